@@ -1,0 +1,160 @@
+//! What a node is told: broker options in Moleculer's names and units, limits and grants of services.
+//!
+//! This file holds the values; the files beside it read them from files, environment and flags.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+pub mod limits;
+
+pub use limits::{Grants, Limits, Mode};
+
+/// Options of a broker (moleculer: src/service-broker.js defaultOptions).
+#[derive(Clone, Debug)]
+pub struct BrokerOptions {
+    /// Separates meshes on one message broker. `""`
+    pub namespace: String,
+    /// Unique in the mesh; `None` makes `<host name>-<pid>-<4 random hex digits>`.
+    pub node_id: Option<String>,
+    /// How to reach other nodes; `None` for a node on its own.
+    pub transporter: Option<Transporter>,
+    /// Time limit of calls that bring none; zero is none. 0
+    pub request_timeout: Duration,
+    /// Longest chain of calls; 0 is unlimited. 0
+    pub max_call_level: u32,
+    /// How often to say that this node lives; zero is never. 10 s
+    pub heartbeat_interval: Duration,
+    /// After which silence a node is lost. 30 s
+    pub heartbeat_timeout: Duration,
+    /// Wait for running contexts at stop.
+    pub tracking: Tracking,
+    /// Registry section.
+    pub registry: Registry,
+    /// Transit section.
+    pub transit: Transit,
+    /// How often to look for awaited services. 1 s
+    pub dependency_interval: Duration,
+    /// How long to wait for dependencies; zero is for ever. 0
+    pub dependency_timeout: Duration,
+    /// Offer `$node`. true
+    pub internal_services: bool,
+    /// Pick up changed components. true
+    pub hot_reload: bool,
+    /// Sent in INFO. `{}`
+    pub metadata: Map<String, Value>,
+    /// Limits that apply where a service has none of its own.
+    pub limits: Limits,
+    /// Compiled components. `None`: `$XDG_CACHE_HOME/isomer` or `~/.cache/isomer`
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// Section `tracking`.
+#[derive(Clone, Copy, Debug)]
+pub struct Tracking {
+    /// true here: a stop that drops running calls helps nobody. (Moleculer's default is false.)
+    pub enabled: bool,
+    /// 5 s
+    pub shutdown_timeout: Duration,
+}
+
+/// Section `registry`.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    /// Balancing among nodes. `RoundRobin`
+    pub strategy: Strategy,
+    /// Use a local endpoint when there is one. true
+    pub prefer_local: bool,
+    /// Between the last INFO and refusing requests. 100 ms
+    pub stop_delay: Duration,
+}
+
+/// Names of balancing strategies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Strategy {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// Any.
+    Random,
+}
+
+/// Section `transit`.
+#[derive(Clone, Copy, Debug)]
+pub struct Transit {
+    /// Requests that wait for an answer; 0 is unlimited. 50 000
+    pub max_queue_size: usize,
+    /// Do not try again when the connection fails. false
+    pub disable_reconnect: bool,
+    /// Take packets of any protocol version. false
+    pub disable_version_check: bool,
+    /// Changes within this time go out as one INFO. 1 s in Moleculer; 50 ms here, because a service that
+    /// was swapped should be known at once.
+    pub service_changed_debounce_time: Duration,
+    /// Largest packet that is read or sent, in bytes. 16 MiB
+    pub max_packet_size: usize,
+}
+
+/// Which transporter, and how to reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transporter {
+    /// NATS: server addresses (`nats://host:port`), credentials in the URL.
+    Nats {
+        /// One or more, tried in turn.
+        urls: Vec<String>,
+    },
+    /// In-process bus of this name, for tests.
+    Fake {
+        /// Name of the bus.
+        bus: String,
+    },
+}
+
+impl Default for BrokerOptions {
+    fn default() -> Self {
+        Self {
+            namespace: String::new(),
+            node_id: None,
+            transporter: None,
+            request_timeout: Duration::ZERO,
+            max_call_level: 0,
+            heartbeat_interval: Duration::from_secs(10),
+            heartbeat_timeout: Duration::from_secs(30),
+            tracking: Tracking { enabled: true, shutdown_timeout: Duration::from_secs(5) },
+            registry: Registry {
+                strategy: Strategy::RoundRobin,
+                prefer_local: true,
+                stop_delay: Duration::from_millis(100),
+            },
+            transit: Transit {
+                max_queue_size: 50_000,
+                disable_reconnect: false,
+                disable_version_check: false,
+                service_changed_debounce_time: Duration::from_millis(50),
+                max_packet_size: 16 << 20,
+            },
+            dependency_interval: Duration::from_secs(1),
+            dependency_timeout: Duration::ZERO,
+            internal_services: true,
+            hot_reload: true,
+            metadata: Map::new(),
+            limits: Limits::default(),
+            cache_dir: None,
+        }
+    }
+}
+
+/// What the operator says of one service, in `NAME.toml` beside `NAME.wasm`.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceOptions {
+    /// Limits, complete: the node's defaults with the file's values over them.
+    pub limits: Limits,
+    /// What it may do.
+    pub grants: Grants,
+    /// Put over the settings of the schema.
+    pub settings: Map<String, Value>,
+    /// Environment variables of the guest.
+    pub env: BTreeMap<String, String>,
+}

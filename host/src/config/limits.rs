@@ -1,0 +1,99 @@
+//! The limits and grants of a service: everything that a guest can make grow, with its default.
+
+use std::time::Duration;
+
+/// How instances are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Instances are kept warm; each runs one call at a time.
+    #[default]
+    Pooled,
+    /// A new instance for every call.
+    Fresh,
+}
+
+/// Limits of one service; those marked † may be narrowed per action by the schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// † Units of work per call (about one per Wasm instruction). 2 000 000 000
+    pub fuel: u64,
+    /// † Wall-clock time of one call in the guest, independent of the caller's timeout. 30 s
+    pub timeout: Duration,
+    /// † Bytes, summed over all linear memories of an instance. 128 MiB
+    pub memory: usize,
+    /// Elements, summed over all tables of an instance. 100 000
+    pub table_elements: usize,
+    /// Linear memories, tables and core instances of an instance, each. 100
+    pub objects: usize,
+    /// Handles (contexts, pending calls, WASI resources) that an instance holds at once. 1 000
+    pub handles: usize,
+    /// Calls that one handler has in flight at once. 128
+    pub calls_in_flight: usize,
+    /// † Bytes of params, result or event data, either way. 8 MiB
+    pub payload: usize,
+    /// Bytes of meta and of headers, each. 64 KiB
+    pub meta: usize,
+    /// Native stack of the guest, bytes. 512 KiB
+    pub stack: usize,
+    /// Pool of instances.
+    pub instances: Instances,
+    /// Calls that wait for an instance. 1 000
+    pub queue: usize,
+    /// How instances are used. pooled
+    pub mode: Mode,
+    /// Log lines per second, logger and stdout/stderr together. 200
+    pub log_rate: u32,
+    /// Bytes of one log line; longer ones are cut. 8 KiB
+    pub log_line: usize,
+    /// Bytes of the schema that `describe` returns. 1 MiB
+    pub schema: usize,
+    /// Actions and events of the schema, each. 1 000
+    pub schema_items: usize,
+}
+
+/// Section `instances`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instances {
+    /// Kept warm even when idle. 1
+    pub min: usize,
+    /// At most this many, so also at most this many calls at once. 32
+    pub max: usize,
+    /// A surplus instance is retired after being idle this long. 60 s
+    pub idle: Duration,
+    /// An instance is retired after this many calls; 0 is never. 0
+    pub reuse: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            fuel: 2_000_000_000,
+            timeout: Duration::from_secs(30),
+            memory: 128 << 20,
+            table_elements: 100_000,
+            objects: 100,
+            handles: 1_000,
+            calls_in_flight: 128,
+            payload: 8 << 20,
+            meta: 64 << 10,
+            stack: 512 << 10,
+            instances: Instances { min: 1, max: 32, idle: Duration::from_secs(60), reuse: 0 },
+            queue: 1_000,
+            mode: Mode::Pooled,
+            log_rate: 200,
+            log_line: 8 << 10,
+            schema: 1 << 20,
+            schema_items: 1_000,
+        }
+    }
+}
+
+/// What a service may do beside computing. `None` means everything, `Some` a list of patterns (matched as
+/// event names are) of what is allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Actions that it may call. Default: all.
+    pub call: Option<Vec<String>>,
+    /// Events that it may send. Default: all.
+    pub emit: Option<Vec<String>>,
+}

@@ -1,0 +1,341 @@
+//! The context of one call or event: who called, with what, how deep, and how long it may take.
+//!
+//! A context is shared by everybody on its path (chain, transit, guest) and is cheap to clone. What the
+//! callee changes (meta, response headers) is seen by whoever made the context, as in Moleculer.
+//! Propagation from parent to child follows moleculer: src/context.js.
+//!
+//! [`Caller`] is how guests and middlewares reach the broker without knowing it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use futures_util::future::BoxFuture;
+
+use crate::clock::Instant;
+use crate::error::MoleculerError;
+use crate::payload::{Object, Payload};
+use crate::uid;
+
+/// What a call ends with.
+pub type Outcome = Result<Payload, MoleculerError>;
+
+/// How an event was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventType {
+    /// One instance of every group.
+    Emit,
+    /// Every instance on every node.
+    Broadcast,
+    /// Every instance on this node.
+    BroadcastLocal,
+}
+
+/// What is special to an event.
+#[derive(Clone, Debug)]
+pub struct EventInfo {
+    /// How it was sent.
+    pub kind: EventType,
+    /// The groups it is for; empty for all.
+    pub groups: Arc<[Arc<str>]>,
+}
+
+/// A handle on a running call or event.
+#[derive(Clone, Debug)]
+pub struct Context(Arc<Inner>);
+
+/// The fields of a [`Context`]; those that change are behind their own short locks.
+#[derive(Debug)]
+pub struct Inner {
+    /// ID of this call or event.
+    pub id: Arc<str>,
+    /// ID of the whole chain.
+    pub request_id: Arc<str>,
+    /// ID of the context that caused this one.
+    pub parent_id: Option<Arc<str>>,
+    /// Full name of the calling service.
+    pub caller: Option<Arc<str>>,
+    /// 1 at the root of a chain.
+    pub level: u32,
+    /// Whether the chain is traced; `None` when no tracer decided.
+    pub tracing: Option<bool>,
+    /// Caller's side: the node that was chosen. Callee's side: the node that it came from.
+    pub node_id: Arc<str>,
+    /// Full action name or concrete event name.
+    pub name: Arc<str>,
+    /// Full name of the service whose handler runs; empty at a root that is no service.
+    pub service: Arc<str>,
+    /// Present when this is an event.
+    pub event: Option<EventInfo>,
+    /// Params or data.
+    pub params: Payload,
+    /// Request headers; not inherited.
+    pub headers: Object,
+    /// What the caller asked for.
+    pub options: CallOptions,
+    /// The chain of services that wait for this call on this node, innermost first.
+    pub parent: Option<Context>,
+    meta: Mutex<Object>,
+    response_headers: Mutex<Object>,
+    deadline: OnceLock<Deadline>,
+}
+
+/// When a call is over, and how long it had.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    /// The moment.
+    pub at: Instant,
+    /// The whole time, from the start of the call.
+    pub timeout: Duration,
+}
+
+/// Options of a call, in Moleculer's names (moleculer: src/service-broker.js call).
+#[derive(Clone, Debug, Default)]
+pub struct CallOptions {
+    /// Time limit; `Some(ZERO)` is an explicit "none".
+    pub timeout: Option<Duration>,
+    /// Number of retries instead of the policy's.
+    pub retries: Option<u32>,
+    /// Result to use when the call fails.
+    pub fallback_response: Option<Payload>,
+    /// Call this node and no other.
+    pub node_id: Option<Arc<str>>,
+    /// Put over the parent's meta.
+    pub meta: Option<Object>,
+    /// Request headers.
+    pub headers: Option<Object>,
+    /// Replaces the chain's ID.
+    pub request_id: Option<Arc<str>>,
+    /// Overrides the name of the caller. Only for the host; guests cannot set it.
+    pub caller: Option<Arc<str>>,
+    /// False: not counted for the graceful stop.
+    pub tracking: Option<bool>,
+    /// The context that makes the call.
+    pub parent: Option<Context>,
+}
+
+/// Options of an event (moleculer: src/service-broker.js emit).
+#[derive(Clone, Debug, Default)]
+pub struct EmitOptions {
+    /// Only these groups; empty for all.
+    pub groups: Vec<Arc<str>>,
+    /// Put over the parent's meta.
+    pub meta: Option<Object>,
+    /// Event headers.
+    pub headers: Option<Object>,
+    /// Replaces the chain's ID.
+    pub request_id: Option<Arc<str>>,
+    /// Fail when a handler or the transport failed.
+    pub throw_error: bool,
+    /// The context that sends the event.
+    pub parent: Option<Context>,
+}
+
+/// One item of [`Caller::mcall`].
+#[derive(Clone, Debug)]
+pub struct CallItem {
+    /// Full action name.
+    pub action: Arc<str>,
+    /// Params.
+    pub params: Payload,
+    /// Its own options; they go over the common ones.
+    pub options: CallOptions,
+}
+
+/// The broker as seen from below. Implemented by `broker`; held as `Weak<dyn Caller>`.
+///
+/// The futures are independent of the borrow, so that they can run as tasks of their own.
+pub trait Caller: Send + Sync {
+    /// Calls an action. Omitted params become `{}`.
+    fn call(
+        &self,
+        action: &str,
+        params: Payload,
+        options: CallOptions,
+    ) -> BoxFuture<'static, Outcome>;
+    /// Sends a balanced event.
+    fn emit(
+        &self,
+        event: &str,
+        data: Payload,
+        options: EmitOptions,
+    ) -> BoxFuture<'static, Result<(), MoleculerError>>;
+    /// Sends an event to every instance on every node.
+    fn broadcast(
+        &self,
+        event: &str,
+        data: Payload,
+        options: EmitOptions,
+    ) -> BoxFuture<'static, Result<(), MoleculerError>>;
+    /// Sends an event to every instance on this node.
+    fn broadcast_local(
+        &self,
+        event: &str,
+        data: Payload,
+        options: EmitOptions,
+    ) -> BoxFuture<'static, Result<(), MoleculerError>>;
+    /// Waits until all services (full names) are available.
+    fn wait_for_services(
+        &self,
+        services: Vec<String>,
+        timeout: Option<Duration>,
+    ) -> BoxFuture<'static, Result<(), MoleculerError>>;
+}
+
+/// What a new context is made of. Unset fields have the values of a root context.
+#[derive(Debug)]
+pub struct ContextBuilder(Inner);
+
+impl ContextBuilder {
+    /// A root context for an action or event of this name on this node.
+    #[must_use]
+    pub fn new(name: Arc<str>, node_id: Arc<str>) -> Self {
+        let id = uid::new();
+        Self(Inner {
+            request_id: Arc::clone(&id),
+            id,
+            parent_id: None,
+            caller: None,
+            level: 1,
+            tracing: None,
+            node_id,
+            name,
+            service: Arc::from(""),
+            event: None,
+            params: Payload::Absent,
+            headers: Object::default(),
+            options: CallOptions::default(),
+            parent: None,
+            meta: Mutex::default(),
+            response_headers: Mutex::default(),
+            deadline: OnceLock::new(),
+        })
+    }
+
+    /// Changes the fields.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(&mut self.0);
+        self
+    }
+
+    /// Sets the meta.
+    #[must_use]
+    pub fn meta(mut self, meta: Object) -> Self {
+        self.0.meta = Mutex::new(meta);
+        self
+    }
+
+    /// Sets the deadline.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Option<Deadline>) -> Self {
+        self.0.deadline = deadline.map_or_else(OnceLock::new, OnceLock::from);
+        self
+    }
+
+    /// The context.
+    #[must_use]
+    pub fn build(self) -> Context {
+        Context(Arc::new(self.0))
+    }
+}
+
+impl std::ops::Deref for Context {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Context {
+    /// A copy with the same identity and changed fields; meta and response headers start as copies, the
+    /// deadline is not copied. For retries and for the handlers of one event.
+    #[must_use]
+    pub fn copy(&self) -> ContextBuilder {
+        let inner = &*self.0;
+        ContextBuilder(Inner {
+            id: Arc::clone(&inner.id),
+            request_id: Arc::clone(&inner.request_id),
+            parent_id: inner.parent_id.clone(),
+            caller: inner.caller.clone(),
+            level: inner.level,
+            tracing: inner.tracing,
+            node_id: Arc::clone(&inner.node_id),
+            name: Arc::clone(&inner.name),
+            service: Arc::clone(&inner.service),
+            event: inner.event.clone(),
+            params: inner.params.clone(),
+            headers: inner.headers.clone(),
+            options: inner.options.clone(),
+            parent: inner.parent.clone(),
+            meta: Mutex::new(inner.meta.lock().clone()),
+            response_headers: Mutex::new(inner.response_headers.lock().clone()),
+            deadline: OnceLock::new(),
+        })
+    }
+
+    /// The meta now.
+    #[must_use]
+    pub fn meta(&self) -> Object {
+        self.0.meta.lock().clone()
+    }
+
+    /// Puts keys over the meta.
+    pub fn merge_meta(&self, over: &Object) {
+        if over.is_empty() {
+            return;
+        }
+        let mut meta = self.0.meta.lock();
+        *meta = meta.merged(over);
+    }
+
+    /// The response headers now.
+    #[must_use]
+    pub fn response_headers(&self) -> Object {
+        self.0.response_headers.lock().clone()
+    }
+
+    /// Puts keys over the response headers.
+    pub fn merge_response_headers(&self, over: &Object) {
+        let mut headers = self.0.response_headers.lock();
+        *headers = headers.merged(over);
+    }
+
+    /// When this call is over; `None` while it has no limit.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.0.deadline.get().copied()
+    }
+
+    /// Starts the clock of this call. Only the first limit counts; later ones are ignored.
+    pub fn start_deadline(&self, now: Instant, timeout: Duration) {
+        // A timeout too large for the clock is no limit.
+        if let Some(at) = now.checked_add(timeout) {
+            let _ = self.0.deadline.set(Deadline { at, timeout });
+        }
+    }
+
+    /// What is left until the deadline: zero when it has passed, `None` when there is none.
+    #[must_use]
+    pub fn remaining(&self, now: Instant) -> Option<Duration> {
+        self.deadline().map(|deadline| deadline.at.saturating_duration_since(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_keeps_the_identity_and_starts_without_a_deadline() {
+        let ctx = ContextBuilder::new("a.b".into(), "n".into()).build();
+        ctx.start_deadline(crate::clock::now(), Duration::from_secs(1));
+        ctx.merge_meta(&Object::from_json_text("{\"a\":1}".into()).unwrap());
+        let copy = ctx.copy().build();
+        assert_eq!(copy.id, ctx.id);
+        assert_eq!(copy.meta().as_str(), "{\"a\":1}");
+        assert!(copy.deadline().is_none());
+    }
+}

@@ -1,0 +1,15 @@
+//! The unit that the chain is made of: a function from a context to the outcome of a call.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::context::{Context, Outcome};
+use crate::error::MoleculerError;
+
+/// Runs an action, locally or on another node. Middlewares wrap one into another.
+pub type Handler = Arc<dyn Fn(Context) -> BoxFuture<'static, Outcome> + Send + Sync>;
+
+/// Handles an event on this node.
+pub type EventHandler =
+    Arc<dyn Fn(Context) -> BoxFuture<'static, Result<(), MoleculerError>> + Send + Sync>;

@@ -1,0 +1,15 @@
+//! Isomer's host: a Moleculer node whose services are WebAssembly components.
+
+pub mod clock;
+pub mod error;
+pub mod payload;
+pub mod uid;
+
+pub mod config;
+pub mod metrics;
+pub mod packet;
+pub mod task;
+
+pub mod context;
+
+pub mod handler;

@@ -1,0 +1,287 @@
+//! What travels in calls and events: params, results and data as one flat value, and the meta beside it.
+//!
+//! The host carries JSON as text and parses it only where something must look inside. A [`Payload::Json`]
+//! or [`Object`] is always well-formed: whoever makes one from outside text checks it once, so that text
+//! can be spliced into a packet later without another look.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// Why a text was refused as a payload.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not JSON, or nested deeper than 128 levels.
+    #[error("not well-formed JSON: {0}")]
+    Json(#[source] serde_json::Error),
+    /// JSON, but not an object where only an object can stand.
+    #[error("not a JSON object")]
+    NotAnObject,
+}
+
+/// The params of a call, its result, or the data of an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Payload {
+    /// Nothing: JavaScript's `undefined`; the key is left out on the wire.
+    #[default]
+    Absent,
+    /// One well-formed JSON text.
+    Json(ByteString),
+    /// Raw bytes: a `Buffer` at the top level.
+    Bytes(Bytes),
+}
+
+impl Payload {
+    /// The payload `null`.
+    #[must_use]
+    pub fn null() -> Self {
+        Self::Json(ByteString::from_static("null"))
+    }
+
+    /// The payload `{}`: what omitted params of a call become (moleculer: src/service-broker.js call).
+    #[must_use]
+    pub fn empty_object() -> Self {
+        Self::Json(ByteString::from_static("{}"))
+    }
+
+    /// Takes a text that came from outside.
+    ///
+    /// # Errors
+    /// [`Error::Json`] when it is not one well-formed JSON text of at most 128 levels.
+    pub fn from_json_text(text: ByteString) -> Result<Self, Error> {
+        serde_json::from_str::<IgnoredAny>(&text).map_err(Error::Json)?;
+        Ok(Self::Json(text))
+    }
+
+    /// Takes a text that a JSON parser has already checked.
+    #[must_use]
+    pub fn from_raw(raw: &RawValue) -> Self {
+        Self::Json(ByteString::from(raw.get()))
+    }
+
+    /// Serialises a value of the host's own.
+    ///
+    /// # Errors
+    /// [`Error::Json`] when the value has no JSON form (a map with keys that are not text).
+    pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
+        serde_json::to_string(value).map(|text| Self::Json(text.into())).map_err(Error::Json)
+    }
+
+    /// Parses it. `Absent` reads as `null`, bytes as the JSON form of a Node.js `Buffer`.
+    ///
+    /// # Errors
+    /// [`Error::Json`] when it does not have the form of `T`.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_str(&self.to_json_text()).map_err(Error::Json)
+    }
+
+    /// Its JSON text: `Absent` as `null`, bytes as `{"type":"Buffer","data":[…]}`, like `JSON.stringify`.
+    #[must_use]
+    pub fn to_json_text(&self) -> ByteString {
+        match self {
+            Self::Absent => ByteString::from_static("null"),
+            Self::Json(text) => text.clone(),
+            Self::Bytes(bytes) => buffer_json(bytes),
+        }
+    }
+
+    /// Its size in bytes as it is held in memory.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Absent => 0,
+            Self::Json(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    /// True when it holds no byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The JSON form that Node.js gives a `Buffer`.
+fn buffer_json(bytes: &Bytes) -> ByteString {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(26 + bytes.len() * 4);
+    text.push_str("{\"type\":\"Buffer\",\"data\":[");
+    for (index, byte) in bytes.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{comma}{byte}");
+    }
+    text.push_str("]}");
+    text.into()
+}
+
+/// One level of a JSON object: keys in their order, values as they were written.
+pub type RawMap = serde_json::Map<String, serde_json::Value>;
+
+/// A well-formed JSON object as text: meta, headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object(ByteString);
+
+impl Default for Object {
+    fn default() -> Self {
+        Self(ByteString::from_static("{}"))
+    }
+}
+
+/// An object read one level deep; values stay as text.
+type Shallow<'a> = indexmap::IndexMap<std::borrow::Cow<'a, str>, &'a RawValue>;
+
+impl Object {
+    /// Takes a text that came from outside.
+    ///
+    /// # Errors
+    /// [`Error::Json`] when it is not well-formed, [`Error::NotAnObject`] when it is something else.
+    pub fn from_json_text(text: ByteString) -> Result<Self, Error> {
+        serde_json::from_str::<IgnoredAny>(&text).map_err(Error::Json)?;
+        Self::from_checked(text)
+    }
+
+    /// Takes a text that a JSON parser has already checked.
+    ///
+    /// # Errors
+    /// [`Error::NotAnObject`] when it is not an object.
+    pub fn from_checked(text: ByteString) -> Result<Self, Error> {
+        let trimmed = text.trim_ascii();
+        if !trimmed.starts_with('{') {
+            return Err(Error::NotAnObject);
+        }
+        if trimmed.len() == text.len() { Ok(Self(text)) } else { Ok(Self(trimmed.into())) }
+    }
+
+    /// Serialises a value of the host's own.
+    ///
+    /// # Errors
+    /// As [`Object::from_json_text`].
+    pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
+        let text = serde_json::to_string(value).map_err(Error::Json)?;
+        Self::from_checked(text.into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text as a value that is cheap to clone.
+    #[must_use]
+    pub fn text(&self) -> &ByteString {
+        &self.0
+    }
+
+    /// Size of the text in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True when it has no keys.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.len() == 2
+            || self.0.get(1..self.0.len() - 1).is_some_and(|inner| inner.trim_ascii().is_empty())
+    }
+
+    /// The object with the top-level keys of `other` put over its own, as `Object.assign`. The values of
+    /// both are copied as text, not parsed.
+    #[must_use]
+    pub fn merged(&self, other: &Self) -> Self {
+        if other.is_empty() || self == other {
+            return self.clone();
+        }
+        if self.is_empty() {
+            return other.clone();
+        }
+        let (Ok(mut keys), Ok(over)) = (
+            serde_json::from_str::<Shallow<'_>>(&self.0),
+            serde_json::from_str::<Shallow<'_>>(&other.0),
+        ) else {
+            return other.clone();
+        };
+        keys.extend(over);
+        serde_json::to_string(&keys).map_or_else(|_| other.clone(), |text| Self(text.into()))
+    }
+
+    /// The raw text of one top-level value.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let keys: Shallow<'_> = serde_json::from_str(&self.0).ok()?;
+        keys.get(key).map(|raw| raw.get())
+    }
+
+    /// Parses the whole object.
+    #[must_use]
+    pub fn to_map(&self) -> RawMap {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        as_raw(&self.0).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <Box<RawValue>>::deserialize(deserializer)?;
+        Self::from_checked(ByteString::from(String::from(<Box<str>>::from(raw))))
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// A checked text in the form that serde_json splices verbatim. Text that fails (which the invariant of
+/// this module excludes) becomes `null`.
+fn as_raw(text: &str) -> &RawValue {
+    serde_json::from_str(text).unwrap_or(RawValue::NULL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(text: &'static str) -> Object {
+        Object::from_json_text(ByteString::from_static(text)).unwrap()
+    }
+
+    #[test]
+    fn merging_replaces_top_level_keys_and_keeps_the_others() {
+        let check = |base: &'static str, over: &'static str, expected: &str| {
+            assert_eq!(object(base).merged(&object(over)).as_str(), expected);
+        };
+        check("{}", "{}", "{}");
+        check(r#"{"a":1}"#, "{ }", r#"{"a":1}"#);
+        check("{}", r#"{"a":1}"#, r#"{"a":1}"#);
+        check(r#"{"a":1,"b":{"x":1}}"#, r#"{"b":{"y":2}}"#, r#"{"a":1,"b":{"y":2}}"#);
+        check(r#"{"k\u0041":1}"#, r#"{"kA":2}"#, r#"{"kA":2}"#);
+    }
+
+    #[test]
+    fn text_that_is_not_json_is_refused() {
+        for bad in ["", "{", "{}{}", "nul", "{\"a\":1}\n,\"sender\":\"x\"", "'a'", "NaN"] {
+            assert!(Payload::from_json_text(bad.into()).is_err(), "{bad}");
+        }
+        let deep = "[".repeat(129) + &"]".repeat(129);
+        assert!(Payload::from_json_text(deep.into()).is_err());
+    }
+
+    #[test]
+    fn meta_must_be_an_object() {
+        assert!(matches!(Object::from_json_text("[1]".into()), Err(Error::NotAnObject)));
+        assert_eq!(Object::from_json_text(" {\"a\":1} ".into()).unwrap().as_str(), "{\"a\":1}");
+    }
+
+    #[test]
+    fn bytes_have_the_json_form_of_a_node_buffer() {
+        let payload = Payload::Bytes(Bytes::from_static(&[0, 255]));
+        assert_eq!(&*payload.to_json_text(), r#"{"type":"Buffer","data":[0,255]}"#);
+    }
+}
