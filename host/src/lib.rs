@@ -11,5 +11,6 @@ pub mod packet;
 pub mod task;
 
 pub mod context;
+pub mod schema;
 
 pub mod handler;
