@@ -8,11 +8,16 @@ use regex::Regex;
 
 /// A pattern that cannot be compiled.
 #[derive(Debug, thiserror::Error)]
-#[error("'{pattern}' is not a pattern: {source}")]
+#[error("'{pattern}' is not a pattern: {}", last_line(source))]
 pub struct Error {
     pattern: String,
     #[source]
     source: Box<regex::Error>,
+}
+
+/// The sentence of a regular-expression error, without the drawing above it.
+fn last_line(error: &regex::Error) -> String {
+    error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 /// A compiled pattern.

@@ -264,13 +264,16 @@ impl Reader {
         let mut definition = self.definition(&path, value)?;
         let group = match definition.get("group") {
             None | Some(Value::Null) => service.to_owned(),
-            Some(Value::String(group)) => group.clone(),
+            Some(Value::String(group)) => {
+                let group = group.clone();
+                self.check_name(&format!("{path}.group"), &group);
+                group
+            }
             Some(other) => {
                 self.fault(&format!("{path}.group"), &other.clone(), "a text");
                 service.to_owned()
             }
         };
-        self.check_name(&format!("{path}.group"), &group);
         let pattern = match Pattern::compile(key) {
             Ok(pattern) if !key.is_empty() && key.len() <= NAME_LEN_MAX => pattern,
             Ok(_) => {
