@@ -14,3 +14,6 @@ pub mod context;
 pub mod schema;
 
 pub mod handler;
+pub mod strategy;
+
+pub mod registry;
