@@ -14,6 +14,7 @@ pub mod context;
 pub mod schema;
 
 pub mod handler;
+pub mod runtime;
 pub mod strategy;
 
 pub mod registry;
