@@ -17,3 +17,9 @@ pub mod handler;
 pub mod strategy;
 
 pub mod registry;
+
+pub mod middleware;
+
+pub mod service;
+
+pub mod broker;
