@@ -23,3 +23,5 @@ pub mod middleware;
 pub mod service;
 
 pub mod broker;
+
+pub mod reload;
