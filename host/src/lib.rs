@@ -12,5 +12,6 @@ pub mod task;
 
 pub mod context;
 pub mod schema;
+pub mod serializer;
 
 pub mod handler;
