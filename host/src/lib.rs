@@ -15,3 +15,6 @@ pub mod schema;
 pub mod serializer;
 
 pub mod handler;
+pub mod strategy;
+
+pub mod registry;
