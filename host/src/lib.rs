@@ -18,3 +18,7 @@ pub mod handler;
 pub mod strategy;
 
 pub mod registry;
+
+pub mod transporter;
+
+pub mod transit;
