@@ -21,4 +21,11 @@ pub mod registry;
 
 pub mod transporter;
 
+pub mod middleware;
 pub mod transit;
+
+pub mod service;
+
+pub mod broker;
+
+pub mod reload;
