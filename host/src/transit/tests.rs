@@ -516,7 +516,9 @@ async fn requests_from_outside_are_bounded() {
         let packet = json!({"id": n.to_string(), "action": "x.wait", "ver": "5", "sender": "a"});
         inject(&bus, "MOL-t.REQ.b", &packet);
     }
-    settle().await;
+    while b.requests.lock().len() < INBOUND_REQUESTS_MAX || answers.lock().is_empty() {
+        settle().await;
+    }
     assert_eq!(b.requests.lock().len(), INBOUND_REQUESTS_MAX);
     assert_eq!(answers.lock().len(), 1);
     assert_eq!(answers.lock()[0]["error"]["name"], "QueueIsFullError");
