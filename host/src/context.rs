@@ -81,6 +81,21 @@ pub struct Inner {
     deadline: OnceLock<Deadline>,
 }
 
+impl Inner {
+    /// Takes the place of a child: one level deeper, of the same chain and caused by `parent`
+    /// (moleculer: src/context.js create).
+    pub fn adopt(&mut self, parent: &Context) {
+        self.request_id = Arc::clone(&parent.request_id);
+        self.parent_id = Some(Arc::clone(&parent.id));
+        self.level = parent.level.saturating_add(1);
+        self.tracing = parent.tracing;
+        if self.caller.is_none() && !parent.service.is_empty() {
+            self.caller = Some(Arc::clone(&parent.service));
+        }
+        self.parent = Some(parent.clone());
+    }
+}
+
 /// When a call is over, and how long it had.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {

@@ -17,3 +17,11 @@ pub mod handler;
 pub mod strategy;
 
 pub mod registry;
+
+pub mod middleware;
+
+pub mod service;
+
+pub mod broker;
+
+pub mod reload;
