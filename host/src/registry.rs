@@ -3,7 +3,7 @@
 //! The registry is pure: it is told what happened and when, and answers with [`Effect`]s for others to carry
 //! out. It holds no handler, channel, timer or socket. Its rules are those of moleculer: src/registry/.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,6 +102,8 @@ pub struct Registry {
     local_id: Arc<str>,
     next_endpoint: u64,
     info_stale: bool,
+    /// Files of this node that hold no usable service, and why; shown in `$node.services`.
+    broken: BTreeMap<String, Value>,
 }
 
 impl Registry {
@@ -126,6 +128,7 @@ impl Registry {
             local_id,
             next_endpoint: 0,
             info_stale: true,
+            broken: BTreeMap::new(),
         }
     }
 
@@ -234,6 +237,14 @@ impl Registry {
         if let Some(entry) = self.services.get_mut(full_name, &node_id) {
             entry.origin = Some(origin);
         }
+    }
+
+    /// Remembers that a file holds no usable service (`origin` says why), or forgets that.
+    pub fn set_broken(&mut self, name: &str, origin: Option<Value>) {
+        match origin {
+            Some(origin) => self.broken.insert(name.to_owned(), origin),
+            None => self.broken.remove(name),
+        };
     }
 
     /// Whether anything was registered or removed since [`Registry::local_info`] was last asked.

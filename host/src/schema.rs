@@ -40,6 +40,8 @@ pub struct Bounds {
     pub len: usize,
     /// Actions and events, each.
     pub items: usize,
+    /// Whether the name may begin with `$`, which is kept for the node's own services.
+    pub internal: bool,
 }
 
 /// Who may call an action.

@@ -91,6 +91,15 @@ impl EndpointList {
         self.endpoints.get(self.strategy.select(self.endpoints.len()))
     }
 
+    /// The node of the next one. Does not count as a turn of the local endpoints, since which of them
+    /// handles an event is decided on its node.
+    pub(super) fn next_node(&self, prefer_local: bool) -> Option<&Arc<str>> {
+        let local = self.endpoints.iter().find(|endpoint| prefer_local && endpoint.local);
+        let endpoint =
+            local.or_else(|| self.endpoints.get(self.strategy.select(self.endpoints.len())));
+        endpoint.map(|endpoint| &endpoint.node_id)
+    }
+
     /// The next one on this node.
     #[must_use]
     pub fn next_local(&self) -> Option<&Arc<Endpoint>> {

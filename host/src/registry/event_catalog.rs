@@ -76,13 +76,12 @@ impl EventCatalog {
             if covered {
                 continue;
             }
-            let Some(endpoint) = entry.list.next(prefer_local || name.starts_with('$')) else {
-                continue;
-            };
-            match targets.iter_mut().find(|target| target.node_id == endpoint.node_id) {
+            let next = entry.list.next_node(prefer_local || name.starts_with('$'));
+            let Some(node_id) = next else { continue };
+            match targets.iter_mut().find(|target| target.node_id == *node_id) {
                 Some(target) => target.groups.push(Arc::clone(&entry.group)),
                 None => targets.push(Target {
-                    node_id: Arc::clone(&endpoint.node_id),
+                    node_id: Arc::clone(node_id),
                     groups: vec![Arc::clone(&entry.group)],
                 }),
             }

@@ -78,7 +78,9 @@ impl Registry {
             let row = rows.entry((Arc::clone(name), node)).or_default();
             self.add_to_row(row, name, entry, filter);
         }
-        rows.into_values().map(Value::Object).collect()
+        let rows = rows.into_values().map(Value::Object);
+        let broken = self.broken.iter().filter(|_| !filter.only_available);
+        rows.chain(broken.map(|(name, origin)| broken_row(name, origin))).collect()
     }
 
     fn add_to_row(
@@ -155,6 +157,21 @@ impl Registry {
         }
         rows.into_values().collect()
     }
+}
+
+/// A file that should be a service but is not. Other nodes never hear of it.
+fn broken_row(name: &str, origin: &Value) -> Value {
+    json!({
+        "name": name,
+        "version": null,
+        "fullName": name,
+        "settings": {},
+        "metadata": {},
+        "local": true,
+        "available": false,
+        "nodes": [],
+        "isomer": origin,
+    })
 }
 
 fn is_internal(name: &str) -> bool {

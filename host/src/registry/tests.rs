@@ -13,7 +13,7 @@ fn registry() -> Registry {
 }
 
 fn schema(value: &Value) -> ServiceSchema {
-    let bounds = Bounds { len: 10_000, items: 100 };
+    let bounds = Bounds { len: 10_000, items: 100, internal: false };
     ServiceSchema::read(&value.to_string(), &Map::new(), bounds).unwrap()
 }
 

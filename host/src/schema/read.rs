@@ -94,7 +94,7 @@ impl Reader {
             }
         };
         self.check_name("name", &name);
-        if name.starts_with('$') {
+        if name.starts_with('$') && !self.bounds.internal {
             self.problems.push(format!(
                 "the name '{name}' begins with '$', which is kept for the node's own services"
             ));

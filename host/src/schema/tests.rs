@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds { len: 10_000, items: 3 };
+const BOUNDS: Bounds = Bounds { len: 10_000, items: 3, internal: false };
 
 fn read(schema: &Value) -> Result<ServiceSchema, Error> {
     ServiceSchema::read(&schema.to_string(), &Map::new(), BOUNDS)
