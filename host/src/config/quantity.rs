@@ -38,7 +38,7 @@ pub fn bytes(text: &str) -> Option<u64> {
 pub fn whole(number: f64) -> Option<u64> {
     // 2^53: above it a float has gaps, so the text would not mean what it says.
     const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-    let fits = number >= 0.0 && number <= EXACT_MAX && number.fract() == 0.0;
+    let fits = (0.0..=EXACT_MAX).contains(&number) && number.fract() == 0.0;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
