@@ -147,7 +147,7 @@ impl Default for BrokerOptions {
 }
 
 /// What the operator says of one service, in `NAME.toml` beside `NAME.wasm`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServiceOptions {
     /// Limits, complete: the node's defaults with the file's values over them.
     pub limits: Limits,

@@ -206,7 +206,10 @@ impl ContextBuilder {
     /// A root context for an action or event of this name on this node.
     #[must_use]
     pub fn new(name: Arc<str>, node_id: Arc<str>) -> Self {
-        let id = uid::new();
+        Self::with_id(name, node_id, uid::new())
+    }
+
+    fn with_id(name: Arc<str>, node_id: Arc<str>, id: Arc<str>) -> Self {
         Self(Inner {
             request_id: Arc::clone(&id),
             id,
@@ -226,6 +229,13 @@ impl ContextBuilder {
             response_headers: Mutex::default(),
             deadline: OnceLock::new(),
         })
+    }
+
+    /// A context that came from another node, with the ID that it has there. The chain's ID is its own
+    /// until it is set.
+    #[must_use]
+    pub fn received(name: Arc<str>, sender: Arc<str>, id: Arc<str>) -> Self {
+        Self::with_id(name, sender, id)
     }
 
     /// Changes the fields.

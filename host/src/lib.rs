@@ -12,13 +12,17 @@ pub mod task;
 
 pub mod context;
 pub mod schema;
+pub mod serializer;
 
 pub mod handler;
 pub mod strategy;
 
 pub mod registry;
 
+pub mod transporter;
+
 pub mod middleware;
+pub mod transit;
 
 pub mod service;
 

@@ -117,6 +117,14 @@ impl Payload {
 /// [`Error::Json`] or [`Error::TooDeep`].
 pub fn check_json(text: &str) -> Result<(), Error> {
     serde_json::from_str::<IgnoredAny>(text).map_err(Error::Json)?;
+    check_depth(text)
+}
+
+/// Checks that a well-formed JSON text is not nested too deeply.
+///
+/// # Errors
+/// [`Error::TooDeep`].
+pub fn check_depth(text: &str) -> Result<(), Error> {
     // A text must be twice as long as it is deep.
     if text.len() > 2 * DEPTH_MAX && depth(text) > DEPTH_MAX {
         return Err(Error::TooDeep);
