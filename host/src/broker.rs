@@ -248,6 +248,11 @@ impl ServiceBroker {
         Caller::wait_for_services(&*self.0, services, timeout).await
     }
 
+    /// Sends one of the node's own events (`$service.loaded` and the like) to the services of this node.
+    pub fn tell_services(&self, event: &str, data: &Value) {
+        self.0.local_event(event, data);
+    }
+
     /// How many calls and events run on this node now.
     #[must_use]
     pub fn running_contexts(&self) -> usize {

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Running, ServiceBroker, Shared};
 use crate::error::MoleculerError;
-use crate::registry::Registered;
+use crate::registry::{Registered, Registry};
+use crate::schema::ServiceSchema;
 use crate::service::LocalService;
 use crate::task;
 
@@ -20,20 +21,28 @@ impl ServiceBroker {
     /// # Errors
     /// What `started` failed with, or `WAITFOR_SERVICES`. Nothing has changed then.
     pub async fn add_service(&self, mut service: LocalService) -> Result<(), MoleculerError> {
-        let dependencies: Vec<_> =
-            service.schema.dependencies.iter().map(|d| d.any_of.clone()).collect();
-        if !dependencies.is_empty() {
-            let limit =
-                service.schema.dependency_timeout().unwrap_or(self.0.options.dependency_timeout);
-            let limit = Some(limit).filter(|limit| !limit.is_zero());
-            tracing::info!(service = &*service.schema.full_name, "waiting for {dependencies:?}");
-            self.0.wait_for(dependencies, limit).await?;
-        }
+        self.wait_for_dependencies(&service.schema).await?;
         if let Some(started) = service.started.take() {
             started().await?;
         }
         self.0.register(service);
         Ok(())
+    }
+
+    /// Waits for what a service depends on, as long as its settings or the broker's options say.
+    ///
+    /// # Errors
+    /// `WAITFOR_SERVICES` with the names that did not come.
+    pub async fn wait_for_dependencies(&self, schema: &ServiceSchema) -> Result<(), MoleculerError> {
+        let dependencies: Vec<_> = schema.dependencies.iter().map(|d| d.any_of.clone()).collect();
+        if self.0.missing(&dependencies).is_empty() {
+            return Ok(());
+        }
+        let limit = schema.dependency_timeout().unwrap_or(self.0.options.dependency_timeout);
+        let names: Vec<_> = dependencies.iter().map(|any_of| any_of.join(" or ")).collect();
+        let names = names.join(", ");
+        tracing::info!(service = &*schema.full_name, names, "waiting for the services it depends on");
+        self.0.wait_for(dependencies, Some(limit).filter(|limit| !limit.is_zero())).await
     }
 
     /// Takes a service away, waits for its running calls and runs its `stopped`. False when there is none.
@@ -119,12 +128,7 @@ impl Shared {
         let registry = Arc::clone(&self.registry);
         let mut changes = self.changes.subscribe();
         Box::pin(async move {
-            let missing = || {
-                let registry = registry.read();
-                let absent =
-                    |any_of: &&Vec<String>| !any_of.iter().any(|n| registry.services.has(n));
-                services.iter().filter(absent).map(|any_of| any_of.join(" or ")).collect::<Vec<_>>()
-            };
+            let missing = || missing(&registry.read(), &services);
             let wait = async {
                 while !missing().is_empty() {
                     if changes.changed().await.is_err() {
@@ -146,6 +150,18 @@ impl Shared {
             }
         })
     }
+}
+
+impl Shared {
+    /// The entries of which no name is offered by any node.
+    fn missing(&self, services: &[Vec<String>]) -> Vec<String> {
+        missing(&self.registry.read(), services)
+    }
+}
+
+fn missing(registry: &Registry, services: &[Vec<String>]) -> Vec<String> {
+    let absent = |any_of: &&Vec<String>| !any_of.iter().any(|name| registry.services.has(name));
+    services.iter().filter(absent).map(|any_of| any_of.join(" or ")).collect()
 }
 
 impl Running {

@@ -4,6 +4,8 @@
 //! must come to the same answer: `user*` takes `user.x`, and in a pattern that needs a regular expression
 //! a dot takes any character.
 
+use std::borrow::Cow;
+
 use regex::Regex;
 
 /// A pattern that cannot be compiled.
@@ -63,7 +65,7 @@ impl Pattern {
                 .is_some_and(|rest| rest.chars().skip(1).all(|c| c != '.')),
             Kind::OneWord => !name.contains('.'),
             Kind::All => true,
-            Kind::Regex(regex) => regex.is_match(name),
+            Kind::Regex(regex) => regex.is_match(&utf16_units(name)),
         }
     }
 
@@ -107,8 +109,25 @@ fn regular_expression(pattern: &str) -> Result<Regex, Error> {
         .replace("**", "\u{a7}\u{a7}\u{a7}")
         .replace('*', "[^\\.]*")
         .replace("\u{a7}\u{a7}\u{a7}", ".*");
-    Regex::new(&format!("^{escape}{body}$"))
+    Regex::new(&format!("^{escape}{}$", utf16_units(&body)))
         .map_err(|source| Error { pattern: pattern.to_owned(), source: Box::new(source) })
+}
+
+/// JavaScript's regular expressions count UTF-16 units, so a `?` takes half of an emoji there: such a
+/// character becomes two of a private plane, one per unit.
+fn utf16_units(text: &str) -> Cow<'_, str> {
+    if text.chars().all(|c| c.len_utf16() == 1) {
+        return Cow::Borrowed(text);
+    }
+    let stand_in = |unit: u16| char::from_u32(0xF_0000 + u32::from(unit)).unwrap_or_default();
+    let mut units = String::with_capacity(text.len() * 2);
+    for c in text.chars() {
+        match c.encode_utf16(&mut [0; 2]) {
+            [_] => units.push(c),
+            pair => units.extend(pair.iter().map(|unit| stand_in(*unit))),
+        }
+    }
+    Cow::Owned(units)
 }
 
 #[cfg(test)]

@@ -1,0 +1,290 @@
+//! From an annotated `impl` block to the block itself and the implementation of `Service` beside it.
+//!
+//! The user's functions stay as they are, without our attributes. Everything that is wrong is reported at
+//! once; the block is emitted even then, so that other messages of the compiler stay true.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens as _, quote, quote_spanned};
+use syn::spanned::Spanned as _;
+use syn::{Attribute, Error, FnArg, ImplItem, ImplItemFn, ItemImpl, ReturnType, Type};
+
+use crate::args::{Args, EventArgs};
+use crate::handler::{self, Handler};
+use crate::json::Json;
+use crate::schema::{self, Item};
+
+/// Our attributes on methods.
+const MARKS: [&str; 5] = ["action", "event", "started", "stopped", "created"];
+
+/// Everything that the methods of a block declare.
+#[derive(Default)]
+struct Found {
+    actions: Vec<(Item, Handler)>,
+    events: Vec<(Item, Handler)>,
+    started: Option<Handler>,
+    stopped: Option<Handler>,
+    created: Option<syn::Ident>,
+    errors: Vec<Error>,
+}
+
+/// Expands `#[service(attr)] item`.
+pub(crate) fn expand(attr: TokenStream, item: TokenStream) -> (TokenStream, Vec<Error>) {
+    let mut block = match syn::parse2::<ItemImpl>(item.clone()) {
+        Ok(block) => block,
+        Err(error) => return (item.clone(), vec![not_an_impl(&item, error)]),
+    };
+    let mut errors = check_block(&block);
+    let service = match syn::parse2::<Args>(attr) {
+        Ok(args) => Some(schema::service(args, &mut errors)),
+        Err(error) => {
+            errors.push(error);
+            None
+        }
+    };
+    let mut found = Found { errors, ..Found::default() };
+    for item in &mut block.items {
+        if let ImplItem::Fn(function) = item {
+            found.take(function);
+        }
+    }
+    found.check_names();
+    let mut tokens = block.to_token_stream();
+    if found.errors.is_empty()
+        && let Some(service) = service
+    {
+        tokens.extend(found.implement(&block.self_ty, service));
+        return (tokens, Vec::new());
+    }
+    (tokens, found.errors)
+}
+
+/// The message when the attribute stands on something else.
+fn not_an_impl(item: &TokenStream, error: Error) -> Error {
+    let is_impl = item.clone().into_iter().any(|token| token.to_string() == "impl");
+    if is_impl {
+        return error;
+    }
+    Error::new(
+        item.span(),
+        "`#[service]` stands on the `impl` block with the handlers, not on the struct",
+    )
+}
+
+fn check_block(block: &ItemImpl) -> Vec<Error> {
+    let mut errors = Vec::new();
+    if let Some((_, path, _)) = &block.trait_ {
+        errors.push(Error::new(
+            path.span(),
+            "`#[service]` stands on an `impl` block of the struct, not of a trait",
+        ));
+    }
+    if let Some(parameter) = block.generics.params.first() {
+        errors.push(Error::new(parameter.span(), "a service cannot be generic"));
+    }
+    errors
+}
+
+impl Found {
+    /// Takes our attributes off a function and remembers what they say.
+    fn take(&mut self, function: &mut ImplItemFn) {
+        let (marks, others): (Vec<Attribute>, Vec<Attribute>) =
+            std::mem::take(&mut function.attrs).into_iter().partition(is_mark);
+        function.attrs = others;
+        for mark in marks {
+            if let Err(error) = self.take_mark(&mark, function) {
+                self.errors.push(error);
+            }
+        }
+    }
+
+    fn take_mark(&mut self, mark: &Attribute, function: &ImplItemFn) -> syn::Result<()> {
+        let path = mark.path();
+        if path.is_ident("created") {
+            return self.take_created(mark, function);
+        }
+        if path.is_ident("action") {
+            let args = arguments::<Args>(mark)?.unwrap_or_default();
+            let handler = handler::parse("action", function)?;
+            let item = schema::action(&function.sig.ident, args, &mut self.errors);
+            self.actions.push((item, handler));
+            return Ok(());
+        }
+        if path.is_ident("event") {
+            let Some(EventArgs { pattern, args }) = arguments(mark)? else {
+                let message = "which event? `#[event(\"user.created\")]`, `#[event(\"user.*\")]`";
+                return Err(Error::new(mark.span(), message));
+            };
+            let handler = handler::parse("event", function)?;
+            handler.check_silent("event")?;
+            let item = schema::event(&pattern, args, &mut self.errors);
+            self.events.push((item, handler));
+            return Ok(());
+        }
+        let (what, place) = if path.is_ident("started") {
+            ("started", &mut self.started)
+        } else {
+            ("stopped", &mut self.stopped)
+        };
+        mark.meta.require_path_only()?;
+        let handler = handler::parse(what, function)?;
+        handler.check_silent(what)?;
+        handler.check_without_data(what)?;
+        if place.is_some() {
+            let message = format!("a service has one `#[{what}]`; call the other function from it");
+            return Err(Error::new(mark.span(), message));
+        }
+        *place = Some(handler);
+        Ok(())
+    }
+
+    fn take_created(&mut self, mark: &Attribute, function: &ImplItemFn) -> syn::Result<()> {
+        mark.meta.require_path_only()?;
+        let signature = &function.sig;
+        let refuse = |span, message: &str| Err(Error::new(span, message));
+        if self.created.is_some() {
+            return refuse(mark.span(), "a service has one `#[created]`");
+        }
+        if let Some(token) = signature.asyncness {
+            let message = "`#[created]` cannot wait for anything; use `#[started]` for that";
+            return refuse(token.span, message);
+        }
+        if let Some(input) = signature.inputs.first() {
+            return match input {
+                FnArg::Receiver(_) => {
+                    refuse(input.span(), "`#[created]` makes the instance: `fn new() -> Self`")
+                }
+                FnArg::Typed(_) => refuse(
+                    input.span(),
+                    "`#[created]` takes nothing; `#[started]` has a context, for settings and calls",
+                ),
+            };
+        }
+        if matches!(signature.output, ReturnType::Default) {
+            return refuse(signature.ident.span(), "`#[created]` returns `Self`");
+        }
+        self.created = Some(signature.ident.clone());
+        Ok(())
+    }
+
+    fn check_names(&mut self) {
+        for (items, what) in [(&self.actions, "action"), (&self.events, "event")] {
+            for (index, (item, _)) in items.iter().enumerate() {
+                if items.iter().take(index).any(|(other, _)| other.key == item.key) {
+                    let message = format!("the {what} `{}` has a handler already", item.key);
+                    self.errors.push(Error::new(item.span, message));
+                }
+            }
+        }
+    }
+
+    /// The implementation of `Service`, and in Wasm builds the exports.
+    fn implement(self, service_type: &Type, service: schema::Service) -> TokenStream {
+        let name = service.name.clone();
+        let (actions, action_handlers): (Vec<_>, Vec<_>) = self.actions.into_iter().unzip();
+        let (events, event_handlers): (Vec<_>, Vec<_>) = self.events.into_iter().unzip();
+        let action_names: Vec<_> = actions.iter().map(|item| item.key.clone()).collect();
+        let event_names: Vec<_> = events.iter().map(|item| item.key.clone()).collect();
+        let action_bodies = action_handlers.iter().map(Handler::action);
+        let event_bodies = event_handlers.iter().map(Handler::silent);
+        let create = match &self.created {
+            Some(function) => quote!(<#service_type>::#function()),
+            None => quote_spanned! {service_type.span()=>
+                <#service_type as ::core::default::Default>::default()
+            },
+        };
+        let mut lifecycle = Vec::new();
+        let mut body = |handler: &Option<Handler>, what: &str| match handler {
+            Some(handler) => {
+                lifecycle.push(Json::text(what));
+                handler.silent()
+            }
+            None => quote!(::core::result::Result::Ok(())),
+        };
+        let started = body(&self.started, "started");
+        let stopped = body(&self.stopped, "stopped");
+        let schema = schema::text(service, actions, events, lifecycle);
+        quote! {
+            #[allow(unused_variables, unreachable_code, clippy::all, reason = "generated")]
+            const _: () = {
+                impl ::isomer_sdk::Service for #service_type {
+                    const SCHEMA: &'static str = #schema;
+
+                    fn create() -> Self {
+                        #create
+                    }
+
+                    async fn started(
+                        &mut self,
+                        ctx: &::isomer_sdk::Context,
+                    ) -> ::isomer_sdk::Result<()> {
+                        #started
+                    }
+
+                    async fn stopped(
+                        &mut self,
+                        ctx: &::isomer_sdk::Context,
+                    ) -> ::isomer_sdk::Result<()> {
+                        #stopped
+                    }
+
+                    async fn call_action(
+                        &mut self,
+                        ctx: &::isomer_sdk::Context,
+                        action: &str,
+                        payload: ::isomer_sdk::Payload,
+                    ) -> ::isomer_sdk::Result<::isomer_sdk::Payload> {
+                        match action {
+                            #(#action_names => #action_bodies)*
+                            _ => ::core::result::Result::Err(
+                                ::isomer_sdk::__private::no_action(#name, action),
+                            ),
+                        }
+                    }
+
+                    async fn handle_event(
+                        &mut self,
+                        ctx: &::isomer_sdk::Context,
+                        event: &str,
+                        payload: ::isomer_sdk::Payload,
+                    ) -> ::isomer_sdk::Result<()> {
+                        match event {
+                            #(#event_names => #event_bodies)*
+                            _ => ::core::result::Result::Err(
+                                ::isomer_sdk::__private::no_event(#name, event),
+                            ),
+                        }
+                    }
+                }
+
+                #[cfg(target_family = "wasm")]
+                const _: () = {
+                    impl ::isomer_sdk::__private::Place for #service_type {
+                        fn instance() -> &'static ::isomer_sdk::__private::Instance<Self> {
+                            ::std::thread_local! {
+                                static INSTANCE: ::core::cell::RefCell<
+                                    ::core::option::Option<#service_type>,
+                                > = const { ::core::cell::RefCell::new(::core::option::Option::None) };
+                            }
+                            &INSTANCE
+                        }
+                    }
+
+                    type Exports = ::isomer_sdk::__private::Component<#service_type>;
+                    ::isomer_sdk::__private::export_component!(Exports);
+                };
+            };
+        }
+    }
+}
+
+fn is_mark(attribute: &Attribute) -> bool {
+    MARKS.iter().any(|mark| attribute.path().is_ident(mark))
+}
+
+/// The arguments in parentheses; `None` when there are none at all.
+fn arguments<T: syn::parse::Parse>(mark: &Attribute) -> syn::Result<Option<T>> {
+    match &mark.meta {
+        syn::Meta::Path(_) => Ok(None),
+        _ => mark.parse_args().map(Some),
+    }
+}

@@ -1,0 +1,252 @@
+//! The schema of a service: which keys there are, what they may hold, and the JSON text of all.
+
+use syn::{Error, LitStr};
+
+use crate::args::{Arg, Args, suggest};
+use crate::json::{Json, Kind};
+
+/// Keys of `#[service(…)]`.
+const SERVICE: [&str; 7] =
+    ["name", "version", "settings", "metadata", "dependencies", "mode", "limits"];
+
+/// Keys of an action that Moleculer or the host knows (moleculer: index.d.ts ActionSchema).
+const ACTION: [&str; 17] = [
+    "name",
+    "params",
+    "cache",
+    "timeout",
+    "visibility",
+    "rest",
+    "retryPolicy",
+    "bulkhead",
+    "circuitBreaker",
+    "fallback",
+    "tracing",
+    "metadata",
+    "description",
+    "strategy",
+    "strategyOptions",
+    "openapi",
+    "limits",
+];
+
+/// Keys of an event that Moleculer or the host knows (moleculer: index.d.ts EventSchema).
+const EVENT: [&str; 9] =
+    ["name", "group", "params", "context", "debounce", "throttle", "bulkhead", "tracing", "limits"];
+
+/// Limits that a service may ask for.
+const SERVICE_LIMITS: [&str; 14] = [
+    "fuel",
+    "timeout",
+    "memory",
+    "table_elements",
+    "objects",
+    "handles",
+    "calls_in_flight",
+    "payload",
+    "meta",
+    "stack",
+    "instances",
+    "queue",
+    "log_rate",
+    "log_line",
+];
+
+/// Limits that an action may narrow.
+const ACTION_LIMITS: [&str; 4] = ["fuel", "timeout", "memory", "payload"];
+
+/// The service's part of the schema.
+pub(crate) struct Service {
+    pub(crate) name: String,
+    entries: Vec<(String, Json)>,
+    isomer: Vec<(&'static str, Json)>,
+}
+
+/// Reads `#[service(…)]`. What is wrong goes to `errors`; what can be used is.
+pub(crate) fn service(mut args: Args, errors: &mut Vec<Error>) -> Service {
+    let named = args.0.iter().any(|arg| arg.key.name == "name");
+    let name = args.take_text("name", errors);
+    match &name {
+        Some((name, span)) if !is_service_name(name) => errors.push(Error::new(
+            *span,
+            "the name of a service has letters, digits, `-`, `_` and `.`, and is not empty",
+        )),
+        None if !named => errors.push(Error::new(
+            proc_macro2::Span::call_site(),
+            "a service needs a name: `#[service(name = \"posts\")]`",
+        )),
+        _ => {}
+    }
+    let name = name.map(|(name, _)| name).unwrap_or_default();
+    let mut service = Service {
+        entries: vec![("name".into(), Json::text(name.clone()))],
+        isomer: vec![("sdk", Json::text(concat!("rust/", env!("CARGO_PKG_VERSION"))))],
+        name,
+    };
+    for Arg { key, value } in args.0 {
+        match (key.name.as_str(), &value.kind) {
+            ("version", Kind::Number(_) | Kind::Text(_)) | ("settings" | "metadata", Kind::Object(_)) => {
+                service.entries.push((key.name, value));
+            }
+            ("dependencies", Kind::Text(_) | Kind::Array(_) | Kind::Object(_)) => {
+                service.entries.push((key.name, value));
+            }
+            ("mode", Kind::Text(mode)) if mode == "pooled" || mode == "fresh" => {
+                service.isomer.push(("mode", value));
+            }
+            ("limits", Kind::Object(_)) => {
+                check_limits(&value, &SERVICE_LIMITS, errors);
+                service.isomer.push(("limits", value));
+            }
+            ("version", _) => errors.push(Error::new(value.span, "`version` is a number or text")),
+            ("settings" | "metadata" | "limits", _) => {
+                let message = format!("`{}` is an object: `{{ key: value }}`", key.name);
+                errors.push(Error::new(value.span, message));
+            }
+            ("dependencies", _) => errors.push(Error::new(
+                value.span,
+                "`dependencies` is a list of names, or of objects `{ name: \"users\", version: 2 }`",
+            )),
+            ("mode", _) => {
+                errors.push(Error::new(value.span, "`mode` is \"pooled\" or \"fresh\""));
+            }
+            _ => errors.push(unknown("service", &key.name, &SERVICE, key.span, "")),
+        }
+    }
+    service
+}
+
+/// Moleculer accepts any text; a name must also survive in topics and file names.
+fn is_service_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    !name.is_empty() && name.chars().all(allowed)
+}
+
+fn unknown(what: &str, key: &str, known: &[&str], span: proc_macro2::Span, more: &str) -> Error {
+    let message = match suggest(key, known) {
+        Some(meant) => format!("unknown key `{key}`; did you mean `{meant}`?{more}"),
+        None => format!("unknown key `{key}`; {what} has {}", list(known)),
+    };
+    Error::new(span, message)
+}
+
+fn list(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn check_limits(limits: &Json, known: &[&str], errors: &mut Vec<Error>) {
+    let Kind::Object(entries) = &limits.kind else {
+        errors.push(Error::new(limits.span, "`limits` is written `limits(fuel = 1_000_000)`"));
+        return;
+    };
+    for (key, value) in entries {
+        if !known.contains(&key.name.as_str()) {
+            errors.push(unknown("`limits` here", &key.name, known, key.span, ""));
+            continue;
+        }
+        match &value.kind {
+            Kind::Number(_) | Kind::Text(_) => {}
+            Kind::Object(_) if key.name == "instances" => {}
+            _ => {
+                let message = format!("`{}` is a number, or text with a unit", key.name);
+                errors.push(Error::new(value.span, message));
+            }
+        }
+    }
+}
+
+/// One action or event: its key in the schema and what stands under it.
+pub(crate) struct Item {
+    pub(crate) key: String,
+    pub(crate) span: proc_macro2::Span,
+    body: Vec<(String, Json)>,
+}
+
+/// Reads `#[action(…)]` on a function of this name.
+pub(crate) fn action(function: &syn::Ident, mut args: Args, errors: &mut Vec<Error>) -> Item {
+    let name = args.take_text("name", errors);
+    if let Some((name, span)) = &name
+        && (name.is_empty() || name.contains(char::is_whitespace))
+    {
+        errors.push(Error::new(*span, "the name of an action is a word"));
+    }
+    let (key, span) =
+        name.unwrap_or_else(|| (syn::ext::IdentExt::unraw(function).to_string(), function.span()));
+    if let Some(arg) = args.0.iter().find(|arg| arg.key.name == "visibility") {
+        let known = ["published", "public", "protected", "private"];
+        if !matches!(&arg.value.kind, Kind::Text(text) if known.contains(&text.as_str())) {
+            let message = format!("`visibility` is one of {}", list(&known));
+            errors.push(Error::new(arg.value.span, message));
+        }
+    }
+    Item { key, span, body: body("an action", args, &ACTION, errors) }
+}
+
+/// Reads the arguments of `#[event(…)]`.
+pub(crate) fn event(pattern: &LitStr, mut args: Args, errors: &mut Vec<Error>) -> Item {
+    let key = pattern.value();
+    if key.is_empty() || key.contains(char::is_whitespace) {
+        errors.push(Error::new(pattern.span(), "the pattern of an event is a word: `user.*`"));
+    }
+    let group = args.take_text("group", errors).map(|(text, _)| text);
+    let mut body = body("an event", args, &EVENT, errors);
+    if let Some(group) = group {
+        body.insert(0, ("group".into(), Json::text(group)));
+    }
+    Item { key, span: pattern.span(), body }
+}
+
+/// The other arguments: known ones, and own ones in quotes.
+fn body(what: &str, args: Args, known: &[&str], errors: &mut Vec<Error>) -> Vec<(String, Json)> {
+    let mut body = Vec::new();
+    for Arg { key, value } in args.0 {
+        if key.name == "limits" {
+            check_limits(&value, &ACTION_LIMITS, errors);
+            body.push(("isomer".into(), Json::object(vec![("limits", value)])));
+            continue;
+        }
+        let quoted = key.quoted;
+        if !quoted && !known.contains(&key.name.as_str()) {
+            let own = format!(
+                " (a key of your own that looks like it goes in quotes: `\"{}\" = …`)",
+                key.name
+            );
+            if suggest(&key.name, known).is_some() {
+                errors.push(unknown(what, &key.name, known, key.span, &own));
+            }
+        }
+        if key.name == "timeout" && !matches!(value.kind, Kind::Number(_)) {
+            errors.push(Error::new(value.span, "`timeout` is a number of milliseconds"));
+        }
+        body.push((key.name, value));
+    }
+    body
+}
+
+/// The whole schema as JSON text.
+pub(crate) fn text(
+    service: Service,
+    actions: Vec<Item>,
+    events: Vec<Item>,
+    lifecycle: Vec<Json>,
+) -> String {
+    let mut isomer = service.isomer;
+    isomer.push(("lifecycle", Json::array(lifecycle)));
+    let entries = service.entries.iter().map(|(key, value)| (key.as_str(), value.clone()));
+    let mut schema: Vec<(&str, Json)> = entries.collect();
+    schema.push(("actions", items(actions)));
+    schema.push(("events", items(events)));
+    schema.push(("isomer", Json::object(isomer)));
+    Json::object(schema).to_text()
+}
+
+fn items(items: Vec<Item>) -> Json {
+    let bodies: Vec<(String, Json)> = items
+        .into_iter()
+        .map(|item| {
+            let body = item.body.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+            (item.key, Json::object(body))
+        })
+        .collect();
+    Json::object(bodies.iter().map(|(key, body)| (key.as_str(), body.clone())).collect())
+}

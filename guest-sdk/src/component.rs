@@ -1,0 +1,297 @@
+//! The service as a component: its exports, and the host behind a context. Only in Wasm builds.
+//!
+//! One instance of the user's struct lives as long as the component instance; the host enters it by one
+//! call at a time. A panic is logged before it becomes a trap.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::sync::Once;
+use std::thread::LocalKey;
+
+use bindings::exports::isomer::service::handler::Guest;
+use bindings::isomer::service::{broker, config, logger, types};
+
+use crate::error::Fields;
+use crate::host::{EventType, Host, Pending};
+use crate::logger::Level;
+use crate::service::Service;
+use crate::{Context, Error, Payload, Result};
+
+/// What wit-bindgen makes of the WIT.
+///
+/// The path leaves the package; a package for a registry has to bring the WIT along.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, reason = "generated")]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "service",
+        pub_export_macro: true,
+        export_macro_name: "export_component",
+        default_bindings_module: "isomer_sdk::__private::bindings",
+    });
+}
+
+pub(crate) use broker::PendingCall;
+
+/// The instance of a service in its component instance.
+pub type Instance<S> = LocalKey<RefCell<Option<S>>>;
+
+/// A service with a place for its instance; `#[service]` implements it in Wasm builds.
+pub trait Place: Service {
+    /// The place.
+    fn instance() -> &'static Instance<Self>;
+}
+
+/// The exports of the component whose service is `S`.
+pub struct Component<S>(PhantomData<S>);
+
+impl<S: Place> Component<S> {
+    /// Runs one handler on the instance, which the first one makes.
+    fn enter<T>(
+        ctx: &broker::Context,
+        handler: impl AsyncFnOnce(&mut S, &Context) -> Result<T>,
+    ) -> Result<T, types::Failure> {
+        log_panics();
+        let ctx = Context::new(Borrowed::new(ctx));
+        S::instance().with_borrow_mut(|instance| {
+            let service = instance.get_or_insert_with(S::create);
+            ctx.run(handler(service, &ctx)).map_err(into_failure)
+        })
+    }
+}
+
+impl<S: Place> Guest for Component<S> {
+    fn describe() -> String {
+        log_panics();
+        S::SCHEMA.to_string()
+    }
+
+    fn started(ctx: &broker::Context) -> Result<(), types::Failure> {
+        Self::enter(ctx, async |service, ctx| service.started(ctx).await)
+    }
+
+    fn stopped(ctx: &broker::Context) -> Result<(), types::Failure> {
+        Self::enter(ctx, async |service, ctx| service.stopped(ctx).await)
+    }
+
+    fn call_action(
+        ctx: &broker::Context,
+        action: String,
+        params: types::Payload,
+    ) -> Result<types::Payload, types::Failure> {
+        Self::enter(ctx, async |service, ctx| {
+            service.call_action(ctx, &action, params.into()).await
+        })
+        .map(Into::into)
+    }
+
+    fn handle_event(
+        ctx: &broker::Context,
+        event: String,
+        data: types::Payload,
+    ) -> Result<(), types::Failure> {
+        Self::enter(ctx, async |service, ctx| service.handle_event(ctx, &event, data.into()).await)
+    }
+}
+
+/// Makes panics lines in the node's log, with the place in the source. The host sees only a trap.
+fn log_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|info| {
+            logger::log(logger::Level::Fatal, &info.to_string(), None);
+        }));
+    });
+}
+
+/// The result of a call, when it is done.
+pub(crate) fn take(call: &PendingCall) -> Option<Result<Payload>> {
+    call.take().map(from_outcome)
+}
+
+/// The host's context, which the SDK holds by a second handle that it never drops.
+struct Borrowed(ManuallyDrop<broker::Context>);
+
+impl Borrowed {
+    fn new(ctx: &broker::Context) -> Self {
+        // SAFETY: the handle is that of a live context and is not dropped here. A `Context` cannot be
+        // kept by a handler, so it is not used after the borrow has ended.
+        #[expect(
+            unsafe_code,
+            reason = "the bindings lend the context for a lifetime that an owned \
+                                        `Context` cannot name"
+        )]
+        let ctx = unsafe { broker::Context::from_handle(ctx.handle()) };
+        Self(ManuallyDrop::new(ctx))
+    }
+}
+
+impl Host for Borrowed {
+    fn id(&self) -> String {
+        self.0.id()
+    }
+
+    fn request_id(&self) -> String {
+        self.0.request_id()
+    }
+
+    fn parent_id(&self) -> Option<String> {
+        self.0.parent_id()
+    }
+
+    fn caller(&self) -> Option<String> {
+        self.0.caller()
+    }
+
+    fn level(&self) -> u32 {
+        self.0.level()
+    }
+
+    fn node_id(&self) -> String {
+        self.0.node_id()
+    }
+
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn event_type(&self) -> Option<EventType> {
+        self.0.event_type().map(|kind| match kind {
+            broker::EventType::Emit => EventType::Emit,
+            broker::EventType::Broadcast => EventType::Broadcast,
+            broker::EventType::BroadcastLocal => EventType::BroadcastLocal,
+        })
+    }
+
+    fn event_groups(&self) -> Vec<String> {
+        self.0.event_groups()
+    }
+
+    fn meta(&self) -> String {
+        self.0.meta()
+    }
+
+    fn set_meta(&self, object: &str) -> Result<()> {
+        self.0.set_meta(object).map_err(from_failure)
+    }
+
+    fn headers(&self) -> String {
+        self.0.headers()
+    }
+
+    fn set_response_headers(&self, object: &str) -> Result<()> {
+        self.0.set_response_headers(object).map_err(from_failure)
+    }
+
+    fn remaining_time(&self) -> Option<u32> {
+        self.0.remaining_time()
+    }
+
+    fn call(&self, action: &str, params: Payload, options: Option<&str>) -> Result<Payload> {
+        from_outcome(self.0.call(action, &params.into(), options))
+    }
+
+    fn start_call(&self, action: &str, params: Payload, options: Option<&str>) -> Pending {
+        Pending::Host(self.0.start_call(action, &params.into(), options))
+    }
+
+    fn wait_any(&self, calls: &[&Pending]) -> Option<usize> {
+        let calls: Vec<&PendingCall> = calls.iter().map(|Pending::Host(call)| call).collect();
+        broker::wait_any(&calls).and_then(|index| usize::try_from(index).ok())
+    }
+
+    fn mcall(&self, calls: &str, options: Option<&str>) -> Result<Payload> {
+        from_outcome(self.0.mcall(calls, options))
+    }
+
+    fn send(
+        &self,
+        kind: EventType,
+        event: &str,
+        data: Payload,
+        options: Option<&str>,
+    ) -> Result<()> {
+        let data = data.into();
+        match kind {
+            EventType::Emit => self.0.emit(event, &data, options),
+            EventType::Broadcast => self.0.broadcast(event, &data, options),
+            EventType::BroadcastLocal => self.0.broadcast_local(event, &data, options),
+        }
+        .map_err(from_failure)
+    }
+
+    fn wait_for_services(&self, services: &[String], timeout: Option<u32>) -> Result<()> {
+        self.0.wait_for_services(services, timeout).map_err(from_failure)
+    }
+
+    fn log(&self, level: Level, message: &str, fields: Option<&str>) {
+        logger::log(level.into(), message, fields);
+    }
+
+    fn log_enabled(&self, level: Level) -> bool {
+        logger::enabled(level.into())
+    }
+
+    fn settings(&self) -> String {
+        config::settings()
+    }
+
+    fn local_node_id(&self) -> String {
+        config::node_id()
+    }
+
+    fn namespace(&self) -> String {
+        config::namespace()
+    }
+}
+
+fn from_outcome(outcome: Result<types::Payload, types::Failure>) -> Result<Payload> {
+    outcome.map(Payload::from).map_err(from_failure)
+}
+
+impl From<Level> for logger::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Fatal => Self::Fatal,
+            Level::Error => Self::Error,
+            Level::Warn => Self::Warn,
+            Level::Info => Self::Info,
+            Level::Debug => Self::Debug,
+            Level::Trace => Self::Trace,
+        }
+    }
+}
+
+impl From<types::Payload> for Payload {
+    fn from(payload: types::Payload) -> Self {
+        match payload {
+            types::Payload::Absent => Self::Absent,
+            types::Payload::Json(text) => Self::Json(text),
+            types::Payload::Bytes(bytes) => Self::Bytes(bytes),
+        }
+    }
+}
+
+impl From<Payload> for types::Payload {
+    fn from(payload: Payload) -> Self {
+        match payload {
+            Payload::Absent => Self::Absent,
+            Payload::Json(text) => Self::Json(text),
+            Payload::Bytes(bytes) => Self::Bytes(bytes),
+        }
+    }
+}
+
+/// A function and no `From`: the bindings' type is a [`std::error::Error`], which `Error` takes already, but
+/// as text.
+fn from_failure(failure: types::Failure) -> Error {
+    let types::Failure { name, message, code, type_: kind, retryable, data, stack, extra } =
+        failure;
+    Error::from_fields(Fields { name, message, code, kind, retryable, data, stack, extra })
+}
+
+fn into_failure(error: Error) -> types::Failure {
+    let Fields { name, message, code, kind, retryable, data, stack, extra } = error.into_fields();
+    types::Failure { name, message, code, type_: kind, retryable, data, stack, extra }
+}

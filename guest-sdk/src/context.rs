@@ -1,0 +1,229 @@
+//! The context of a running handler: who called, with which meta, and the way to everything else.
+//!
+//! Fields are read from the host when they are asked for. Calls and events made here carry the chain's
+//! request ID, meta and remaining time; the host makes that link.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::executor::{self, Calls};
+use crate::host::{EventType, Host};
+use crate::logger::Logger;
+use crate::request::{EventRequest, MultiRequest, Request, WaitRequest};
+use crate::{Error, Result};
+
+/// The context of one running action, event or lifecycle handler. Valid until the handler returns.
+///
+/// Requests to the broker are built step by step and sent by `.await`, or by `.wait()` in a handler that is
+/// no `async fn`:
+///
+/// ```
+/// # use isomer_sdk::prelude::*;
+/// # use std::time::Duration;
+/// # #[derive(serde::Deserialize)] struct User { name: String }
+/// async fn author(ctx: &Context, id: u32) -> Result<User> {
+///     let params = json!({ "id": id });
+///     ctx.emit("user.asked", &params).await?;
+///     ctx.call("users.get", &params).timeout(Duration::from_secs(2)).await
+/// }
+/// ```
+pub struct Context {
+    host: Box<dyn Host>,
+    calls: Calls,
+}
+
+impl Context {
+    pub(crate) fn new(host: impl Host + 'static) -> Self {
+        Self { host: Box::new(host), calls: Calls::default() }
+    }
+
+    /// The ID of this call or event.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.host.id()
+    }
+
+    /// The ID that all calls and events of one chain share.
+    #[must_use]
+    pub fn request_id(&self) -> String {
+        self.host.request_id()
+    }
+
+    /// The ID of the context that caused this one; `None` at the root of a chain.
+    #[must_use]
+    pub fn parent_id(&self) -> Option<String> {
+        self.host.parent_id()
+    }
+
+    /// The full name of the calling service, such as `v2.posts`.
+    #[must_use]
+    pub fn caller(&self) -> Option<String> {
+        self.host.caller()
+    }
+
+    /// How deep this context stands in its chain; 1 at the root.
+    #[must_use]
+    pub fn level(&self) -> u32 {
+        self.host.level()
+    }
+
+    /// The node that the call or event came from.
+    #[must_use]
+    pub fn node_id(&self) -> String {
+        self.host.node_id()
+    }
+
+    /// The full name of the running action, or the name under which the event was sent.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.host.name()
+    }
+
+    /// How the event was sent; `None` in an action.
+    #[must_use]
+    pub fn event_type(&self) -> Option<EventType> {
+        self.host.event_type()
+    }
+
+    /// The groups that the event is for; empty when it is for all of them.
+    #[must_use]
+    pub fn event_groups(&self) -> Vec<String> {
+        self.host.event_groups()
+    }
+
+    /// What is left until the caller gives up or the host stops this handler; `None` without a limit.
+    #[must_use]
+    pub fn remaining_time(&self) -> Option<Duration> {
+        self.host.remaining_time().map(|ms| Duration::from_millis(ms.into()))
+    }
+
+    /// The meta of the chain.
+    ///
+    /// # Errors
+    /// A `MoleculerError` when it has another form than `T`.
+    pub fn meta<T: DeserializeOwned>(&self) -> Result<T> {
+        read("meta", &self.host.meta())
+    }
+
+    /// Puts the keys of an object over the meta. The caller sees them when this handler has ended, also
+    /// when it fails; calls made from now on carry them.
+    ///
+    /// # Errors
+    /// When it is not an object, or the meta would become larger than the host allows.
+    pub fn set_meta(&self, object: impl Serialize) -> Result<()> {
+        self.host.set_meta(&serde_json::to_string(&object)?)
+    }
+
+    /// The headers of the request. They are not passed on to nested calls.
+    ///
+    /// # Errors
+    /// A `MoleculerError` when they have another form than `T`.
+    pub fn headers<T: DeserializeOwned>(&self) -> Result<T> {
+        read("headers", &self.host.headers())
+    }
+
+    /// Puts the keys of an object over the headers of the response.
+    ///
+    /// # Errors
+    /// As [`Context::set_meta`].
+    pub fn set_response_headers(&self, object: impl Serialize) -> Result<()> {
+        self.host.set_response_headers(&serde_json::to_string(&object)?)
+    }
+
+    /// The settings of the service: those of its schema, overlaid with the operator's.
+    ///
+    /// # Errors
+    /// A `MoleculerError` when they have another form than `T`.
+    pub fn settings<T: DeserializeOwned>(&self) -> Result<T> {
+        read("settings", &self.host.settings())
+    }
+
+    /// The ID of the node on which this service runs.
+    #[must_use]
+    pub fn local_node_id(&self) -> String {
+        self.host.local_node_id()
+    }
+
+    /// The namespace of the mesh; empty for the default one.
+    #[must_use]
+    pub fn namespace(&self) -> String {
+        self.host.namespace()
+    }
+
+    /// The log of the node.
+    pub fn logger(&self) -> Logger<'_> {
+        Logger::new(&*self.host)
+    }
+
+    /// Calls an action and reads its result as `T`. `()` as params means none.
+    ///
+    /// Several calls run at the same time when their futures are joined, with the `join!` or `join_all` of
+    /// any library. A call is sent when the handler waits for it.
+    pub fn call<'a, T: DeserializeOwned>(
+        &'a self,
+        action: &str,
+        params: impl Serialize,
+    ) -> Request<'a, T> {
+        Request::new(self, action, &params)
+    }
+
+    /// Makes several calls at once and waits for all: an array of [`Call`](crate::Call)s gives an array
+    /// of results, a map of them a map. The first error is the result when one fails; see
+    /// [`MultiRequest::settled`].
+    ///
+    /// ```
+    /// # use isomer_sdk::prelude::*;
+    /// # use serde_json::Value;
+    /// async fn both(ctx: &Context) -> Result<Vec<Value>> {
+    ///     ctx.mcall([Call::new("posts.list", ()), Call::new("users.get", json!({ "id": 1 }))]).await
+    /// }
+    /// ```
+    pub fn mcall<'a, T: DeserializeOwned>(&'a self, calls: impl Serialize) -> MultiRequest<'a, T> {
+        MultiRequest::new(self, &calls)
+    }
+
+    /// Sends an event to one instance of every group that listens to it.
+    pub fn emit<'a>(&'a self, event: &str, data: impl Serialize) -> EventRequest<'a> {
+        EventRequest::new(self, EventType::Emit, event, &data)
+    }
+
+    /// Sends an event to every instance that listens to it, on all nodes.
+    pub fn broadcast<'a>(&'a self, event: &str, data: impl Serialize) -> EventRequest<'a> {
+        EventRequest::new(self, EventType::Broadcast, event, &data)
+    }
+
+    /// Sends an event to every instance that listens to it on this node.
+    pub fn broadcast_local<'a>(&'a self, event: &str, data: impl Serialize) -> EventRequest<'a> {
+        EventRequest::new(self, EventType::BroadcastLocal, event, &data)
+    }
+
+    /// Waits until all the named services are available. Names are full names (`v2.posts`, `mailer`).
+    pub fn wait_for_services<'a>(
+        &'a self,
+        services: impl IntoIterator<Item = impl Into<String>>,
+    ) -> WaitRequest<'a> {
+        WaitRequest::new(self, services.into_iter().map(Into::into).collect())
+    }
+
+    pub(crate) fn host(&self) -> &dyn Host {
+        &*self.host
+    }
+
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// Runs a handler of this context to its end.
+    pub(crate) fn run<T>(&self, handler: impl Future<Output = Result<T>>) -> Result<T> {
+        executor::run(&*self.host, &self.calls, handler)
+    }
+}
+
+/// Reads a JSON text of the host; `what` names it in the error.
+fn read<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| {
+        Error::new(500, "UNEXPECTED_FORM", format!("the {what} cannot be read: {error}"))
+    })
+}

@@ -1,0 +1,78 @@
+//! What the SDK needs from whatever runs the service: the host of a component, or a mock in a unit test.
+//!
+//! One method per function of the WIT, in Rust's types. The two implementations are `component` and
+//! [`crate::testing`]; nothing above this trait knows which one it talks to.
+
+use crate::logger::Level;
+use crate::{Payload, Result};
+
+/// How an event was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventType {
+    /// Balanced: one instance of every group gets it.
+    Emit,
+    /// Every instance on every node gets it.
+    Broadcast,
+    /// Every instance on this node gets it.
+    BroadcastLocal,
+}
+
+/// The context of one running handler, and the node around it.
+pub(crate) trait Host {
+    fn id(&self) -> String;
+    fn request_id(&self) -> String;
+    fn parent_id(&self) -> Option<String>;
+    fn caller(&self) -> Option<String>;
+    fn level(&self) -> u32;
+    fn node_id(&self) -> String;
+    fn name(&self) -> String;
+    fn event_type(&self) -> Option<EventType>;
+    fn event_groups(&self) -> Vec<String>;
+    fn meta(&self) -> String;
+    fn set_meta(&self, object: &str) -> Result<()>;
+    fn headers(&self) -> String;
+    fn set_response_headers(&self, object: &str) -> Result<()>;
+    fn remaining_time(&self) -> Option<u32>;
+
+    fn call(&self, action: &str, params: Payload, options: Option<&str>) -> Result<Payload>;
+    fn start_call(&self, action: &str, params: Payload, options: Option<&str>) -> Pending;
+    /// Index of the first of these calls that is done, after waiting for it.
+    fn wait_any(&self, calls: &[&Pending]) -> Option<usize>;
+    fn mcall(&self, calls: &str, options: Option<&str>) -> Result<Payload>;
+    fn send(
+        &self,
+        kind: EventType,
+        event: &str,
+        data: Payload,
+        options: Option<&str>,
+    ) -> Result<()>;
+    fn wait_for_services(&self, services: &[String], timeout: Option<u32>) -> Result<()>;
+
+    fn log(&self, level: Level, message: &str, fields: Option<&str>);
+    fn log_enabled(&self, level: Level) -> bool;
+    fn settings(&self) -> String;
+    fn local_node_id(&self) -> String;
+    fn namespace(&self) -> String;
+}
+
+/// A call in flight.
+pub(crate) enum Pending {
+    /// The host's handle; dropping it abandons the call.
+    #[cfg(target_family = "wasm")]
+    Host(crate::component::PendingCall),
+    /// The mock's answer, until it is taken.
+    #[cfg(not(target_family = "wasm"))]
+    Mock(std::cell::RefCell<Option<Result<Payload>>>),
+}
+
+impl Pending {
+    /// The result, once, when the call is done.
+    pub(crate) fn take(&self) -> Option<Result<Payload>> {
+        match self {
+            #[cfg(target_family = "wasm")]
+            Self::Host(call) => crate::component::take(call),
+            #[cfg(not(target_family = "wasm"))]
+            Self::Mock(answer) => answer.borrow_mut().take(),
+        }
+    }
+}
