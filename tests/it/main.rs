@@ -9,4 +9,8 @@
 
 mod event_match;
 mod peers;
+mod runtime_calls;
+mod runtime_limits;
+mod runtime_load;
+mod runtime_pool;
 mod tidy;

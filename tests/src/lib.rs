@@ -17,5 +17,6 @@ pub mod guests;
 pub mod nats_server;
 pub mod node;
 pub mod peer;
+pub mod rig;
 pub mod tree;
 pub mod wait;
