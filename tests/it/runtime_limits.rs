@@ -34,7 +34,7 @@ async fn fuel() {
 }
 
 #[tokio::test]
-async fn fuel_is_exact_and_counted_per_call() {
+async fn fuel_is_the_same_for_the_same_call_and_counted() {
     let rig = rig(Limits::default()).await;
     rig.call("echo", json!({})).await.unwrap();
     let before = rig.pool.stats().fuel;
@@ -44,7 +44,9 @@ async fn fuel_is_exact_and_counted_per_call() {
     assert_eq!(rig.pool.stats().fuel - before, 2 * one);
     assert!((100..100_000).contains(&one), "{one}");
     let exact = ActionLimits { fuel: Some(one), ..ActionLimits::default() };
-    let short = ActionLimits { fuel: Some(one - 1), ..ActionLimits::default() };
+    // Compiled code looks at its fuel where functions and loops begin, so the last few units are not
+    // noticed; half of them are.
+    let short = ActionLimits { fuel: Some(one / 2), ..ActionLimits::default() };
     let call = async |limits: &ActionLimits| {
         let ctx = context("echo", Payload::empty_object()).build();
         rig.pool.call_action(ctx, &rig.pool.target("echo".into(), limits)).await
@@ -212,9 +214,9 @@ async fn log_lines() {
     let dropped = metric("isomer.guest.logDropped.total").await;
     rig.call("print", json!({"n": 100, "text": "line"})).await.unwrap();
     rig.call("log", json!({"n": 100, "text": "line"})).await.unwrap();
-    // Without a subscriber no line is written at all, so none is dropped either: the rate itself is tested
-    // beside its code. Here it matters that a flood does no harm.
-    assert!(metric("isomer.guest.logDropped.total").await >= dropped);
+    // No test of this binary sets a subscriber, so no line is written and none is dropped either; the rate
+    // itself is tested beside its code. What matters here is that a flood does no harm.
+    assert_eq!(metric("isomer.guest.logDropped.total").await, dropped);
 }
 
 #[tokio::test(start_paused = true)]

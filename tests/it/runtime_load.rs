@@ -53,8 +53,8 @@ async fn files_that_are_no_service_are_refused_with_a_reason() {
     check(b"\0asm\x01\0\0\0", "core module").await;
     check(b"\0asm\x0d\0\x01\0", "does not export isomer:service/handler").await;
     check(&greeter[..greeter.len() / 2], "not a valid component").await;
-    let text = String::from_utf8_lossy(b"isomer:service/handler@0.1.0").into_owned();
-    check(&replaced(&greeter, &text, "isomer:service/handler@0.9.0"), "this node speaks").await;
+    let handler = "isomer:service/handler@0.1.0";
+    check(&replaced(&greeter, handler, "isomer:service/handler@0.9.0"), "this node speaks").await;
     let foreign = replaced(&greeter, "isomer:service/logger@0.1.0", "isomer:service/lagger@0.1.0");
     check(&foreign, "lagger").await;
     assert!(compiled_files(&folder.path().join("cache")).is_empty());
