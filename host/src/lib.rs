@@ -11,6 +11,7 @@ pub mod packet;
 pub mod task;
 
 pub mod context;
+pub mod logger;
 pub mod schema;
 pub mod serializer;
 
