@@ -29,4 +29,5 @@ pub mod service;
 
 pub mod broker;
 
+pub mod admin;
 pub mod reload;
