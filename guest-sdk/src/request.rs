@@ -31,7 +31,9 @@ impl Options {
             Ok(value) => {
                 self.values.insert(key.into(), value);
             }
-            Err(error) => self.mistake = self.mistake.take().or(Some(error.into())),
+            Err(error) => {
+                self.mistake.get_or_insert_with(|| error.into());
+            }
         }
     }
 
@@ -112,6 +114,12 @@ impl<'a, T: DeserializeOwned> Request<'a, T> {
     /// Whether the callee's node waits for this call when it stops.
     pub fn tracking(mut self, tracking: bool) -> Self {
         self.options.set("tracking", tracking);
+        self
+    }
+
+    /// Sets any option under Moleculer's name; the host refuses those that it does not know.
+    pub fn option(mut self, name: &str, value: impl Serialize) -> Self {
+        self.options.set(name, value);
         self
     }
 
@@ -354,6 +362,12 @@ impl<'a> EventRequest<'a> {
     /// Fails when a handler on this node or the transport failed; otherwise that is only logged.
     pub fn throw_error(mut self) -> Self {
         self.options.set("throwError", true);
+        self
+    }
+
+    /// Sets any option under Moleculer's name; the host refuses those that it does not know.
+    pub fn option(mut self, name: &str, value: impl Serialize) -> Self {
+        self.options.set(name, value);
         self
     }
 

@@ -16,6 +16,7 @@ pub mod schema;
 pub mod serializer;
 
 pub mod handler;
+pub mod runtime;
 pub mod strategy;
 
 pub mod registry;
@@ -25,6 +26,7 @@ pub mod transporter;
 pub mod middleware;
 pub mod transit;
 
+pub mod discoverer;
 pub mod service;
 
 pub mod broker;
