@@ -33,3 +33,5 @@ pub mod broker;
 
 pub mod admin;
 pub mod reload;
+
+pub mod cli;
