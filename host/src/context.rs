@@ -81,6 +81,21 @@ pub struct Inner {
     deadline: OnceLock<Deadline>,
 }
 
+impl Inner {
+    /// Takes the place of a child: one level deeper, of the same chain and caused by `parent`
+    /// (moleculer: src/context.js create).
+    pub fn adopt(&mut self, parent: &Context) {
+        self.request_id = Arc::clone(&parent.request_id);
+        self.parent_id = Some(Arc::clone(&parent.id));
+        self.level = parent.level.saturating_add(1);
+        self.tracing = parent.tracing;
+        if self.caller.is_none() && !parent.service.is_empty() {
+            self.caller = Some(Arc::clone(&parent.service));
+        }
+        self.parent = Some(parent.clone());
+    }
+}
+
 /// When a call is over, and how long it had.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
@@ -191,7 +206,10 @@ impl ContextBuilder {
     /// A root context for an action or event of this name on this node.
     #[must_use]
     pub fn new(name: Arc<str>, node_id: Arc<str>) -> Self {
-        let id = uid::new();
+        Self::with_id(name, node_id, uid::new())
+    }
+
+    fn with_id(name: Arc<str>, node_id: Arc<str>, id: Arc<str>) -> Self {
         Self(Inner {
             request_id: Arc::clone(&id),
             id,
@@ -211,6 +229,13 @@ impl ContextBuilder {
             response_headers: Mutex::default(),
             deadline: OnceLock::new(),
         })
+    }
+
+    /// A context that came from another node, with the ID that it has there. The chain's ID is its own
+    /// until it is set.
+    #[must_use]
+    pub fn received(name: Arc<str>, sender: Arc<str>, id: Arc<str>) -> Self {
+        Self::with_id(name, sender, id)
     }
 
     /// Changes the fields.

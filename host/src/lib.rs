@@ -11,5 +11,22 @@ pub mod packet;
 pub mod task;
 
 pub mod context;
+pub mod schema;
+pub mod serializer;
 
 pub mod handler;
+pub mod runtime;
+pub mod strategy;
+
+pub mod registry;
+
+pub mod transporter;
+
+pub mod middleware;
+pub mod transit;
+
+pub mod service;
+
+pub mod broker;
+
+pub mod reload;

@@ -10,12 +10,18 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+/// Deepest nesting of a JSON text: what recursive parsers on other nodes and in guests can take.
+pub const DEPTH_MAX: usize = 128;
+
 /// Why a text was refused as a payload.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Not JSON, or nested deeper than 128 levels.
+    /// Not JSON.
     #[error("not well-formed JSON: {0}")]
     Json(#[source] serde_json::Error),
+    /// JSON that is nested deeper than [`DEPTH_MAX`].
+    #[error("nested deeper than {DEPTH_MAX} levels")]
+    TooDeep,
     /// JSON, but not an object where only an object can stand.
     #[error("not a JSON object")]
     NotAnObject,
@@ -49,9 +55,10 @@ impl Payload {
     /// Takes a text that came from outside.
     ///
     /// # Errors
-    /// [`Error::Json`] when it is not one well-formed JSON text of at most 128 levels.
+    /// [`Error::Json`] when it is not one well-formed JSON text, [`Error::TooDeep`] when it is nested too
+    /// deeply.
     pub fn from_json_text(text: ByteString) -> Result<Self, Error> {
-        serde_json::from_str::<IgnoredAny>(&text).map_err(Error::Json)?;
+        check_json(&text)?;
         Ok(Self::Json(text))
     }
 
@@ -104,6 +111,57 @@ impl Payload {
     }
 }
 
+/// Checks that a text is one well-formed JSON text and not nested too deeply.
+///
+/// # Errors
+/// [`Error::Json`] or [`Error::TooDeep`].
+pub fn check_json(text: &str) -> Result<(), Error> {
+    serde_json::from_str::<IgnoredAny>(text).map_err(Error::Json)?;
+    check_depth(text)
+}
+
+/// Checks that a well-formed JSON text is not nested too deeply.
+///
+/// # Errors
+/// [`Error::TooDeep`].
+pub fn check_depth(text: &str) -> Result<(), Error> {
+    // A text must be twice as long as it is deep.
+    if text.len() > 2 * DEPTH_MAX && depth(text) > DEPTH_MAX {
+        return Err(Error::TooDeep);
+    }
+    Ok(())
+}
+
+/// The deepest nesting of a well-formed JSON text.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0_usize);
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => skip_string(&mut bytes),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn skip_string(bytes: &mut std::str::Bytes<'_>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => {
+                bytes.next();
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The JSON form that Node.js gives a `Buffer`.
 fn buffer_json(bytes: &Bytes) -> ByteString {
     use std::fmt::Write as _;
@@ -138,9 +196,9 @@ impl Object {
     /// Takes a text that came from outside.
     ///
     /// # Errors
-    /// [`Error::Json`] when it is not well-formed, [`Error::NotAnObject`] when it is something else.
+    /// As [`Payload::from_json_text`], and [`Error::NotAnObject`] when it is something else.
     pub fn from_json_text(text: ByteString) -> Result<Self, Error> {
-        serde_json::from_str::<IgnoredAny>(&text).map_err(Error::Json)?;
+        check_json(&text)?;
         Self::from_checked(text)
     }
 
@@ -269,8 +327,16 @@ mod tests {
         for bad in ["", "{", "{}{}", "nul", "{\"a\":1}\n,\"sender\":\"x\"", "'a'", "NaN"] {
             assert!(Payload::from_json_text(bad.into()).is_err(), "{bad}");
         }
-        let deep = "[".repeat(129) + &"]".repeat(129);
-        assert!(Payload::from_json_text(deep.into()).is_err());
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let nested = |n: usize| {
+            let text = "[".repeat(n) + "\"[\\\"[\"" + &"]".repeat(n);
+            Payload::from_json_text(text.into())
+        };
+        assert!(nested(DEPTH_MAX).is_ok());
+        assert!(matches!(nested(DEPTH_MAX + 1), Err(Error::TooDeep)));
     }
 
     #[test]

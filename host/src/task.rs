@@ -6,6 +6,7 @@
 use std::future::Future;
 
 use futures_util::FutureExt as _;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 pub use tokio_util::sync::CancellationToken;
 
@@ -36,7 +37,22 @@ where
     tokio_util::task::AbortOnDropHandle::new(tokio::spawn(work))
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+/// Starts a task on a runtime of the caller's choice. It ends by itself: what it does must watch for the
+/// stop of its owner and may finish its duty, such as sending an answer, before it ends.
+pub fn spawn_on<F>(runtime: &Handle, name: &'static str, work: F) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    runtime.spawn(async move {
+        if let Err(panic) = std::panic::AssertUnwindSafe(work).catch_unwind().await {
+            tracing::error!(task = name, panic = panic_text(&*panic), "a task ended with a panic");
+        }
+    })
+}
+
+/// What a panic said.
+#[must_use]
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&'static str>()
         .copied()

@@ -1,1 +1,21 @@
+//! Harness of the integration tests: processes that tests start, the components they load, and waiting.
+//!
+//! Everything that a test starts is killed when its handle is dropped, listens on loopback only, on a port
+//! that the system chose, and writes into a temporary folder of its own. Every wait has a deadline and
+//! fails with what it waited for. The tests themselves are in `it/`.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a harness reports by panicking, and its helpers are not #[test] functions"
+)]
 
+pub mod process;
+
+pub mod guests;
+pub mod nats_server;
+pub mod node;
+pub mod peer;
+pub mod tree;
+pub mod wait;

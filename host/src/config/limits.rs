@@ -97,3 +97,29 @@ pub struct Grants {
     /// Events that it may send. Default: all.
     pub emit: Option<Vec<String>>,
 }
+
+/// Limits that a schema may narrow, for the whole service or for one action. `None` leaves the limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ActionLimits {
+    /// Units of fuel per call.
+    pub fuel: Option<u64>,
+    /// Wall-clock time of one call.
+    pub timeout: Option<Duration>,
+    /// Bytes of memory.
+    pub memory: Option<usize>,
+    /// Bytes of params, result or data.
+    pub payload: Option<usize>,
+}
+
+impl Limits {
+    /// These limits with narrower ones applied; a wider wish changes nothing.
+    #[must_use]
+    pub fn narrowed(&self, by: &ActionLimits) -> Self {
+        let mut limits = self.clone();
+        limits.fuel = by.fuel.map_or(self.fuel, |fuel| fuel.min(self.fuel));
+        limits.timeout = by.timeout.map_or(self.timeout, |timeout| timeout.min(self.timeout));
+        limits.memory = by.memory.map_or(self.memory, |memory| memory.min(self.memory));
+        limits.payload = by.payload.map_or(self.payload, |payload| payload.min(self.payload));
+        limits
+    }
+}

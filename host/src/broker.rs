@@ -1,0 +1,375 @@
+//! The service broker: every call and event of this node goes through here, whoever makes it.
+//!
+//! It joins the parts: the registry says who offers an action, a chain of middlewares runs it here, transit
+//! sends it elsewhere. Guests, middlewares and the control socket see it as [`Caller`], transit as
+//! `Inbound`.
+//!
+//! Order of locks: registry, then chains. A handler is looked up while the registry is locked, so that a
+//! call finds the old version of a service or the new one, never neither.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use parking_lot::{Mutex, RwLock};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::config::BrokerOptions;
+use crate::context::{CallItem, CallOptions, Caller, EmitOptions, Outcome};
+use crate::error::MoleculerError;
+use crate::handler::Handler;
+use crate::metrics::MetricRegistry;
+use crate::middleware::{Chain, ContextTracker, Middleware, Timeout};
+use crate::packet::{self, Info};
+use crate::payload::Payload;
+use crate::registry::Registry;
+use crate::service::{InUse, Stopped};
+use crate::task::CancellationToken;
+use crate::uid;
+
+mod call;
+mod chains;
+mod emit;
+mod inbound;
+mod lifecycle;
+mod mcall;
+mod services;
+
+use chains::Chains;
+pub use lifecycle::StartError;
+
+/// A broker; a handle that is cheap to clone. The broker ends with [`ServiceBroker::stop`].
+#[derive(Clone)]
+pub struct ServiceBroker(Arc<Shared>);
+
+/// Options that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The node ID cannot be used on a transporter.
+    #[error("the node ID '{node_id}' cannot be used: {reason}")]
+    NodeId {
+        /// The ID.
+        node_id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The node's own service could not be made.
+    #[error(transparent)]
+    Internal(#[from] crate::schema::Error),
+}
+
+struct Shared {
+    this: Weak<Shared>,
+    options: BrokerOptions,
+    node_id: Arc<str>,
+    instance_id: Arc<str>,
+    registry: Arc<RwLock<Registry>>,
+    chains: RwLock<Chains>,
+    chain: Chain,
+    tracker: ContextTracker,
+    metrics: MetricRegistry,
+    /// Sends a request to another node; set while a transporter is connected.
+    remote: OnceLock<Handler>,
+    mesh: OnceLock<inbound::Mesh>,
+    services: Mutex<BTreeMap<Arc<str>, Running>>,
+    /// Counts up whenever the registry changed, for those who wait for services.
+    changes: watch::Sender<u64>,
+    stopping: AtomicBool,
+    cancel: CancellationToken,
+    /// Where handlers run that come in from the mesh, whose sockets have a runtime of their own.
+    work: tokio::runtime::Handle,
+}
+
+/// What is needed to end a service.
+struct Running {
+    in_use: InUse,
+    stopped: Option<Stopped>,
+    shutdown_timeout: Duration,
+}
+
+impl ServiceBroker {
+    /// A broker that is not started. Must be called within a tokio runtime; handlers run there.
+    ///
+    /// # Errors
+    /// [`Error`] when the options cannot be used.
+    pub fn new(options: BrokerOptions) -> Result<Self, Error> {
+        Self::with_metrics(options, MetricRegistry::default())
+    }
+
+    /// The same, counting into metrics that others count into as well.
+    ///
+    /// # Errors
+    /// As [`ServiceBroker::new`].
+    pub fn with_metrics(
+        mut options: BrokerOptions,
+        metrics: MetricRegistry,
+    ) -> Result<Self, Error> {
+        let node_id: Arc<str> = options.node_id.get_or_insert_with(default_node_id).as_str().into();
+        packet::check_node_id(&node_id).map_err(|reason| Error::NodeId {
+            node_id: node_id.to_string(),
+            reason: reason.to_string(),
+        })?;
+        let instance_id = uid::new();
+        let info = local_info(&options, &instance_id);
+        let registry = Registry::new(Arc::clone(&node_id), info, &options.registry, clock::now());
+        let tracker = ContextTracker::default();
+        let mut middlewares: Vec<Arc<dyn Middleware>> = Vec::new();
+        if options.tracking.enabled {
+            middlewares.push(Arc::new(tracker.clone()));
+        }
+        middlewares.push(Arc::new(Timeout::new(Arc::clone(&node_id), &metrics)));
+        let shared = Arc::new_cyclic(|this| Shared {
+            this: Weak::clone(this),
+            node_id,
+            instance_id,
+            registry: Arc::new(RwLock::new(registry)),
+            chains: RwLock::default(),
+            chain: Chain::new(middlewares),
+            tracker,
+            metrics,
+            remote: OnceLock::new(),
+            mesh: OnceLock::new(),
+            services: Mutex::default(),
+            changes: watch::Sender::new(0),
+            stopping: AtomicBool::new(false),
+            cancel: CancellationToken::new(),
+            work: tokio::runtime::Handle::current(),
+            options,
+        });
+        Ok(Self(shared))
+    }
+
+    /// ID of this node.
+    #[must_use]
+    pub fn node_id(&self) -> &Arc<str> {
+        &self.0.node_id
+    }
+
+    /// The effective options.
+    #[must_use]
+    pub fn options(&self) -> &BrokerOptions {
+        &self.0.options
+    }
+
+    /// The metrics of this node.
+    #[must_use]
+    pub fn metrics(&self) -> &MetricRegistry {
+        &self.0.metrics
+    }
+
+    /// What this node knows of the mesh.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<RwLock<Registry>> {
+        &self.0.registry
+    }
+
+    /// The broker as guests see it.
+    #[must_use]
+    pub fn caller(&self) -> Weak<dyn Caller> {
+        let weak: Weak<dyn Caller> = Weak::<Shared>::clone(&self.0.this);
+        weak
+    }
+
+    /// The broker as a trait object.
+    #[must_use]
+    pub fn as_caller(&self) -> Arc<dyn Caller> {
+        let strong: Arc<dyn Caller> = Arc::<Shared>::clone(&self.0);
+        strong
+    }
+
+    /// Calls an action (moleculer: src/service-broker.js call). Omitted params become `{}`.
+    ///
+    /// The endpoint is chosen now, not when the future is first polled.
+    pub fn call(
+        &self,
+        action: &str,
+        params: Payload,
+        options: CallOptions,
+    ) -> BoxFuture<'static, Outcome> {
+        self.0.start_call(action, params, options)
+    }
+
+    /// Calls several actions at once; the first error ends it.
+    ///
+    /// # Errors
+    /// The first error.
+    pub async fn mcall(&self, calls: Vec<CallItem>) -> Result<Vec<Payload>, MoleculerError> {
+        self.0.mcall(calls).await
+    }
+
+    /// Calls several actions at once and gives every outcome.
+    pub async fn mcall_settled(&self, calls: Vec<CallItem>) -> Vec<Outcome> {
+        self.0.mcall_settled(calls).await
+    }
+
+    /// Sends an event to one instance of each group that listens.
+    pub fn emit(
+        &self,
+        event: &str,
+        data: Payload,
+        options: EmitOptions,
+    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
+        Caller::emit(&*self.0, event, data, options)
+    }
+
+    /// Sends an event to every instance that listens, on all nodes.
+    pub fn broadcast(
+        &self,
+        event: &str,
+        data: Payload,
+        options: EmitOptions,
+    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
+        Caller::broadcast(&*self.0, event, data, options)
+    }
+
+    /// Sends an event to every instance on this node.
+    pub fn broadcast_local(
+        &self,
+        event: &str,
+        data: Payload,
+        options: EmitOptions,
+    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
+        Caller::broadcast_local(&*self.0, event, data, options)
+    }
+
+    /// Waits until all these services (full names) are available.
+    ///
+    /// # Errors
+    /// `WAITFOR_SERVICES` when `timeout` has passed first.
+    pub async fn wait_for_services(
+        &self,
+        services: Vec<String>,
+        timeout: Option<Duration>,
+    ) -> Result<(), MoleculerError> {
+        Caller::wait_for_services(&*self.0, services, timeout).await
+    }
+
+    /// Sends one of the node's own events (`$service.loaded` and the like) to the services of this node.
+    pub fn tell_services(&self, event: &str, data: &Value) {
+        self.0.local_event(event, data);
+    }
+
+    /// How many calls and events run on this node now.
+    #[must_use]
+    pub fn running_contexts(&self) -> usize {
+        self.0.tracker.running()
+    }
+}
+
+impl Shared {
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Tells those who wait that the registry has changed.
+    fn registry_changed(&self) {
+        self.changes.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// Sends one of the node's own events to its own services.
+    fn local_event(&self, name: &str, data: &Value) {
+        let data = Payload::from_value(data).unwrap_or_default();
+        self.deliver_local(name, &data, &EmitOptions::default());
+    }
+}
+
+impl Caller for Shared {
+    fn call(
+        &self,
+        action: &str,
+        params: Payload,
+        options: CallOptions,
+    ) -> BoxFuture<'static, Outcome> {
+        self.start_call(action, params, options)
+    }
+
+    fn emit(
+        &self,
+        event: &str,
+        data: Payload,
+        options: EmitOptions,
+    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
+        self.emit_balanced(event, data, options)
+    }
+
+    fn broadcast(
+        &self,
+        event: &str,
+        data: Payload,
+        options: EmitOptions,
+    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
+        self.broadcast_all(event, data, options)
+    }
+
+    fn broadcast_local(
+        &self,
+        event: &str,
+        data: Payload,
+        options: EmitOptions,
+    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
+        self.broadcast_here(event, data, options)
+    }
+
+    fn wait_for_services(
+        &self,
+        services: Vec<String>,
+        timeout: Option<Duration>,
+    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
+        self.wait_for(services.into_iter().map(|name| vec![name]).collect(), timeout)
+    }
+}
+
+/// `<host name>-<pid>-<random>`, lower-case: unique also among containers that all are process 1.
+fn default_node_id() -> String {
+    let random = uid::new();
+    let random = random.get(..4).unwrap_or("0000");
+    let host = hostname().to_lowercase();
+    let usable: String =
+        host.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
+    format!("{usable}-{}-{random}", std::process::id())
+}
+
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The part of INFO that does not change (moleculer: src/registry/node-catalog.js createLocalNode).
+fn local_info(options: &BrokerOptions, instance_id: &Arc<str>) -> Info {
+    Info {
+        services: None,
+        ip_list: ip_list(),
+        hostname: hostname(),
+        client: json!({
+            "type": "isomer",
+            "version": env!("CARGO_PKG_VERSION"),
+            "langVersion": concat!("rust ", env!("CARGO_PKG_RUST_VERSION")),
+        }),
+        config: json!({}),
+        instance_id: Some(Arc::clone(instance_id)),
+        metadata: Value::Object(options.metadata.clone()),
+        seq: 1,
+    }
+}
+
+/// The first IPv4 address of every external interface; loopback only when there is nothing else.
+fn ip_list() -> Vec<String> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let (mut external, mut loopback) = (Vec::new(), Vec::new());
+    let mut seen = Vec::new();
+    for interface in interfaces {
+        if !interface.ip().is_ipv4() || seen.contains(&interface.name) {
+            continue;
+        }
+        let list = if interface.is_loopback() { &mut loopback } else { &mut external };
+        list.push(interface.ip().to_string());
+        seen.push(interface.name);
+    }
+    if external.is_empty() { loopback } else { external }
+}
+
+#[cfg(test)]
+mod tests;

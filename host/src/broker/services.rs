@@ -1,0 +1,178 @@
+//! Adding, replacing and removing services of this node, and waiting for services of the mesh.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+
+use super::{Running, ServiceBroker, Shared};
+use crate::error::MoleculerError;
+use crate::registry::{Registered, Registry};
+use crate::schema::ServiceSchema;
+use crate::service::LocalService;
+use crate::task;
+
+impl ServiceBroker {
+    /// Starts a service and registers it: waits for its dependencies, runs its `started`, then makes it
+    /// known. One with the same full name is replaced in the same instant; its running calls finish on the
+    /// old version, in the background.
+    ///
+    /// # Errors
+    /// What `started` failed with, or `WAITFOR_SERVICES`. Nothing has changed then.
+    pub async fn add_service(&self, mut service: LocalService) -> Result<(), MoleculerError> {
+        self.wait_for_dependencies(&service.schema).await?;
+        if let Some(started) = service.started.take() {
+            started().await?;
+        }
+        self.0.register(service);
+        Ok(())
+    }
+
+    /// Waits for what a service depends on, as long as its settings or the broker's options say.
+    ///
+    /// # Errors
+    /// `WAITFOR_SERVICES` with the names that did not come.
+    pub async fn wait_for_dependencies(&self, schema: &ServiceSchema) -> Result<(), MoleculerError> {
+        let dependencies: Vec<_> = schema.dependencies.iter().map(|d| d.any_of.clone()).collect();
+        if self.0.missing(&dependencies).is_empty() {
+            return Ok(());
+        }
+        let limit = schema.dependency_timeout().unwrap_or(self.0.options.dependency_timeout);
+        let names: Vec<_> = dependencies.iter().map(|any_of| any_of.join(" or ")).collect();
+        let names = names.join(", ");
+        tracing::info!(service = &*schema.full_name, names, "waiting for the services it depends on");
+        self.0.wait_for(dependencies, Some(limit).filter(|limit| !limit.is_zero())).await
+    }
+
+    /// Takes a service away, waits for its running calls and runs its `stopped`. False when there is none.
+    pub async fn remove_service(&self, full_name: &Arc<str>) -> bool {
+        self.0.remove_service(full_name).await
+    }
+
+    /// Changes what `$node.services` says of the origin of a service of this node.
+    pub fn set_service_origin(&self, full_name: &Arc<str>, origin: Value) {
+        self.0.registry.write().set_origin(full_name, origin);
+    }
+}
+
+impl Shared {
+    pub(super) fn register(&self, mut service: LocalService) {
+        let in_use = service.watch_use();
+        let LocalService { schema, actions, events, origin, stopped, .. } = service;
+        let action_chains: Vec<_> = actions
+            .into_iter()
+            .zip(&schema.actions)
+            .map(|(handler, action)| self.chain.local_action(handler, action))
+            .collect();
+        let event_chains: Vec<_> = events
+            .into_iter()
+            .zip(&schema.events)
+            .map(|(handler, event)| self.chain.local_event(handler, event))
+            .collect();
+        let registered = {
+            let mut registry = self.registry.write();
+            let registered = registry.register_local(&schema, origin);
+            let mut chains = self.chains.write();
+            for (id, chain) in registered.actions.iter().zip(action_chains) {
+                if let Some(id) = id {
+                    chains.actions.insert(*id, chain);
+                }
+            }
+            chains.events.extend(registered.events.iter().copied().zip(event_chains));
+            chains.retire(&registered.retired);
+            registered
+        };
+        let shutdown_timeout =
+            schema.shutdown_timeout().unwrap_or(self.options.tracking.shutdown_timeout);
+        let running = Running { in_use, stopped, shutdown_timeout };
+        let replaced = self.services.lock().insert(Arc::clone(&schema.full_name), running);
+        if let Some(old) = replaced {
+            let name = Arc::clone(&schema.full_name);
+            let _on = self.work.enter();
+            task::spawn("drain", &self.cancel, async move { old.end(&name).await });
+        }
+        self.announce(&schema.full_name, &registered);
+    }
+
+    fn announce(&self, full_name: &Arc<str>, registered: &Registered) {
+        self.registry_changed();
+        if registered.changed {
+            self.local_event("$services.changed", &json!({"localService": true}));
+            self.tell_mesh(registered.shrunk.then(|| Arc::clone(full_name)));
+        }
+    }
+
+    pub(super) async fn remove_service(&self, full_name: &Arc<str>) -> bool {
+        {
+            let mut registry = self.registry.write();
+            let Some(retired) = registry.unregister_local(full_name) else { return false };
+            self.chains.write().retire(&retired);
+        }
+        self.registry_changed();
+        self.local_event("$services.changed", &json!({"localService": true}));
+        self.tell_mesh(None);
+        let running = self.services.lock().remove(full_name);
+        if let Some(running) = running {
+            running.end(full_name).await;
+        }
+        true
+    }
+
+    /// Waits until for every entry one of its names is offered by some node.
+    pub(super) fn wait_for(
+        &self,
+        services: Vec<Vec<String>>,
+        timeout: Option<Duration>,
+    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
+        let registry = Arc::clone(&self.registry);
+        let mut changes = self.changes.subscribe();
+        Box::pin(async move {
+            let missing = || missing(&registry.read(), &services);
+            let wait = async {
+                while !missing().is_empty() {
+                    if changes.changed().await.is_err() {
+                        return;
+                    }
+                }
+            };
+            match timeout {
+                Some(timeout) => {
+                    let _ = tokio::time::timeout(timeout, wait).await;
+                }
+                None => wait.await,
+            }
+            let missing = missing();
+            if missing.is_empty() {
+                Ok(())
+            } else {
+                Err(MoleculerError::wait_for_services(&missing.join(", ")))
+            }
+        })
+    }
+}
+
+impl Shared {
+    /// The entries of which no name is offered by any node.
+    fn missing(&self, services: &[Vec<String>]) -> Vec<String> {
+        missing(&self.registry.read(), services)
+    }
+}
+
+fn missing(registry: &Registry, services: &[Vec<String>]) -> Vec<String> {
+    let absent = |any_of: &&Vec<String>| !any_of.iter().any(|name| registry.services.has(name));
+    services.iter().filter(absent).map(|any_of| any_of.join(" or ")).collect()
+}
+
+impl Running {
+    /// Waits for the calls that still run, at most as long as the service allows, and stops it.
+    pub(super) async fn end(mut self, full_name: &str) {
+        let limit = self.shutdown_timeout;
+        if tokio::time::timeout(limit, self.in_use.released()).await.is_err() {
+            tracing::warn!(service = full_name, ?limit, "calls were still running; they are ended");
+        }
+        if let Some(stopped) = self.stopped {
+            stopped().await;
+        }
+    }
+}

@@ -1,0 +1,476 @@
+//! Who offers what: the nodes, services, actions and events of the mesh as this node knows them.
+//!
+//! The registry is pure: it is told what happened and when, and answers with [`Effect`]s for others to carry
+//! out. It holds no handler, channel, timer or socket. Its rules are those of moleculer: src/registry/.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::clock::Instant;
+use crate::config;
+use crate::packet::{Info, ServiceItem};
+use crate::schema::{self, Pattern, ServiceSchema, Visibility};
+
+pub mod action_catalog;
+pub mod endpoint_list;
+pub mod event_catalog;
+pub mod listing;
+pub mod node_catalog;
+pub mod service_catalog;
+
+pub use action_catalog::{ActionCatalog, Lookup};
+pub use endpoint_list::{Endpoint, EndpointList};
+pub use event_catalog::EventCatalog;
+pub use node_catalog::{Node, NodeCatalog};
+pub use service_catalog::{ServiceCatalog, ServiceEntry};
+
+/// Most nodes that are remembered, this one included. A peer that invents more is not believed.
+pub const NODES_MAX: usize = 10_000;
+
+/// Most actions, and most events, that one remote service may offer.
+pub const REMOTE_ITEMS_MAX: usize = 10_000;
+
+/// What the rest of the node must do after a change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Broadcast `$node.connected` locally. `node` is the form of `$node.list`.
+    NodeConnected {
+        /// The node.
+        node: Value,
+        /// Whether it was known before.
+        reconnected: bool,
+    },
+    /// Broadcast `$node.updated` locally.
+    NodeUpdated {
+        /// The node.
+        node: Value,
+    },
+    /// Broadcast `$node.disconnected` locally.
+    NodeDisconnected {
+        /// The node.
+        node: Value,
+        /// False when it said good-bye.
+        unexpected: bool,
+    },
+    /// Broadcast `$services.changed` locally.
+    ServicesChanged {
+        /// Whether a service of this node changed.
+        local_service: bool,
+    },
+    /// Reject all requests that wait for this node.
+    RejectPending {
+        /// The node.
+        node_id: Arc<str>,
+    },
+    /// Ask this node for its INFO.
+    Discover {
+        /// The node.
+        node_id: Arc<str>,
+    },
+}
+
+/// What registering a local service did.
+#[derive(Debug)]
+pub struct Registered {
+    /// Endpoint IDs, one for each action of the schema; `None` for private ones, which nobody can call.
+    pub actions: Vec<Option<u64>>,
+    /// Endpoint IDs, one for each event of the schema.
+    pub events: Vec<u64>,
+    /// Endpoint IDs that were replaced or removed.
+    pub retired: Vec<u64>,
+    /// Whether what is advertised differs from before.
+    pub changed: bool,
+    /// Whether an action or event that was advertised before is gone. JavaScript gateways forget it only
+    /// when the whole service is missing from one INFO.
+    pub shrunk: bool,
+}
+
+/// The registry of one node.
+#[derive(Debug)]
+pub struct Registry {
+    /// Nodes.
+    pub nodes: NodeCatalog,
+    /// Services.
+    pub services: ServiceCatalog,
+    /// Actions.
+    pub actions: ActionCatalog,
+    /// Events.
+    pub events: EventCatalog,
+    local_id: Arc<str>,
+    next_endpoint: u64,
+    info_stale: bool,
+    /// Files of this node that hold no usable service, and why; shown in `$node.services`.
+    broken: BTreeMap<String, Value>,
+}
+
+impl Registry {
+    /// A registry that knows only its own node. `info` describes that node; its `services` are ignored.
+    #[must_use]
+    pub fn new(local_id: Arc<str>, info: Info, options: &config::Registry, now: Instant) -> Self {
+        let mut nodes = NodeCatalog::default();
+        nodes.insert(Node {
+            id: Arc::clone(&local_id),
+            local: true,
+            available: true,
+            info: Info { services: None, seq: 1, ..info },
+            cpu: None,
+            last_heartbeat: now,
+            last_heartbeat_ms: crate::clock::unix_ms(),
+        });
+        Self {
+            nodes,
+            services: ServiceCatalog::default(),
+            actions: ActionCatalog::new(options.strategy),
+            events: EventCatalog::new(options.strategy),
+            local_id,
+            next_endpoint: 0,
+            info_stale: true,
+            broken: BTreeMap::new(),
+        }
+    }
+
+    /// ID of this node.
+    #[must_use]
+    pub fn local_id(&self) -> &Arc<str> {
+        &self.local_id
+    }
+
+    fn endpoint_id(&mut self) -> u64 {
+        self.next_endpoint += 1;
+        self.next_endpoint
+    }
+
+    /// Registers a service of this node, in the place of the one with the same full name if there is one:
+    /// whoever looks afterwards sees the new one, and nobody sees neither.
+    pub fn register_local(&mut self, schema: &ServiceSchema, origin: Option<Value>) -> Registered {
+        let node_id = Arc::clone(&self.local_id);
+        let item = Arc::new(schema.to_item());
+        let old =
+            self.services.get(&schema.full_name, &node_id).map(|entry| Arc::clone(&entry.item));
+        let mut retired = Vec::new();
+        let actions: Vec<_> =
+            schema.actions.iter().map(|a| self.local_action(schema, a, &mut retired)).collect();
+        let events: Vec<_> =
+            schema.events.iter().map(|e| self.local_event(schema, e, &mut retired)).collect();
+        let current: HashSet<u64> = actions.iter().flatten().chain(&events).copied().collect();
+        let stale = |endpoint: &Endpoint| {
+            endpoint.local
+                && endpoint.service == schema.full_name
+                && !current.contains(&endpoint.id)
+        };
+        retired.extend(self.actions.remove(true, stale));
+        retired.extend(self.events.remove(stale));
+        let changed = old.as_ref().is_none_or(|old| !same_item(old, &item));
+        let shrunk = old.as_ref().is_some_and(|old| {
+            old.actions.keys().any(|name| !item.actions.contains_key(name))
+                || old.events.keys().any(|name| !item.events.contains_key(name))
+        });
+        self.info_stale |= changed;
+        let entry = ServiceEntry { item, node_id, local: true, origin };
+        self.services.set(Arc::clone(&schema.full_name), entry);
+        let retired = retired.iter().map(|endpoint| endpoint.id).collect();
+        Registered { actions, events, retired, changed, shrunk }
+    }
+
+    fn local_action(
+        &mut self,
+        schema: &ServiceSchema,
+        action: &schema::ActionSchema,
+        retired: &mut Vec<Arc<Endpoint>>,
+    ) -> Option<u64> {
+        if action.visibility == Visibility::Private {
+            return None;
+        }
+        let id = self.endpoint_id();
+        retired.extend(self.actions.set(Endpoint {
+            id,
+            node_id: Arc::clone(&self.local_id),
+            local: true,
+            service: Arc::clone(&schema.full_name),
+            name: Arc::clone(&action.name),
+            timeout: action.timeout,
+            protected: action.visibility == Visibility::Protected,
+            definition: Arc::clone(&action.definition),
+        }));
+        Some(id)
+    }
+
+    fn local_event(
+        &mut self,
+        schema: &ServiceSchema,
+        event: &schema::EventSchema,
+        retired: &mut Vec<Arc<Endpoint>>,
+    ) -> u64 {
+        let id = self.endpoint_id();
+        let endpoint = Endpoint {
+            id,
+            node_id: Arc::clone(&self.local_id),
+            local: true,
+            service: Arc::clone(&schema.full_name),
+            name: Arc::clone(&event.key),
+            timeout: None,
+            protected: false,
+            definition: Arc::clone(&event.definition),
+        };
+        retired.extend(self.events.set(&event.group, &event.pattern, endpoint));
+        id
+    }
+
+    /// Takes a service of this node away and gives back the IDs of its endpoints; `None` when there is no
+    /// such service. Its actions are then not found, unless other nodes offer them.
+    pub fn unregister_local(&mut self, full_name: &Arc<str>) -> Option<Vec<u64>> {
+        let node_id = Arc::clone(&self.local_id);
+        self.services.remove(full_name, &node_id)?;
+        self.info_stale = true;
+        let gone = |endpoint: &Endpoint| endpoint.local && endpoint.service == *full_name;
+        let mut removed = self.actions.remove(true, gone);
+        removed.extend(self.events.remove(gone));
+        Some(removed.iter().map(|endpoint| endpoint.id).collect())
+    }
+
+    /// Changes what `$node.services` says of the origin of a local service.
+    pub fn set_origin(&mut self, full_name: &Arc<str>, origin: Value) {
+        let node_id = Arc::clone(&self.local_id);
+        if let Some(entry) = self.services.get_mut(full_name, &node_id) {
+            entry.origin = Some(origin);
+        }
+    }
+
+    /// Remembers that a file holds no usable service (`origin` says why), or forgets that.
+    pub fn set_broken(&mut self, name: &str, origin: Option<Value>) {
+        match origin {
+            Some(origin) => self.broken.insert(name.to_owned(), origin),
+            None => self.broken.remove(name),
+        };
+    }
+
+    /// Whether anything was registered or removed since [`Registry::local_info`] was last asked.
+    #[must_use]
+    pub fn info_stale(&self) -> bool {
+        self.info_stale
+    }
+
+    /// What this node tells the others. `seq` grows by one when something changed since the last time
+    /// (moleculer: src/registry/registry.js regenerateLocalRawInfo). `without` names services to leave
+    /// out of this one INFO; leaving some out counts as a change, now and for the next time.
+    pub fn local_info(&mut self, without: &[Arc<str>]) -> Info {
+        let services = self
+            .services
+            .on_node(&self.local_id)
+            .filter(|(name, _)| !without.contains(name))
+            .map(|(_, entry)| ServiceItem::clone(&entry.item))
+            .collect();
+        let raise = u64::from(self.info_stale || !without.is_empty());
+        self.info_stale = !without.is_empty();
+        self.local_info_with(services, raise)
+    }
+
+    /// The INFO of a node that is stopping: no services, a higher `seq`.
+    pub fn final_info(&mut self) -> Info {
+        self.local_info_with(Vec::new(), 1)
+    }
+
+    fn local_info_with(&mut self, services: Vec<ServiceItem>, raise: u64) -> Info {
+        let local_id = Arc::clone(&self.local_id);
+        let Some(node) = self.nodes.get_mut(&local_id) else { return Info::default() };
+        node.info.seq += raise;
+        Info { services: Some(services), ..node.info.clone() }
+    }
+
+    /// Sets the CPU load of this node, and marks it as alive.
+    pub fn set_local_cpu(&mut self, cpu: Option<f64>, now: Instant) {
+        let local_id = Arc::clone(&self.local_id);
+        if let Some(node) = self.nodes.get_mut(&local_id) {
+            node.cpu = cpu;
+            node.last_heartbeat = now;
+            node.last_heartbeat_ms = crate::clock::unix_ms();
+        }
+    }
+
+    /// A node has told what it offers (moleculer: src/registry/node-catalog.js processNodeInfo).
+    pub fn apply_info(&mut self, sender: &Arc<str>, mut info: Info, now: Instant) -> Vec<Effect> {
+        if *sender == self.local_id {
+            return Vec::new();
+        }
+        let services = info.services.take();
+        let known = self.nodes.get(sender);
+        if known.is_none() && self.nodes.iter().count() >= NODES_MAX {
+            return Vec::new();
+        }
+        let is_new = known.is_none();
+        let reconnected = known.is_some_and(|node| !node.available);
+        let newer = known.is_none_or(|node| {
+            info.seq > node.info.seq || reconnected || info.instance_id != node.info.instance_id
+        });
+        let last_heartbeat = match known {
+            Some(node) if node.available => (node.last_heartbeat, node.last_heartbeat_ms),
+            _ => (now, crate::clock::unix_ms()),
+        };
+        let node = Node {
+            id: Arc::clone(sender),
+            local: false,
+            available: true,
+            cpu: known.and_then(|node| node.cpu),
+            info,
+            last_heartbeat: last_heartbeat.0,
+            last_heartbeat_ms: last_heartbeat.1,
+        };
+        let node_value = node.to_value();
+        self.nodes.insert(node);
+        let mut effects = Vec::new();
+        if newer && let Some(services) = services {
+            self.replace_remote_services(sender, services);
+            effects.push(Effect::ServicesChanged { local_service: false });
+        }
+        effects.push(if is_new || reconnected {
+            Effect::NodeConnected { node: node_value, reconnected }
+        } else {
+            Effect::NodeUpdated { node: node_value }
+        });
+        effects
+    }
+
+    fn replace_remote_services(&mut self, sender: &Arc<str>, services: Vec<ServiceItem>) {
+        self.remove_remote_services(sender);
+        for item in services {
+            let full_name: Arc<str> = item.full_name.as_str().into();
+            for (name, definition) in item.actions.iter().take(REMOTE_ITEMS_MAX) {
+                self.remote_action(sender, &full_name, name, definition);
+            }
+            for (name, definition) in item.events.iter().take(REMOTE_ITEMS_MAX) {
+                self.remote_event(sender, &item.name, &full_name, name, definition);
+            }
+            let node_id = Arc::clone(sender);
+            let entry = ServiceEntry { item: Arc::new(item), node_id, local: false, origin: None };
+            self.services.set(full_name, entry);
+        }
+    }
+
+    fn remote_action(
+        &mut self,
+        sender: &Arc<str>,
+        service: &Arc<str>,
+        name: &str,
+        definition: &Value,
+    ) {
+        // Protected actions are for their own node (moleculer: src/registry/registry.js registerActions).
+        let hidden = definition.get("visibility").and_then(Value::as_str);
+        if matches!(hidden, Some("protected" | "private")) {
+            return;
+        }
+        let id = self.endpoint_id();
+        let timeout = definition.get("timeout").and_then(Value::as_f64);
+        self.actions.set(Endpoint {
+            id,
+            node_id: Arc::clone(sender),
+            local: false,
+            service: Arc::clone(service),
+            name: name.into(),
+            timeout: timeout.and_then(|ms| Duration::try_from_secs_f64(ms / 1_000.0).ok()),
+            protected: false,
+            definition: Arc::new(definition.as_object().cloned().unwrap_or_default()),
+        });
+    }
+
+    fn remote_event(
+        &mut self,
+        sender: &Arc<str>,
+        name: &str,
+        service: &Arc<str>,
+        event: &str,
+        definition: &Value,
+    ) {
+        // A peer's pattern that cannot be compiled can match nothing on its side either.
+        let Ok(pattern) = Pattern::compile(event) else { return };
+        let group = definition.get("group").and_then(Value::as_str).unwrap_or(name);
+        let id = self.endpoint_id();
+        let endpoint = Endpoint {
+            id,
+            node_id: Arc::clone(sender),
+            local: false,
+            service: Arc::clone(service),
+            name: event.into(),
+            timeout: None,
+            protected: false,
+            definition: Arc::new(Map::new()),
+        };
+        self.events.set(&group.into(), &pattern, endpoint);
+    }
+
+    fn remove_remote_services(&mut self, node_id: &Arc<str>) {
+        let names: Vec<_> =
+            self.services.on_node(node_id).map(|(name, _)| Arc::clone(name)).collect();
+        for name in names {
+            self.services.remove(&name, node_id);
+        }
+        let gone = |endpoint: &Endpoint| endpoint.node_id == *node_id;
+        self.actions.remove(false, gone);
+        self.events.remove(gone);
+    }
+
+    /// A node has shown that it lives. An unknown or lost one is asked for its INFO
+    /// (moleculer: src/registry/discoverers/base.js heartbeatReceived).
+    pub fn apply_heartbeat(
+        &mut self,
+        sender: &Arc<str>,
+        cpu: Option<f64>,
+        now: Instant,
+    ) -> Vec<Effect> {
+        match self.nodes.get_mut(sender) {
+            Some(node) if node.available => {
+                node.cpu = cpu;
+                node.last_heartbeat = now;
+                node.last_heartbeat_ms = crate::clock::unix_ms();
+                Vec::new()
+            }
+            _ => vec![Effect::Discover { node_id: Arc::clone(sender) }],
+        }
+    }
+
+    /// A node has said good-bye, or was lost (`unexpected`). Stays quiet about unknown and lost ones
+    /// (moleculer: src/registry/node-catalog.js disconnected).
+    pub fn apply_disconnect(&mut self, node_id: &Arc<str>, unexpected: bool) -> Vec<Effect> {
+        let node = match self.nodes.get_mut(node_id) {
+            Some(node) if node.available && !node.local => {
+                node.available = false;
+                node.info.seq += 1;
+                node.to_value()
+            }
+            _ => return Vec::new(),
+        };
+        self.remove_remote_services(node_id);
+        vec![
+            Effect::RejectPending { node_id: Arc::clone(node_id) },
+            Effect::NodeDisconnected { node, unexpected },
+            Effect::ServicesChanged { local_service: false },
+        ]
+    }
+
+    /// Declares lost every node that was silent for longer than `timeout`.
+    pub fn expire_nodes(&mut self, now: Instant, timeout: Duration) -> Vec<Effect> {
+        let lost = self.nodes.silent(now, timeout, true);
+        lost.iter().flat_map(|node_id| self.apply_disconnect(node_id, true)).collect()
+    }
+
+    /// Forgets nodes that have been gone for longer than `timeout`.
+    pub fn remove_offline(&mut self, now: Instant, timeout: Duration) {
+        for node_id in self.nodes.silent(now, timeout, false) {
+            self.nodes.remove(&node_id);
+        }
+    }
+}
+
+/// Whether two items say the same.
+fn same_item(a: &ServiceItem, b: &ServiceItem) -> bool {
+    a.settings == b.settings
+        && a.metadata == b.metadata
+        && a.version == b.version
+        && a.actions == b.actions
+        && a.events == b.events
+}
+
+#[cfg(test)]
+mod tests;

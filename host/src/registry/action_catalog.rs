@@ -1,0 +1,89 @@
+//! Actions by full name.
+//!
+//! A name that was known keeps its list when the last endpoint goes, so that "not available" can be told
+//! from "not found" (moleculer: src/registry/action-catalog.js).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::endpoint_list::{Endpoint, EndpointList};
+use crate::config;
+
+/// What a look-up found.
+#[derive(Debug)]
+pub enum Lookup<'a> {
+    /// An endpoint to call.
+    Found(&'a Arc<Endpoint>),
+    /// The action was known, or is known elsewhere than asked for.
+    NotAvailable,
+    /// The action was never known (on the node that was asked for).
+    NotFound,
+}
+
+/// All actions.
+#[derive(Debug)]
+pub struct ActionCatalog {
+    lists: HashMap<Arc<str>, EndpointList>,
+    strategy: config::Strategy,
+}
+
+impl ActionCatalog {
+    pub(super) fn new(strategy: config::Strategy) -> Self {
+        Self { lists: HashMap::new(), strategy }
+    }
+
+    /// The list of one action.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&EndpointList> {
+        self.lists.get(name)
+    }
+
+    /// All names with their lists.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &EndpointList)> {
+        self.lists.iter()
+    }
+
+    /// The endpoint for one call. Actions of the node's own services (`$node.…`) stay local.
+    #[must_use]
+    pub fn next(&self, name: &str, prefer_local: bool) -> Lookup<'_> {
+        let Some(list) = self.lists.get(name) else { return Lookup::NotFound };
+        match list.next(prefer_local || name.starts_with('$')) {
+            Some(endpoint) => Lookup::Found(endpoint),
+            None => Lookup::NotAvailable,
+        }
+    }
+
+    /// The endpoint on a node that the caller names.
+    #[must_use]
+    pub fn on_node(&self, name: &str, node_id: &str) -> Lookup<'_> {
+        match self.lists.get(name).and_then(|list| list.on_node(node_id)) {
+            Some(endpoint) => Lookup::Found(endpoint),
+            None => Lookup::NotFound,
+        }
+    }
+
+    /// Adds an endpoint, or puts it in the place of an older one, which it gives back.
+    pub(super) fn set(&mut self, endpoint: Endpoint) -> Option<Arc<Endpoint>> {
+        let strategy = self.strategy;
+        self.lists
+            .entry(Arc::clone(&endpoint.name))
+            .or_insert_with(|| EndpointList::new(strategy))
+            .set(Arc::new(endpoint))
+    }
+
+    /// Removes the endpoints that the test picks. Lists that become empty stay, unless `forget` is set.
+    pub(super) fn remove(
+        &mut self,
+        forget: bool,
+        gone: impl Fn(&Endpoint) -> bool,
+    ) -> Vec<Arc<Endpoint>> {
+        let mut removed = Vec::new();
+        self.lists.retain(|_, list| {
+            let endpoints = list.remove(&gone);
+            let touched = !endpoints.is_empty();
+            removed.extend(endpoints);
+            !(forget && touched && list.endpoints().is_empty())
+        });
+        removed
+    }
+}

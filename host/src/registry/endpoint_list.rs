@@ -1,0 +1,116 @@
+//! The endpoints of one action, or of one event pattern and group.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::config;
+use crate::strategy::Strategy;
+
+/// One place where an action runs or an event is handled.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Unique in this process; what the broker keeps its chains by.
+    pub id: u64,
+    /// The node.
+    pub node_id: Arc<str>,
+    /// Whether that is this node.
+    pub local: bool,
+    /// Full name of the service.
+    pub service: Arc<str>,
+    /// Full action name, or the event pattern.
+    pub name: Arc<str>,
+    /// Time limit that the action declares.
+    pub timeout: Option<Duration>,
+    /// Whether only this node may call it.
+    pub protected: bool,
+    /// As it was declared.
+    pub definition: Arc<Map<String, Value>>,
+}
+
+/// Endpoints with the state of their balancing.
+#[derive(Debug)]
+pub struct EndpointList {
+    endpoints: Vec<Arc<Endpoint>>,
+    strategy: Strategy,
+    local_strategy: Strategy,
+}
+
+impl EndpointList {
+    pub(super) fn new(strategy: config::Strategy) -> Self {
+        Self {
+            endpoints: Vec::new(),
+            strategy: Strategy::new(strategy),
+            local_strategy: Strategy::new(strategy),
+        }
+    }
+
+    /// All endpoints.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+
+    /// Whether one of them is on this node.
+    #[must_use]
+    pub fn has_local(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.local)
+    }
+
+    /// Puts an endpoint in the place of the one with the same node and service, which it gives back, or
+    /// adds it.
+    pub(super) fn set(&mut self, endpoint: Arc<Endpoint>) -> Option<Arc<Endpoint>> {
+        let same = |old: &&mut Arc<Endpoint>| {
+            old.node_id == endpoint.node_id && old.service == endpoint.service
+        };
+        match self.endpoints.iter_mut().find(same) {
+            Some(old) => Some(std::mem::replace(old, endpoint)),
+            None => {
+                self.endpoints.push(endpoint);
+                None
+            }
+        }
+    }
+
+    /// Removes those that the test picks and gives them back.
+    pub(super) fn remove(&mut self, gone: impl Fn(&Endpoint) -> bool) -> Vec<Arc<Endpoint>> {
+        self.endpoints.extract_if(.., |endpoint| gone(endpoint)).collect()
+    }
+
+    /// The next one: a local one first when wished, else by the strategy
+    /// (moleculer: src/registry/endpoint-list.js next).
+    #[must_use]
+    pub fn next(&self, prefer_local: bool) -> Option<&Arc<Endpoint>> {
+        if self.endpoints.len() < 2 {
+            return self.endpoints.first();
+        }
+        if prefer_local && let Some(local) = self.next_local() {
+            return Some(local);
+        }
+        self.endpoints.get(self.strategy.select(self.endpoints.len()))
+    }
+
+    /// The node of the next one. Does not count as a turn of the local endpoints, since which of them
+    /// handles an event is decided on its node.
+    pub(super) fn next_node(&self, prefer_local: bool) -> Option<&Arc<str>> {
+        let local = self.endpoints.iter().find(|endpoint| prefer_local && endpoint.local);
+        let endpoint =
+            local.or_else(|| self.endpoints.get(self.strategy.select(self.endpoints.len())));
+        endpoint.map(|endpoint| &endpoint.node_id)
+    }
+
+    /// The next one on this node.
+    #[must_use]
+    pub fn next_local(&self) -> Option<&Arc<Endpoint>> {
+        let mut locals = self.endpoints.iter().filter(|endpoint| endpoint.local);
+        let n_locals = locals.clone().count();
+        locals.nth(self.local_strategy.select(n_locals))
+    }
+
+    /// The one on a given node.
+    #[must_use]
+    pub fn on_node(&self, node_id: &str) -> Option<&Arc<Endpoint>> {
+        self.endpoints.iter().find(|endpoint| *endpoint.node_id == *node_id)
+    }
+}

@@ -1,0 +1,146 @@
+//! Event subscriptions: one endpoint list for every pattern and group.
+//!
+//! moleculer: src/registry/event-catalog.js. Two differences, both improvements that JS peers do not
+//! notice: two services on one node that share a pattern and a group are both known (there, the second
+//! replaces the first), and a balanced event goes to one node for each group even when patterns overlap
+//! (there, the lists of one group may pick different nodes, and handlers run twice).
+
+use std::sync::Arc;
+
+use super::endpoint_list::{Endpoint, EndpointList};
+use crate::config;
+use crate::schema::Pattern;
+
+/// The subscriptions of one pattern in one group.
+#[derive(Debug)]
+pub struct EventList {
+    /// As it was written.
+    pub name: Arc<str>,
+    /// Balancing group.
+    pub group: Arc<str>,
+    /// Who listens.
+    pub list: EndpointList,
+    pattern: Pattern,
+}
+
+/// Where a balanced event goes: a node, and the groups that it is chosen for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The node.
+    pub node_id: Arc<str>,
+    /// Its groups.
+    pub groups: Vec<Arc<str>>,
+}
+
+/// All subscriptions.
+#[derive(Debug)]
+pub struct EventCatalog {
+    lists: Vec<EventList>,
+    strategy: config::Strategy,
+}
+
+impl EventCatalog {
+    pub(super) fn new(strategy: config::Strategy) -> Self {
+        Self { lists: Vec::new(), strategy }
+    }
+
+    /// All lists.
+    #[must_use]
+    pub fn lists(&self) -> &[EventList] {
+        &self.lists
+    }
+
+    /// The lists that match a name and are wanted; no groups means all.
+    fn matching<'a>(
+        &'a self,
+        name: &'a str,
+        groups: &'a [Arc<str>],
+    ) -> impl Iterator<Item = &'a EventList> {
+        self.lists.iter().filter(move |entry| {
+            !entry.list.endpoints().is_empty()
+                && (groups.is_empty() || groups.contains(&entry.group))
+                && entry.pattern.matches(name)
+        })
+    }
+
+    /// One node for every group, merged by node. Lists of one group prefer the node chosen before, since
+    /// that node runs all its matching handlers of the group anyway.
+    #[must_use]
+    pub fn balance(&self, name: &str, groups: &[Arc<str>], prefer_local: bool) -> Vec<Target> {
+        let mut targets: Vec<Target> = Vec::new();
+        for entry in self.matching(name, groups) {
+            let covered = targets.iter().any(|target| {
+                target.groups.contains(&entry.group)
+                    && entry.list.on_node(&target.node_id).is_some()
+            });
+            if covered {
+                continue;
+            }
+            let next = entry.list.next_node(prefer_local || name.starts_with('$'));
+            let Some(node_id) = next else { continue };
+            match targets.iter_mut().find(|target| target.node_id == *node_id) {
+                Some(target) => target.groups.push(Arc::clone(&entry.group)),
+                None => targets.push(Target {
+                    node_id: Arc::clone(node_id),
+                    groups: vec![Arc::clone(&entry.group)],
+                }),
+            }
+        }
+        targets
+    }
+
+    /// Every node with a matching subscription.
+    #[must_use]
+    pub fn nodes(&self, name: &str, groups: &[Arc<str>]) -> Vec<Arc<str>> {
+        let mut nodes: Vec<Arc<str>> = Vec::new();
+        for endpoint in self.matching(name, groups).flat_map(|entry| entry.list.endpoints()) {
+            if !nodes.contains(&endpoint.node_id) {
+                nodes.push(Arc::clone(&endpoint.node_id));
+            }
+        }
+        nodes
+    }
+
+    /// The handlers on this node: of each matching list all (broadcast) or the next one (balanced).
+    #[must_use]
+    pub fn local(&self, name: &str, groups: &[Arc<str>], all: bool) -> Vec<Arc<Endpoint>> {
+        let mut handlers = Vec::new();
+        for entry in self.matching(name, groups) {
+            if all {
+                handlers.extend(entry.list.endpoints().iter().filter(|e| e.local).cloned());
+            } else {
+                handlers.extend(entry.list.next_local().cloned());
+            }
+        }
+        handlers
+    }
+
+    /// Adds a subscription, or puts it in the place of an older one, which it gives back.
+    pub(super) fn set(
+        &mut self,
+        group: &Arc<str>,
+        pattern: &Pattern,
+        endpoint: Endpoint,
+    ) -> Option<Arc<Endpoint>> {
+        let same = |entry: &&mut EventList| entry.name == endpoint.name && entry.group == *group;
+        if let Some(entry) = self.lists.iter_mut().find(same) {
+            return entry.list.set(Arc::new(endpoint));
+        }
+        let mut list = EndpointList::new(self.strategy);
+        let name = Arc::clone(&endpoint.name);
+        list.set(Arc::new(endpoint));
+        self.lists.push(EventList {
+            name,
+            group: Arc::clone(group),
+            list,
+            pattern: pattern.clone(),
+        });
+        None
+    }
+
+    pub(super) fn remove(&mut self, gone: impl Fn(&Endpoint) -> bool) -> Vec<Arc<Endpoint>> {
+        let removed = self.lists.iter_mut().flat_map(|entry| entry.list.remove(&gone)).collect();
+        self.lists.retain(|entry| !entry.list.endpoints().is_empty());
+        removed
+    }
+}

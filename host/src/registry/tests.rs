@@ -1,0 +1,201 @@
+//! Rules of the registry, each at its boundary, with a clock of the tests' own.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::*;
+use crate::schema::Bounds;
+
+fn registry() -> Registry {
+    let options = config::BrokerOptions::default();
+    Registry::new("me".into(), Info::default(), &options.registry, crate::clock::now())
+}
+
+fn schema(value: &Value) -> ServiceSchema {
+    let bounds = Bounds { len: 10_000, items: 100, internal: false };
+    ServiceSchema::read(&value.to_string(), &Map::new(), bounds).unwrap()
+}
+
+fn item(name: &str, actions: &[&str], events: &[&str]) -> ServiceItem {
+    ServiceItem {
+        name: name.into(),
+        full_name: name.into(),
+        actions: actions.iter().map(|a| ((*a).to_owned(), json!({"name": a}))).collect(),
+        events: events.iter().map(|e| ((*e).to_owned(), json!({"name": e}))).collect(),
+        ..ServiceItem::default()
+    }
+}
+
+fn info(seq: u64, services: Vec<ServiceItem>) -> Info {
+    Info { services: Some(services), seq, ..Info::default() }
+}
+
+fn found(registry: &Registry, action: &str) -> &'static str {
+    match registry.actions.next(action, true) {
+        Lookup::Found(_) => "found",
+        Lookup::NotAvailable => "not available",
+        Lookup::NotFound => "not found",
+    }
+}
+
+#[test]
+fn an_action_that_was_known_is_not_available_after_its_node_has_gone() {
+    let mut registry = registry();
+    let peer: Arc<str> = "peer".into();
+    assert_eq!(found(&registry, "a.x"), "not found");
+    registry.apply_info(&peer, info(1, vec![item("a", &["a.x"], &[])]), crate::clock::now());
+    assert_eq!(found(&registry, "a.x"), "found");
+    let effects = registry.apply_disconnect(&peer, false);
+    assert_eq!(effects.len(), 3);
+    assert_eq!(found(&registry, "a.x"), "not available");
+    assert!(registry.apply_disconnect(&peer, false).is_empty());
+}
+
+#[test]
+fn an_info_counts_when_its_seq_grew_or_the_process_is_another_one() {
+    let mut registry = registry();
+    let peer: Arc<str> = "peer".into();
+    let now = crate::clock::now();
+    let with_instance = |seq, id: &str, actions: &[&str]| Info {
+        instance_id: Some(id.into()),
+        ..info(seq, vec![item("a", actions, &[])])
+    };
+    registry.apply_info(&peer, with_instance(2, "i1", &["a.x"]), now);
+    registry.apply_info(&peer, with_instance(2, "i1", &["a.y"]), now);
+    assert_eq!(found(&registry, "a.y"), "not found");
+    registry.apply_info(&peer, with_instance(3, "i1", &["a.y"]), now);
+    assert_eq!(found(&registry, "a.y"), "found");
+    assert_eq!(found(&registry, "a.x"), "not available");
+    registry.apply_info(&peer, with_instance(1, "i2", &["a.z"]), now);
+    assert_eq!(found(&registry, "a.z"), "found");
+}
+
+#[test]
+fn no_services_key_keeps_the_list_and_an_empty_list_clears_it() {
+    let mut registry = registry();
+    let peer: Arc<str> = "peer".into();
+    let now = crate::clock::now();
+    registry.apply_info(&peer, info(1, vec![item("a", &["a.x"], &[])]), now);
+    registry.apply_info(&peer, Info { seq: 2, ..Info::default() }, now);
+    assert_eq!(found(&registry, "a.x"), "found");
+    registry.apply_info(&peer, info(3, Vec::new()), now);
+    assert_eq!(found(&registry, "a.x"), "not available");
+}
+
+#[test]
+fn a_heartbeat_of_a_stranger_asks_for_its_info() {
+    let mut registry = registry();
+    let peer: Arc<str> = "peer".into();
+    let now = crate::clock::now();
+    let ask = vec![Effect::Discover { node_id: Arc::clone(&peer) }];
+    assert_eq!(registry.apply_heartbeat(&peer, None, now), ask);
+    registry.apply_info(&peer, info(1, Vec::new()), now);
+    assert!(registry.apply_heartbeat(&peer, Some(7.0), now).is_empty());
+    registry.apply_disconnect(&peer, true);
+    assert_eq!(registry.apply_heartbeat(&peer, None, now), ask);
+}
+
+#[test]
+fn a_silent_node_is_lost_after_the_timeout_and_forgotten_later() {
+    let mut registry = registry();
+    let peer: Arc<str> = "peer".into();
+    let start = crate::clock::now();
+    let timeout = Duration::from_secs(30);
+    registry.apply_info(&peer, info(1, Vec::new()), start);
+    assert!(registry.expire_nodes(start + timeout, timeout).is_empty());
+    let later = start + timeout + Duration::from_millis(1);
+    assert!(!registry.expire_nodes(later, timeout).is_empty());
+    registry.remove_offline(later, Duration::from_secs(600));
+    assert!(registry.nodes.get("peer").is_some());
+    registry.remove_offline(start + Duration::from_secs(601), Duration::from_secs(600));
+    assert!(registry.nodes.get("peer").is_none());
+    assert!(registry.nodes.get("me").is_some());
+}
+
+#[test]
+fn protected_actions_of_other_nodes_are_not_registered() {
+    let mut registry = registry();
+    let mut service = item("a", &["a.x"], &[]);
+    service.actions.insert("a.p".into(), json!({"name": "a.p", "visibility": "protected"}));
+    registry.apply_info(&"peer".into(), info(1, vec![service]), crate::clock::now());
+    assert_eq!(found(&registry, "a.p"), "not found");
+}
+
+#[test]
+fn the_seq_grows_only_when_what_is_advertised_changes() {
+    let mut registry = registry();
+    registry.register_local(&schema(&json!({"name": "a", "actions": {"x": {}}})), None);
+    assert_eq!(registry.local_info(&[]).seq, 2);
+    assert_eq!(registry.local_info(&[]).seq, 2);
+    let same = registry.register_local(&schema(&json!({"name": "a", "actions": {"x": {}}})), None);
+    assert!(!same.changed && !same.shrunk);
+    assert_eq!(same.retired.len(), 1, "the old endpoint is reported");
+    assert_eq!(registry.local_info(&[]).seq, 2);
+    let other = registry.register_local(&schema(&json!({"name": "a", "actions": {"y": {}}})), None);
+    assert!(other.changed && other.shrunk);
+    assert_eq!(registry.local_info(&["a".into()]).services.unwrap().len(), 0);
+    assert_eq!(registry.local_info(&[]).seq, 4);
+}
+
+#[test]
+fn a_local_service_that_is_removed_is_not_found() {
+    let mut registry = registry();
+    registry.register_local(&schema(&json!({"name": "a", "actions": {"x": {}}})), None);
+    assert_eq!(found(&registry, "a.x"), "found");
+    assert_eq!(registry.unregister_local(&"a".into()).unwrap().len(), 1);
+    assert_eq!(found(&registry, "a.x"), "not found");
+    assert!(registry.unregister_local(&"a".into()).is_none());
+}
+
+#[test]
+fn a_balanced_event_reaches_one_node_of_each_group() {
+    let mut registry = registry();
+    let now = crate::clock::now();
+    registry.apply_info(
+        &"n1".into(),
+        info(1, vec![item("mail", &[], &["user.*", "user.created"])]),
+        now,
+    );
+    registry.apply_info(
+        &"n2".into(),
+        info(1, vec![item("mail", &[], &["user.*", "user.created"])]),
+        now,
+    );
+    registry.apply_info(&"n3".into(), info(1, vec![item("log", &[], &["**"])]), now);
+    let mut counts = BTreeMap::new();
+    for _ in 0..4 {
+        for target in registry.events.balance("user.created", &[], true) {
+            assert_eq!(target.groups.len(), 1, "one node runs all handlers of the group");
+            *counts.entry(target.node_id).or_insert(0) += 1;
+        }
+    }
+    assert_eq!(counts, BTreeMap::from([("n1".into(), 2), ("n2".into(), 2), ("n3".into(), 4)]));
+    let only_log = registry.events.balance("user.created", &["log".into()], true);
+    assert_eq!(only_log.len(), 1);
+}
+
+#[test]
+fn two_versions_on_this_node_both_hear_a_broadcast() {
+    let mut registry = registry();
+    for version in [1, 2] {
+        registry.register_local(
+            &schema(&json!({"name": "users", "version": version, "events": {"user.*": {}}})),
+            None,
+        );
+    }
+    assert_eq!(registry.events.local("user.x", &[], true).len(), 2);
+    assert_eq!(registry.events.local("user.x", &[], false).len(), 1);
+}
+
+#[test]
+fn a_mesh_that_grows_without_end_is_not_believed() {
+    let mut registry = registry();
+    let now = crate::clock::now();
+    for n in 1..NODES_MAX {
+        registry.apply_info(&format!("n{n}").into(), info(1, Vec::new()), now);
+    }
+    assert_eq!(registry.nodes.iter().count(), NODES_MAX);
+    assert!(registry.apply_info(&"one-more".into(), info(1, Vec::new()), now).is_empty());
+    assert_eq!(registry.nodes.iter().count(), NODES_MAX);
+}

@@ -1,0 +1,3 @@
+//! Components that come and go while the node runs.
+pub mod scan;
+pub mod watch;

@@ -1,0 +1,168 @@
+//! Which component files may have changed: file-system events, gathered until they calm down.
+//!
+//! An event only says "look at this file"; what really changed is seen from its content. Events that come
+//! faster than they are taken are not queued without end: they are replaced by "look at everything".
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::mpsc;
+
+/// A file counts as written when nothing has happened to it for this long. Copying tools write without
+/// pauses; a slower one is caught by checking the component.
+const CALM: Duration = Duration::from_millis(10);
+
+/// Even while events go on, changes are looked at after this time.
+const GATHER_MAX: Duration = Duration::from_millis(500);
+
+/// Paths that wait to be gathered.
+const QUEUE: usize = 1_024;
+
+/// Watching failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot watch {path}: {source}")]
+pub struct Error {
+    path: PathBuf,
+    #[source]
+    source: notify::Error,
+}
+
+/// What has changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    /// These files, perhaps.
+    Files(BTreeSet<PathBuf>),
+    /// Nobody knows: look at everything.
+    Anything,
+}
+
+/// Watches directories and the directories of single files.
+pub struct Watcher {
+    paths: mpsc::Receiver<PathBuf>,
+    lost: Arc<AtomicBool>,
+    /// Ends the watch when dropped.
+    _watcher: RecommendedWatcher,
+}
+
+impl Watcher {
+    /// Starts to watch; directories with all that is below them.
+    ///
+    /// # Errors
+    /// [`Error`] when a path is missing or the system allows no more watches.
+    pub fn new(roots: &[PathBuf]) -> Result<Self, Error> {
+        let (sender, paths) = mpsc::channel(QUEUE);
+        let lost = Arc::new(AtomicBool::new(false));
+        let handler_lost = Arc::clone(&lost);
+        let handle = move |event: notify::Result<notify::Event>| match event {
+            Ok(event) if event.kind.is_access() => {}
+            Ok(event) if event.need_rescan() => lose(&handler_lost, &sender),
+            Ok(event) => {
+                for path in event.paths {
+                    if sender.try_send(path).is_err() {
+                        lose(&handler_lost, &sender);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "watching files failed; looking at all of them");
+                lose(&handler_lost, &sender);
+            }
+        };
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error { path, source }
+        };
+        let first = roots.first().map_or(Path::new("."), PathBuf::as_path);
+        let mut watcher = notify::recommended_watcher(handle).map_err(failed(first))?;
+        for root in roots {
+            let (path, mode) = if root.is_dir() {
+                (root.as_path(), RecursiveMode::Recursive)
+            } else {
+                // A file that is replaced is another file; its directory stays.
+                (parent(root), RecursiveMode::NonRecursive)
+            };
+            watcher.watch(path, mode).map_err(failed(path))?;
+        }
+        Ok(Self { paths, lost, _watcher: watcher })
+    }
+
+    /// Waits for changes and until they have calmed down. `None` when the watch has ended.
+    pub async fn next(&mut self) -> Option<Change> {
+        let mut files = BTreeSet::from([self.paths.recv().await?]);
+        let end = tokio::time::Instant::now() + GATHER_MAX;
+        while let Ok(Some(path)) = tokio::time::timeout(CALM, self.paths.recv()).await {
+            files.insert(path);
+            if tokio::time::Instant::now() >= end {
+                break;
+            }
+        }
+        if self.lost.swap(false, Ordering::AcqRel) {
+            return Some(Change::Anything);
+        }
+        Some(Change::Files(files))
+    }
+}
+
+/// Notes that events were lost and wakes who waits. A full queue wakes by itself.
+fn lose(lost: &AtomicBool, sender: &mpsc::Sender<PathBuf>) {
+    lost.store(true, Ordering::Release);
+    let _ = sender.try_send(PathBuf::new());
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn next(watcher: &mut Watcher) -> Change {
+        tokio::time::timeout(Duration::from_secs(20), watcher.next()).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_written_a_replaced_and_a_deleted_file_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let file = root.join("a.wasm");
+        let mut watcher = Watcher::new(std::slice::from_ref(&root)).unwrap();
+        let only = Change::Files(BTreeSet::from([file.clone()]));
+        std::fs::write(&file, "1").unwrap();
+        assert_eq!(next(&mut watcher).await, only);
+        let other = root.join("a.tmp");
+        std::fs::write(&other, "2").unwrap();
+        std::fs::rename(&other, &file).unwrap();
+        assert_eq!(next(&mut watcher).await, Change::Files(BTreeSet::from([file.clone(), other])));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(next(&mut watcher).await, only);
+    }
+
+    #[tokio::test]
+    async fn more_events_than_the_queue_holds_mean_look_at_everything() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut watcher = Watcher::new(&[dir.path().to_owned()]).unwrap();
+        for n in 0..=QUEUE {
+            std::fs::write(dir.path().join(format!("{n}.wasm")), "x").unwrap();
+        }
+        std::fs::write(dir.path().join("last.wasm"), "x").unwrap();
+        loop {
+            if next(&mut watcher).await == Change::Anything {
+                break;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_missing_is_named() {
+        let error = Watcher::new(&["/nowhere/at/all".into()]).err().unwrap();
+        assert!(error.to_string().contains("/nowhere/at"), "{error}");
+    }
+}

@@ -1,0 +1,1 @@
+//! A service that is a Wasm component.

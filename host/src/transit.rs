@@ -1,0 +1,361 @@
+//! Packets between this node and the others: requests and their answers, events, pings, and the node
+//! packets, which are handed on.
+//!
+//! Invariants: a request that waits for its answer is owned by a guard, so it leaves the pending map with
+//! the future that waits. A request that comes in is answered exactly once, also when its handler panics
+//! or the node stops. Whatever comes in is checked in this order: size, form, version, sender, meaning;
+//! what is refused is counted and logged sparingly and never ends anything.
+//!
+//! Not here: who offers what (`registry`), when to announce (`discoverer`), how a request is run (the
+//! broker, through [`Inbound`]). Follows moleculer: src/transit.js.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use crate::config;
+use crate::context::{Context, Outcome};
+use crate::error::MoleculerError;
+use crate::metrics::MetricRegistry;
+use crate::packet::{Body, PROTOCOL_VERSION, Packet};
+use crate::serializer::Serializer;
+use crate::task::CancellationToken;
+use crate::transporter::{self, Transporter};
+
+mod counters;
+mod event;
+mod gate;
+mod pending;
+mod ping;
+mod receive;
+mod request;
+mod respond;
+#[cfg(test)]
+mod tests;
+pub mod topic;
+
+pub use ping::PingResult;
+
+use counters::Counters;
+use pending::Pending;
+use topic::Topics;
+
+/// Pause between attempts to connect at start (moleculer: src/transit.js connect).
+const CONNECT_RETRY: Duration = Duration::from_secs(5);
+
+/// How long a node that has just asked who is there waits for the answers before it counts as connected
+/// (moleculer: src/transit.js afterConnect).
+const DISCOVER_WAIT: Duration = Duration::from_millis(500);
+
+/// Requests from other nodes that run at once; one more is answered with `QueueIsFullError`.
+const INBOUND_REQUESTS_MAX: usize = 10_000;
+
+/// Events from other nodes that are handled at once; one more is dropped and counted.
+const INBOUND_EVENTS_MAX: usize = 10_000;
+
+/// Pings that wait for their answer at once.
+const PINGS_MAX: usize = 1_000;
+
+/// How long a stop waits for the last answers to be sent, after it has ended all handlers.
+const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the rest of the node does with what comes in. Implemented by the broker; held weakly.
+///
+/// All functions are called while packets are being read, so they must return at once; what takes longer
+/// is in the futures, which run on the work runtime of [`Settings`].
+pub trait Inbound: Send + Sync {
+    /// Runs a request of another node.
+    fn handle_request(&self, ctx: Context) -> BoxFuture<'static, Reply>;
+
+    /// Runs the local handlers of an event from another node.
+    fn handle_event(&self, ctx: Context) -> BoxFuture<'static, ()>;
+
+    /// `INFO`, `DISCOVER`, `HEARTBEAT` or `DISCONNECT` of another node.
+    fn handle_node(&self, sender: Arc<str>, body: Body);
+
+    /// Something that the broker tells its services or its operator.
+    fn handle_notice(&self, notice: Notice);
+}
+
+/// How a request ended.
+#[derive(Debug)]
+pub struct Reply {
+    /// What the caller gets.
+    pub outcome: Outcome,
+    /// False when this node has no such action, so that nothing was run. The answer then has `null`
+    /// headers (moleculer: src/transit.js requestHandler).
+    pub resolved: bool,
+}
+
+/// What transit tells the broker beside packets.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// `$transporter.connected {wasReconnect}`
+    Connected {
+        /// False for the first connection of this node.
+        was_reconnect: bool,
+    },
+    /// `$transporter.disconnected {graceFul}`
+    Disconnected {
+        /// True when this node closed the connection.
+        graceful: bool,
+    },
+    /// `$transporter.error`: the server or its client library reported trouble.
+    TransporterError {
+        /// For a person.
+        message: String,
+    },
+    /// `$transit.error {error, module: "transit", type}`
+    TransitError {
+        /// What happened.
+        error: MoleculerError,
+        /// Moleculer's word for it, such as `failedProcessingPacket`.
+        kind: &'static str,
+    },
+    /// `$node.pong`
+    Pong(PingResult),
+    /// Another process uses this node's ID. Moleculer's nodes end themselves at this.
+    DuplicateNodeId {
+        /// `instanceID` of the other process, when it sent one.
+        instance_id: Option<Arc<str>>,
+    },
+}
+
+/// Why the mesh could not be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The transporter failed and may not try again, or can never succeed.
+    #[error(transparent)]
+    Transporter(#[from] transporter::Error),
+    /// The node was stopped meanwhile.
+    #[error("stopped while connecting")]
+    Stopped,
+}
+
+/// What a [`Transit`] is made with.
+pub struct Settings {
+    /// Separates meshes on one server.
+    pub namespace: String,
+    /// This node.
+    pub node_id: Arc<str>,
+    /// This run of it.
+    pub instance_id: Arc<str>,
+    /// Section `transit` of the options.
+    pub options: config::Transit,
+    /// Where requests and events from other nodes are run, so that handlers never delay the reading of
+    /// packets.
+    pub work: Handle,
+}
+
+/// The transit of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Transit(Arc<Shared>);
+
+struct Shared {
+    settings: Settings,
+    topics: Topics,
+    transporter: Arc<dyn Transporter>,
+    serializer: Arc<dyn Serializer>,
+    inbound: Weak<dyn Inbound>,
+    counters: Counters,
+    /// `"5"`, shared by all packets that are sent.
+    version: Arc<str>,
+    requests: Arc<Pending<request::Answer>>,
+    pings: Arc<Pending<ping::Answer>>,
+    /// True from the end of the first connect until disconnect, without the times of a lost connection.
+    connected: AtomicBool,
+    /// True from the moment at which requests are refused because the node stops.
+    stopping: AtomicBool,
+    /// Ends the handlers of inbound requests: they answer and are gone.
+    stop: CancellationToken,
+    /// Inbound requests that have not been answered yet.
+    answering: TaskTracker,
+    gates: receive::Gates,
+}
+
+impl Transit {
+    /// A transit that is not connected yet.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        transporter: Arc<dyn Transporter>,
+        serializer: Arc<dyn Serializer>,
+        inbound: Weak<dyn Inbound>,
+        metrics: &MetricRegistry,
+    ) -> Self {
+        let counters = Counters::new(metrics);
+        let requests = Pending::new(settings.options.max_queue_size, counters.active.clone());
+        Self(Arc::new(Shared {
+            topics: Topics::new(&settings.namespace, &settings.node_id),
+            transporter,
+            serializer,
+            inbound,
+            version: PROTOCOL_VERSION.into(),
+            requests: Arc::new(requests),
+            pings: Arc::new(Pending::new(PINGS_MAX, counters.pings.clone())),
+            connected: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            stop: CancellationToken::new(),
+            answering: TaskTracker::new(),
+            gates: receive::Gates::default(),
+            counters,
+            settings,
+        }))
+    }
+
+    /// Joins the mesh: connects (again every 5 seconds until it works, unless `disableReconnect` is set),
+    /// subscribes, asks who is there and waits half a second for the answers. Then
+    /// [`Notice::Connected`] is given. Sockets are read on the runtime on which this is awaited.
+    ///
+    /// # Errors
+    /// [`Error`] when it may not or cannot be tried again, or when the node was stopped meanwhile.
+    pub async fn connect(&self) -> Result<(), Error> {
+        self.0.stop.run_until_cancelled(self.join_mesh()).await.unwrap_or(Err(Error::Stopped))
+    }
+
+    async fn join_mesh(&self) -> Result<(), Error> {
+        while let Err(error) = self.try_connect().await {
+            let final_error = matches!(error, transporter::Error::Address { .. });
+            if final_error || self.0.settings.options.disable_reconnect {
+                return Err(error.into());
+            }
+            tracing::warn!(%error, "the mesh cannot be joined; trying again in 5 s");
+            tokio::time::sleep(CONNECT_RETRY).await;
+        }
+        tracing::info!(address = %self.0.transporter.address(), "connected to the transporter");
+        if let Err(error) = self.discover_all().await {
+            tracing::warn!(%error, "the question who is there could not be sent");
+        }
+        tokio::time::sleep(DISCOVER_WAIT).await;
+        self.0.set_connected(true);
+        self.0.notify(Notice::Connected { was_reconnect: false });
+        Ok(())
+    }
+
+    async fn try_connect(&self) -> Result<(), transporter::Error> {
+        let listener = Arc::new(receive::Receiver::new(&self.0));
+        self.0.transporter.connect(listener).await?;
+        let subscribed = self.0.transporter.subscribe(self.0.topics.subscriptions()).await;
+        if subscribed.is_err() {
+            // The next attempt starts from nothing.
+            self.0.transporter.disconnect().await;
+        }
+        subscribed
+    }
+
+    /// True while packets can be sent and this node has introduced itself.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        self.0.connected.load(Ordering::Acquire)
+    }
+
+    /// From now on requests are refused with `ServiceNotAvailableError` and events are dropped. The first
+    /// step of a stop, after the mesh has been told that this node offers nothing any more.
+    pub fn stop_intake(&self) {
+        self.0.stopping.store(true, Ordering::Release);
+    }
+
+    /// Leaves the mesh: ends what is still running for other nodes (it is answered), says DISCONNECT,
+    /// rejects what waits for an answer, closes the connection. Gives `Disconnected {graceful: true}`
+    /// first, as Moleculer does.
+    pub async fn disconnect(&self) {
+        self.stop_intake();
+        self.0.notify(Notice::Disconnected { graceful: true });
+        self.0.stop.cancel();
+        self.0.answering.close();
+        let answered = tokio::time::timeout(LAST_ANSWERS_TIMEOUT, self.0.answering.wait()).await;
+        if answered.is_err() {
+            tracing::warn!(left = self.0.answering.len(), "answers could not be sent in time");
+        }
+        if let Err(error) = self.send(Body::Disconnect, None).await {
+            tracing::debug!(%error, "DISCONNECT could not be sent");
+        }
+        self.0.set_connected(false);
+        self.0.requests.clear();
+        self.0.pings.clear();
+        self.0.transporter.disconnect().await;
+    }
+
+    /// Rejects everything that waits for this node, because it is gone.
+    pub fn reject_node(&self, node_id: &str) {
+        let rejected = self.0.requests.reject_node(node_id);
+        self.0.pings.reject_node(node_id);
+        if rejected > 0 {
+            tracing::warn!(
+                node = node_id,
+                rejected,
+                "requests rejected because their node is gone"
+            );
+        }
+    }
+
+    /// Requests that wait for their answer.
+    #[must_use]
+    pub fn pending_requests(&self) -> usize {
+        self.0.requests.len()
+    }
+
+    /// Asks all nodes for their INFO.
+    ///
+    /// # Errors
+    /// As [`Transit::send`].
+    pub async fn discover_all(&self) -> Result<(), MoleculerError> {
+        self.send(Body::Discover, None).await
+    }
+
+    /// Sends a packet to one node, or to all.
+    ///
+    /// # Errors
+    /// `BrokerDisconnectedError`, `PayloadTooLargeError`, or what the transporter says.
+    pub async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
+        self.0.send(body, target).await
+    }
+}
+
+impl Shared {
+    async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
+        let kind = body.kind();
+        let packet = Packet {
+            ver: Arc::clone(&self.version),
+            sender: Arc::clone(&self.settings.node_id),
+            body,
+        };
+        let data = self.serializer.encode(&packet);
+        let size = data.len();
+        let limit = self.settings.options.max_packet_size;
+        if size > limit {
+            return Err(MoleculerError::payload_too_large(kind.as_str(), limit, size));
+        }
+        let topic = self.topics.of(kind, target);
+        self.transporter.publish(&topic, data).await.map_err(|error| match error {
+            transporter::Error::PayloadTooLarge { limit, size } => {
+                MoleculerError::payload_too_large(kind.as_str(), limit, size)
+            }
+            transporter::Error::NotConnected => MoleculerError::broker_disconnected(),
+            other => MoleculerError::server("TRANSPORTER_ERROR", other.to_string()),
+        })?;
+        self.counters.count_sent(size);
+        Ok(())
+    }
+
+    fn notify(&self, notice: Notice) {
+        if let Some(inbound) = self.inbound.upgrade() {
+            inbound.handle_notice(notice);
+        }
+    }
+
+    /// Logs a packet that could not be sent and tells the broker.
+    fn report_unsent(&self, kind: &'static str, target: &str, error: MoleculerError) {
+        tracing::warn!(%error, target, "{kind}");
+        self.notify(Notice::TransitError { error, kind });
+    }
+
+    fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::Release);
+        self.counters.set_connected(connected);
+    }
+}

@@ -1,0 +1,187 @@
+//! What comes in from the transporter: checks, then to whom it belongs
+//! (moleculer: src/transit.js messageHandler).
+//!
+//! Runs in the transporter's read loop and therefore never waits.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::clock;
+use crate::error::MoleculerError;
+use crate::packet::{Body, PROTOCOL_VERSION, Packet, PacketType};
+use crate::transit::counters::Refusal;
+use crate::transit::gate::{Gate, Seen};
+use crate::transit::{Notice, Shared};
+use crate::transporter::{Event, Listener};
+
+/// What keeps the log quiet.
+#[derive(Default)]
+pub(super) struct Gates {
+    refused: Gate,
+    slow_consumer: Gate,
+    trouble: Gate,
+    foreign_version: Seen,
+}
+
+/// The transporter's listener. Weak, so that a transporter that lives on keeps nothing alive.
+pub(super) struct Receiver(Weak<Shared>);
+
+impl Receiver {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        Self(Arc::downgrade(shared))
+    }
+}
+
+impl Listener for Receiver {
+    fn handle_message(&self, topic: &str, data: Bytes) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.handle_message(topic, &data);
+        }
+    }
+
+    fn handle_event(&self, event: Event) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.handle_connection(event);
+        }
+    }
+}
+
+impl Shared {
+    fn handle_message(self: &Arc<Self>, topic: &str, data: &Bytes) {
+        let Some(kind) = self.topics.kind_of(topic) else { return };
+        self.counters.count_received(data.len());
+        if data.len() > self.settings.options.max_packet_size {
+            let reason = format!("{} bytes, more than transit.maxPacketSize", data.len());
+            self.refuse(Refusal::TooLarge, None, kind.as_str(), &reason);
+            return;
+        }
+        let packet = match self.serializer.decode(kind, data) {
+            Ok(packet) => packet,
+            Err(error) => {
+                let foreign = error.ver.as_ref().filter(|ver| !self.accepts(ver));
+                match (foreign, &error.sender) {
+                    (Some(ver), Some(sender)) => self.refuse_version(kind, sender, ver),
+                    _ => self.refuse(
+                        Refusal::Malformed,
+                        error.sender.as_ref(),
+                        kind.as_str(),
+                        &error,
+                    ),
+                }
+                return;
+            }
+        };
+        if !self.accepts(&packet.ver) {
+            self.refuse_version(kind, &packet.sender, &packet.ver);
+            return;
+        }
+        self.dispatch(packet);
+    }
+
+    fn accepts(&self, ver: &str) -> bool {
+        self.settings.options.disable_version_check || ver == PROTOCOL_VERSION
+    }
+
+    fn dispatch(self: &Arc<Self>, packet: Packet) {
+        let Packet { sender, body, .. } = packet;
+        let own = sender == self.settings.node_id;
+        match body {
+            Body::Request(request) => self.handle_request(sender, request),
+            Body::Response(response) => self.handle_response(&sender, response),
+            Body::Event(event) => self.handle_event(sender, event),
+            Body::Info(info) if own => {
+                if info.instance_id.as_ref() != Some(&self.settings.instance_id) {
+                    self.notify(Notice::DuplicateNodeId { instance_id: info.instance_id });
+                }
+            }
+            // The others are only what this node says to all, itself included.
+            _ if own => {}
+            Body::Ping(ping) => self.handle_ping(sender, ping),
+            Body::Pong(pong) => self.handle_pong(sender, pong),
+            Body::Info(_) | Body::Discover | Body::Heartbeat(_) | Body::Disconnect => {
+                if let Some(inbound) = self.inbound.upgrade() {
+                    inbound.handle_node(sender, body);
+                }
+            }
+        }
+    }
+
+    fn handle_connection(&self, event: Event) {
+        match event {
+            Event::Disconnected => {
+                tracing::warn!(
+                    address = %self.transporter.address(),
+                    "the connection to the transporter is lost; reconnecting"
+                );
+                self.set_connected(false);
+                self.notify(Notice::Disconnected { graceful: false });
+            }
+            Event::Reconnected => self.handle_reconnected(),
+            Event::SlowConsumer => {
+                self.counters.slow_consumer.increment();
+                if let Some(held_back) = self.gates.slow_consumer.open(clock::now()) {
+                    tracing::warn!(
+                        held_back,
+                        "messages come faster than they are read; some are lost"
+                    );
+                }
+            }
+            Event::Trouble(message) => {
+                if let Some(held_back) = self.gates.trouble.open(clock::now()) {
+                    tracing::warn!(message, held_back, "the transporter reports trouble");
+                }
+                self.notify(Notice::TransporterError { message });
+            }
+        }
+    }
+
+    fn handle_reconnected(&self) {
+        if self.stopping.load(Ordering::Acquire) {
+            return;
+        }
+        tracing::info!(address = %self.transporter.address(), "the transporter is connected again");
+        self.set_connected(true);
+        self.notify(Notice::Connected { was_reconnect: true });
+    }
+
+    /// Counts a packet that is not used, and logs it when the last such line is long enough ago.
+    pub(super) fn refuse(
+        &self,
+        refusal: Refusal,
+        sender: Option<&Arc<str>>,
+        kind: &str,
+        reason: &dyn std::fmt::Display,
+    ) {
+        self.counters.count_refused(refusal);
+        if let Some(held_back) = self.gates.refused.open(clock::now()) {
+            let sender = sender.map_or("unknown", |sender| &**sender);
+            tracing::warn!(sender, kind, %reason, held_back, "a packet was refused");
+        }
+    }
+
+    fn refuse_version(&self, kind: PacketType, sender: &Arc<str>, ver: &Arc<str>) {
+        self.counters.count_refused(Refusal::Version);
+        if self.gates.foreign_version.first_time(sender) {
+            tracing::warn!(
+                %sender,
+                ver = %ver,
+                own = PROTOCOL_VERSION,
+                kind = kind.as_str(),
+                "a node speaks another protocol version; its packets are dropped"
+            );
+        }
+        // moleculer: src/errors.js ProtocolVersionMismatchError
+        let error = MoleculerError::new(
+            "ProtocolVersionMismatchError",
+            500,
+            "PROTOCOL_VERSION_MISMATCH",
+            "Protocol version mismatch.",
+            false,
+        )
+        .with_data(&json!({"nodeID": &**sender, "actual": PROTOCOL_VERSION, "received": &**ver}));
+        self.notify(Notice::TransitError { error, kind: "failedProcessingPacket" });
+    }
+}

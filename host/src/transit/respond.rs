@@ -1,0 +1,177 @@
+//! Requests of other nodes and the answers to them (moleculer: src/transit.js requestHandler,
+//! sendResponse).
+//!
+//! Each request is a task on the work runtime. Whatever becomes of the handler, the task ends with one
+//! answer: the outcome, the handler's panic, the stop of the node, or, when the answer itself is too
+//! large to be sent, an error that says so.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+
+use crate::clock;
+use crate::context::{Context, ContextBuilder, Deadline};
+use crate::error::MoleculerError;
+use crate::metrics::Metric;
+use crate::packet::{Body, Request, Response};
+use crate::payload::Object;
+use crate::task;
+use crate::transit::counters::Refusal;
+use crate::transit::{INBOUND_REQUESTS_MAX, Reply, Shared};
+
+/// One of a bounded number; counted by a metric.
+pub(super) struct InFlight(Metric);
+
+impl InFlight {
+    /// `None` when `limit` are in flight already.
+    pub(super) fn enter(gauge: &Metric, limit: usize) -> Option<Self> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        gauge.increment();
+        // Counted first, then looked at: two that come at once may both be refused, never both accepted
+        // beyond the limit.
+        let entered = Self(gauge.clone());
+        (gauge.get() <= limit).then_some(entered)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.add(-1);
+    }
+}
+
+impl Shared {
+    /// Runs a request, or refuses it, and answers.
+    pub(super) fn handle_request(self: &Arc<Self>, sender: Arc<str>, request: Request) {
+        if request.stream || request.seq.is_some_and(|seq| seq > 0) {
+            self.refuse_stream(sender, request);
+            return;
+        }
+        if self.stopping.load(Ordering::Acquire) {
+            let error = MoleculerError::service_not_available(
+                &request.action,
+                Some(&self.settings.node_id),
+            );
+            self.answer_refused(sender, request, error);
+            return;
+        }
+        let Some(in_flight) =
+            InFlight::enter(&self.counters.inbound_requests, INBOUND_REQUESTS_MAX)
+        else {
+            self.refuse(Refusal::Overload, Some(&sender), "REQ", &"too many requests at once");
+            let limit = INBOUND_REQUESTS_MAX;
+            let node_id = &self.settings.node_id;
+            let error = MoleculerError::queue_is_full(&request.action, node_id, limit, limit);
+            self.answer_refused(sender, request, error);
+            return;
+        };
+        let Some(inbound) = self.inbound.upgrade() else { return };
+        let ctx = request_context(Arc::clone(&sender), request);
+        let shared = Arc::clone(self);
+        self.answer_in_task(async move {
+            let _in_flight = in_flight;
+            // The handler is called inside the guarded future, so that a panic while it makes its future
+            // is caught as well.
+            let guarded_ctx = ctx.clone();
+            let handling = async move { inbound.handle_request(guarded_ctx).await };
+            let reply = shared.guarded(&ctx, handling).await;
+            shared.respond(&sender, &ctx, reply).await;
+        });
+    }
+
+    /// The reply of a handler that may panic or be ended by the stop.
+    async fn guarded(&self, ctx: &Context, handling: impl Future<Output = Reply>) -> Reply {
+        let guarded = AssertUnwindSafe(handling).catch_unwind();
+        let outcome = match self.stop.run_until_cancelled(guarded).await {
+            Some(Ok(reply)) => return reply,
+            Some(Err(panic)) => {
+                let panic = task::panic_text(&*panic);
+                tracing::error!(action = %ctx.name, panic, "a request handler panicked");
+                MoleculerError::internal("The handler of the request failed unexpectedly.")
+            }
+            None => MoleculerError::service_not_available(&ctx.name, Some(&self.settings.node_id)),
+        };
+        Reply { outcome: Err(outcome), resolved: true }
+    }
+
+    async fn respond(&self, target: &str, ctx: &Context, reply: Reply) {
+        let response = Response {
+            id: Arc::clone(&ctx.id),
+            meta: ctx.meta(),
+            headers: reply.resolved.then(|| ctx.response_headers()),
+            result: reply.outcome,
+            stream: None,
+            seq: None,
+        };
+        let Err(error) = self.send(Body::Response(response), Some(target)).await else { return };
+        self.report_unsent("failedSendResponsePacket", target, error.clone());
+        if error.name() == "PayloadTooLargeError" {
+            // Without this the caller would wait until its timeout for an answer that never fits.
+            self.send_error(target, Arc::clone(&ctx.id), Object::default(), error).await;
+        }
+    }
+
+    async fn send_error(&self, target: &str, id: Arc<str>, meta: Object, error: MoleculerError) {
+        let result = Err(error);
+        let response = Response { id, meta, headers: None, result, stream: None, seq: None };
+        if let Err(error) = self.send(Body::Response(response), Some(target)).await {
+            self.report_unsent("failedSendResponsePacket", target, error);
+        }
+    }
+
+    /// Answers a request that is not run, with its own meta, as Moleculer does.
+    fn answer_refused(self: &Arc<Self>, sender: Arc<str>, request: Request, error: MoleculerError) {
+        let shared = Arc::clone(self);
+        self.answer_in_task(async move {
+            shared.send_error(&sender, request.id, request.meta, error).await;
+        });
+    }
+
+    fn answer_in_task(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let tracked = self.answering.track_future(work);
+        task::spawn_on(&self.settings.work, "request", tracked);
+    }
+
+    /// Streams are not read: the first packet of one is answered, the others are dropped.
+    fn refuse_stream(self: &Arc<Self>, sender: Arc<str>, request: Request) {
+        self.refuse(Refusal::Unsupported, Some(&sender), "REQ", &"a request with a stream");
+        if request.stream && request.seq.unwrap_or(0) == 0 {
+            let message = format!("'{}' cannot take a stream on this node.", request.action);
+            let error = MoleculerError::server("STREAM_NOT_SUPPORTED", message);
+            self.answer_refused(sender, request, error);
+        }
+    }
+}
+
+/// The context of a request on this side (moleculer: src/transit.js requestHandler).
+fn request_context(sender: Arc<str>, request: Request) -> Context {
+    let timeout = request.timeout.map(timeout_of);
+    let deadline = timeout.filter(|timeout| !timeout.is_zero()).and_then(|timeout| {
+        // Counted from arrival; a time too far ahead for the clock is no limit.
+        clock::now().checked_add(timeout).map(|at| Deadline { at, timeout })
+    });
+    ContextBuilder::received(request.action, sender, request.id)
+        .with(|ctx| {
+            if let Some(request_id) = request.request_id {
+                ctx.request_id = request_id;
+            }
+            ctx.parent_id = request.parent_id;
+            ctx.caller = request.caller;
+            ctx.level = request.level;
+            ctx.tracing = request.tracing;
+            ctx.params = request.params;
+            ctx.headers = request.headers;
+            ctx.options.timeout = timeout;
+        })
+        .meta(request.meta)
+        .deadline(deadline)
+        .build()
+}
+
+/// A time limit of the wire, in milliseconds. Zero is an explicit "none"; so is what makes no sense.
+fn timeout_of(ms: f64) -> Duration {
+    Duration::try_from_secs_f64(ms / 1e3).unwrap_or(Duration::ZERO)
+}

@@ -1,0 +1,105 @@
+//! How bytes get to other nodes: topics and bytes, nothing of what they mean.
+//!
+//! A transporter keeps its connection by itself: after [`Transporter::connect`] succeeded once, losses and
+//! recoveries are told as [`Event`]s and subscriptions are made again without anybody's help. Its read
+//! loops end only with [`Transporter::disconnect`]. All its tasks run on the runtime on which `connect`
+//! was awaited; publishing works from any other.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+pub mod fake;
+pub mod nats;
+
+pub use fake::Fake;
+pub use nats::Nats;
+
+/// Whom a transporter tells what happens. Implemented by `transit`.
+///
+/// Both functions are called in the read loop: they must not block, and what takes longer is their own
+/// task.
+pub trait Listener: Send + Sync {
+    /// A message of a topic that was subscribed to. Messages of one topic come in their order.
+    fn handle_message(&self, topic: &str, data: Bytes);
+
+    /// Something happened to the connection.
+    fn handle_event(&self, event: Event);
+}
+
+/// What happens to a connection after it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It is lost; the transporter is trying to get it back.
+    Disconnected,
+    /// It is back, with all subscriptions.
+    Reconnected,
+    /// At least one message was dropped because they came faster than they were taken.
+    SlowConsumer,
+    /// The server or the client library reported something that is worth a person's look.
+    Trouble(String),
+}
+
+/// Why a transporter could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection could be made. Trying again later may help.
+    #[error("cannot connect to {address}: {cause}")]
+    Connect {
+        /// Where to, without credentials.
+        address: String,
+        /// Why not.
+        cause: String,
+    },
+    /// The address can never work.
+    #[error("{address:?} is not an address of this transporter: {cause}")]
+    Address {
+        /// As it was given, without credentials.
+        address: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// There is no connection at the moment.
+    #[error("not connected")]
+    NotConnected,
+    /// The message is larger than the server takes.
+    #[error("the message has {size} bytes, the server takes {limit}")]
+    PayloadTooLarge {
+        /// The server's limit in bytes.
+        limit: usize,
+        /// The message's size in bytes.
+        size: usize,
+    },
+    /// The server or the client library refused for another reason.
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+/// A way to reach other nodes.
+pub trait Transporter: Send + Sync {
+    /// Connects: one attempt.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] when it may work later, [`Error::Address`] when not.
+    fn connect(&self, listener: Arc<dyn Listener>) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Subscribes. When it returns, whatever is published afterwards on this connection comes after the
+    /// subscriptions, so an answer to it cannot be missed.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`] or [`Error::Refused`].
+    fn subscribe(&self, topics: Vec<String>) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Sends to all who subscribed to the topic. Waits only while the connection's send queue is full.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], [`Error::PayloadTooLarge`] or [`Error::Refused`].
+    fn publish<'a>(&'a self, topic: &'a str, data: Bytes) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Sends what is queued, within a short time, and closes the connection for good.
+    fn disconnect(&self) -> BoxFuture<'_, ()>;
+
+    /// Where it connects to, without credentials.
+    fn address(&self) -> String;
+}

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Installs what the tests talk to: nats-server and Node.js from Debian, Moleculer from npm. What is there
+# already is left alone; where it may not install, it says what to run.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+install() {
+	local package=$1
+	local as_root=()
+	if [ "$(id -u)" != 0 ]; then
+		as_root=(sudo -n)
+		sudo -n true 2>/dev/null || as_root=()
+	fi
+	if ! command -v apt-get >/dev/null || { [ "$(id -u)" != 0 ] && [ ${#as_root[@]} = 0 ]; }; then
+		echo "'$package' is missing and cannot be installed from here." >&2
+		echo "Run: sudo apt-get install -y $package   (or install it as your system does)" >&2
+		exit 1
+	fi
+	echo "peers: installing $package"
+	export DEBIAN_FRONTEND=noninteractive
+	"${as_root[@]}" apt-get install -y --no-install-recommends "$package" >/dev/null 2>&1 ||
+		{ "${as_root[@]}" apt-get update -q && "${as_root[@]}" apt-get install -y --no-install-recommends "$package"; }
+}
+
+command -v nats-server >/dev/null || install nats-server
+command -v node >/dev/null || install nodejs
+command -v npm >/dev/null || install npm
+
+cd tests/peers
+# npm writes this file last, so it is older than the lock file when something is missing.
+if [ package-lock.json -nt node_modules/.package-lock.json ]; then
+	echo "peers: installing Moleculer 0.14 and 0.15 into tests/peers"
+	npm ci --no-audit --no-fund --loglevel=error || {
+		echo "npm could not install the peers; the tests need the npm registry once." >&2
+		exit 1
+	}
+	touch node_modules/.package-lock.json
+fi

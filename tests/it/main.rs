@@ -1,0 +1,12 @@
+//! The integration tests: one binary, because each binary links wasmtime again.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests report by panicking, and their helpers are not #[test] functions"
+)]
+
+mod event_match;
+mod peers;
+mod tidy;

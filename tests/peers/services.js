@@ -1,0 +1,66 @@
+"use strict";
+// The services of every test peer. `js` shows what a callee sees and gives every kind of answer; the tests
+// of both directions are written against it.
+
+/** What a handler sees of its context. */
+const seen = ctx => ({
+	id: ctx.id,
+	requestID: ctx.requestID,
+	parentID: ctx.parentID,
+	level: ctx.level,
+	caller: ctx.caller,
+	nodeID: ctx.nodeID,
+	timeout: ctx.options.timeout ?? null,
+	paramsKind: ctx.params === undefined ? "undefined" : ctx.params === null ? "null" : typeof ctx.params,
+	params: ctx.params,
+	meta: ctx.meta,
+	headers: ctx.headers ?? null
+});
+
+exports.all = Errors => [
+	{
+		name: "js",
+		actions: {
+			echo: ctx => ctx.params,
+			seen,
+			node: ctx => ctx.broker.nodeID,
+			undefined: () => undefined,
+			null: () => null,
+			buffer: () => Buffer.from([0, 1, 254, 255]),
+			/** Puts its params over the caller's meta. */
+			meta(ctx) {
+				Object.assign(ctx.meta, ctx.params);
+				return true;
+			},
+			/** Changes the meta, then fails. */
+			metaThenFail(ctx) {
+				ctx.meta.touched = "before the error";
+				throw new Errors.MoleculerClientError("no", 409, "CONFLICT", { a: 1 });
+			},
+			/** Throws an error of the wanted class, with fields of its own. */
+			fail(ctx) {
+				const { className, message, code, type, data, extra } = ctx.params;
+				const err = new Errors[className](message, code, type, data);
+				throw Object.assign(err, extra);
+			},
+			/** Throws what is no Moleculer error at all. */
+			plainError() {
+				throw new TypeError("just JavaScript");
+			},
+			/** Answers after a while. */
+			slow: ctx => new Promise(resolve => setTimeout(resolve, ctx.params.ms, "slow")),
+			/** Never answers. */
+			silent: () => new Promise(() => {}),
+			/** Calls on, and says how that ended. */
+			async relay(ctx) {
+				const { action, params, options } = ctx.params;
+				const result = await ctx.call(action, params, options);
+				return { result, meta: ctx.meta };
+			},
+			async emit(ctx) {
+				await ctx.emit(ctx.params.event, ctx.params.data);
+			}
+		}
+	},
+	{ name: "js.versioned", version: 3, actions: { version: () => 3 } }
+];
