@@ -8,5 +8,8 @@
 )]
 
 mod event_match;
+mod hot_reload;
+mod interop;
+mod node_loss;
 mod peers;
 mod tidy;
