@@ -278,11 +278,14 @@ fn nothing_is_left_for_later() {
 fn lints_are_silenced_with_expect() {
     let mut broken = Vec::new();
     for file in files(&[".rs"]) {
-        if file.path.starts_with("tests") {
+        // The roots of this crate say once that tests may panic.
+        if file.path.starts_with("tests/src") || file.path.starts_with("tests/it") {
             continue;
         }
         for (number, line) in code(&file.text) {
-            if line.contains(concat!("#[al", "low(")) || line.contains(concat!("#![al", "low(")) {
+            let silenced = [concat!("#[al", "low("), concat!("#![al", "low(")];
+            // Generated code cannot know which lints it meets.
+            if silenced.iter().any(|text| line.contains(text)) && !line.contains("\"generated\"") {
                 broken.push(format!("{}:{number}", file.path.display()));
             }
         }
