@@ -8,6 +8,7 @@
 )]
 
 mod event_match;
+mod hot_reload;
 mod interop;
 mod node_loss;
 mod peers;

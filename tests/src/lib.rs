@@ -18,6 +18,7 @@ pub mod wait;
 
 pub mod broker;
 pub mod guests;
+pub mod host;
 pub mod mirror;
 pub mod nats_server;
 pub mod node;
