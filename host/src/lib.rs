@@ -16,11 +16,11 @@ pub mod schema;
 pub mod serializer;
 
 pub mod handler;
-pub mod runtime;
 pub mod strategy;
 
 pub mod registry;
 
+pub mod runtime;
 pub mod transporter;
 
 pub mod middleware;
