@@ -115,6 +115,12 @@ impl<'a, T: DeserializeOwned> Request<'a, T> {
         self
     }
 
+    /// Sets any option under Moleculer's name; the host refuses those that it does not know.
+    pub fn option(mut self, name: &str, value: impl Serialize) -> Self {
+        self.options.set(name, value);
+        self
+    }
+
     /// Sends the call and waits for its result: `.await` for handlers that are not `async`.
     ///
     /// # Errors
@@ -354,6 +360,12 @@ impl<'a> EventRequest<'a> {
     /// Fails when a handler on this node or the transport failed; otherwise that is only logged.
     pub fn throw_error(mut self) -> Self {
         self.options.set("throwError", true);
+        self
+    }
+
+    /// Sets any option under Moleculer's name; the host refuses those that it does not know.
+    pub fn option(mut self, name: &str, value: impl Serialize) -> Self {
+        self.options.set(name, value);
         self
     }
 

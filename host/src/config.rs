@@ -8,7 +8,19 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+pub mod env;
+pub mod file;
 pub mod limits;
+pub mod load;
+pub mod log;
+pub mod names;
+pub mod options;
+pub mod problem;
+pub mod quantity;
+pub mod schema;
+pub mod sidecar;
+pub mod transporter;
+pub mod value;
 
 pub use limits::{Grants, Limits, Mode};
 

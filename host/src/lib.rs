@@ -15,6 +15,7 @@ pub mod schema;
 pub mod serializer;
 
 pub mod handler;
+pub mod runtime;
 pub mod strategy;
 
 pub mod registry;

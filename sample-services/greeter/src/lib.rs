@@ -33,3 +33,26 @@ impl Greeter {
         format!("Welcome, {}!", params.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use isomer_sdk::testing::MockBroker;
+
+    use super::*;
+
+    #[test]
+    fn it_greets() {
+        let check = |action: &str, params: Value, expected: &str| {
+            assert_eq!(MockBroker::new().call(&mut Greeter, action, params).unwrap(), expected);
+        };
+        check("greeter.hello", json!({}), "Hello!");
+        check("greeter.hello", json!({ "name": "Ada" }), "Hello Ada!");
+        check("greeter.welcome", json!({ "name": "Ada" }), "Welcome, Ada!");
+    }
+
+    #[test]
+    fn a_welcome_needs_a_name() {
+        let error = MockBroker::new().call(&mut Greeter, "greeter.welcome", json!({}));
+        assert_eq!(error.unwrap_err().name(), "ValidationError");
+    }
+}

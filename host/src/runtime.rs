@@ -1,0 +1,335 @@
+//! Runs services: from the bytes of a component to the outcome of a call.
+//!
+//! ```text
+//! bytes ─ inspect ─ cache? ─ compile (child process) ─ load ─ link ─► Component ─ describe ─► schema
+//! call ─ admission (bounded, deadline) ─ pool (warm or new) ─ instance (fuel, memory, time) ─► outcome
+//! ```
+//!
+//! Only this module names `wasmtime`. It knows no packet and no registry; a guest reaches the broker
+//! through [`Caller`](crate::context::Caller). A guest that misbehaves costs its caller an error, itself its
+//! instance, and nobody else anything.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+use crate::metrics::{Metric, MetricRegistry};
+
+mod admission;
+mod bindings;
+mod cache;
+mod compile;
+mod component;
+mod deadline;
+mod engine;
+mod environment;
+mod failure;
+mod host_imports;
+mod inspect;
+mod instance;
+mod limiter;
+mod log_sink;
+mod pending_call;
+mod pool;
+mod state;
+mod verdict;
+mod wasi;
+
+pub use compile::{CompileMode, SUBCOMMAND as COMPILE_SUBCOMMAND, child_main};
+pub use component::Component;
+pub use inspect::{Inspection, WORLD_VERSION};
+pub use log_sink::TARGET as LOG_TARGET;
+pub use pool::{Pool, PoolOptions, Stats, Target};
+
+use cache::Cache;
+use state::State;
+
+/// Compilations that run at once; more would take the cores from the guests.
+const COMPILATIONS_MAX: usize = 1;
+
+/// Why a component cannot be used. The texts are for the person who dropped the file into the folder.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        #[source]
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Larger than allowed.
+    #[error("the file has {size} bytes; the limit is {limit}")]
+    TooLarge {
+        /// Bytes of the file.
+        size: u64,
+        /// Most bytes.
+        limit: u64,
+    },
+    /// No WebAssembly at all.
+    #[error("not a WebAssembly file: {begins}")]
+    NotWasm {
+        /// How the file begins.
+        begins: String,
+    },
+    /// A core module.
+    #[error(
+        "a core module, not a component; build for wasm32-wasip2, or wrap it with \
+         `wasm-tools component new`"
+    )]
+    CoreModule,
+    /// A component for something else.
+    #[error("not a component for the world isomer:service/service: {reason}")]
+    WrongWorld {
+        /// What is missing, and what to do.
+        reason: String,
+    },
+    /// Broken, cut off, or of a kind that the compiler does not take.
+    #[error("not a valid component: {reason}")]
+    Invalid {
+        /// What the parser or compiler says.
+        reason: String,
+    },
+    /// The compiler took too long.
+    #[error("compiling took longer than {} s", limit.as_secs())]
+    CompileTimeout {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The compiler needed too much memory.
+    #[error(
+        "compiling was stopped, most likely because it needed more than {limit} bytes of memory"
+    )]
+    CompileMemory {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The compiler could not be run.
+    #[error("cannot run the compiler")]
+    Compiler {
+        #[source]
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The cache cannot be used.
+    #[error("cannot use the cache at {path}")]
+    Cache {
+        /// File or directory.
+        path: PathBuf,
+        #[source]
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The cache could have been written by somebody else.
+    #[error("the cache directory {path} is not used: {reason}")]
+    UntrustedCache {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The engine refuses its configuration or compiled code.
+    #[error("the WebAssembly engine failed: {0:#}")]
+    Engine(wasmtime::Error),
+}
+
+/// What a runtime is made with.
+#[derive(Clone, Debug)]
+pub struct RuntimeOptions {
+    /// Compiled components; made with mode 0700 when it does not exist.
+    pub cache_dir: PathBuf,
+    /// Where components are compiled.
+    pub compile_mode: CompileMode,
+    /// ID of this node, for guests and errors.
+    pub node_id: Arc<str>,
+    /// Namespace of the mesh.
+    pub namespace: Arc<str>,
+    /// Native stack of guests in bytes, for all services of the node.
+    pub stack: usize,
+    /// Largest file that is taken, in bytes.
+    pub component_len_max: u64,
+    /// Where the runtime counts.
+    pub metrics: MetricRegistry,
+}
+
+impl RuntimeOptions {
+    /// Options with the defaults of `config`.
+    #[must_use]
+    pub fn new(cache_dir: PathBuf, node_id: Arc<str>) -> Self {
+        Self {
+            cache_dir,
+            compile_mode: CompileMode::InProcess,
+            node_id,
+            namespace: Arc::from(""),
+            stack: crate::config::Limits::default().stack,
+            component_len_max: 64 << 20,
+            metrics: MetricRegistry::default(),
+        }
+    }
+}
+
+/// The runtime of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+struct Inner {
+    options: RuntimeOptions,
+    engine: Engine,
+    linker: Linker<State>,
+    cache: Arc<Cache>,
+    compilations: Semaphore,
+    compiled: Metric,
+    cache_hits: Metric,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+impl Runtime {
+    /// Makes the engine and opens the cache.
+    ///
+    /// # Errors
+    /// [`Error::Engine`], [`Error::Cache`] and [`Error::UntrustedCache`].
+    pub fn new(options: RuntimeOptions) -> Result<Self, Error> {
+        let engine = engine::new(options.stack).map_err(Error::Engine)?;
+        let linker = component::linker(&engine).map_err(Error::Engine)?;
+        let cache = Arc::new(Cache::open(&options.cache_dir, &engine)?);
+        Ok(Self(Arc::new(Inner {
+            compiled: options.metrics.metric("isomer.component.compiled.total"),
+            cache_hits: options.metrics.metric("isomer.component.cacheHits.total"),
+            compilations: Semaphore::new(COMPILATIONS_MAX),
+            options,
+            engine,
+            linker,
+            cache,
+        })))
+    }
+
+    /// Loads a component from a file.
+    ///
+    /// # Errors
+    /// [`Error`]: each variant is one reason.
+    pub async fn load(&self, path: &Path) -> Result<Component, Error> {
+        let read_error = |source| Error::Read { path: path.to_owned(), source };
+        let metadata = tokio::fs::metadata(path).await.map_err(read_error)?;
+        self.check_size(metadata.len())?;
+        self.load_bytes(tokio::fs::read(path).await.map_err(read_error)?).await
+    }
+
+    /// Loads a component from memory.
+    ///
+    /// # Errors
+    /// [`Error`]: each variant is one reason.
+    pub async fn load_bytes(&self, bytes: Vec<u8>) -> Result<Component, Error> {
+        self.check_size(bytes.len() as u64)?;
+        let bytes = Arc::new(bytes);
+        let inspection = {
+            let bytes = Arc::clone(&bytes);
+            blocking(move || Inspection::read(&bytes)).await?
+        };
+        component::check_world(&inspection)?;
+        let key = self.0.cache.key(&inspection.sha256);
+        let loaded = match self.load_cached(&key).await? {
+            Some(loaded) => loaded,
+            None => self.compile_and_load(&key, bytes).await?,
+        };
+        Component::link(&self.0.linker, &loaded, inspection)
+    }
+
+    fn check_size(&self, size: u64) -> Result<(), Error> {
+        let limit = self.0.options.component_len_max;
+        if size > limit { Err(Error::TooLarge { size, limit }) } else { Ok(()) }
+    }
+
+    async fn load_cached(
+        &self,
+        key: &str,
+    ) -> Result<Option<wasmtime::component::Component>, Error> {
+        let (inner, key) = (Arc::clone(&self.0), key.to_owned());
+        blocking(move || {
+            let Some(path) = inner.cache.get(&key) else { return Ok(None) };
+            match load_compiled(&inner.engine, &path) {
+                Ok(loaded) => {
+                    inner.cache_hits.increment();
+                    Ok(Some(loaded))
+                }
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "a cache entry is made again");
+                    inner.cache.remove(&key);
+                    Ok(None)
+                }
+            }
+        })
+        .await
+    }
+
+    async fn compile_and_load(
+        &self,
+        key: &str,
+        bytes: Arc<Vec<u8>>,
+    ) -> Result<wasmtime::component::Component, Error> {
+        // The semaphore is never closed; should it be, compiling without it does no harm.
+        let _permit = self.0.compilations.acquire().await.ok();
+        // Somebody else may have compiled the same bytes in the meantime.
+        if let Some(loaded) = self.load_cached(key).await? {
+            return Ok(loaded);
+        }
+        let output = self.0.cache.temporary();
+        self.compile(bytes, output.path()).await?;
+        self.0.compiled.increment();
+        let (inner, key) = (Arc::clone(&self.0), key.to_owned());
+        blocking(move || {
+            let path = inner.cache.put(&key, &output)?;
+            load_compiled(&inner.engine, &path).map_err(Error::Engine)
+        })
+        .await
+    }
+
+    async fn compile(&self, bytes: Arc<Vec<u8>>, output: &Path) -> Result<(), Error> {
+        match &self.0.options.compile_mode {
+            CompileMode::InProcess => {
+                let (engine, output) = (self.0.engine.clone(), output.to_owned());
+                blocking(move || compile::in_process(&engine, &bytes, &output)).await
+            }
+            CompileMode::Child { exe } => {
+                // The child gets the very bytes that were hashed, not a file that may have changed.
+                let input = self.0.cache.temporary();
+                tokio::fs::write(input.path(), &**bytes)
+                    .await
+                    .map_err(|source| Error::Cache { path: input.path().to_owned(), source })?;
+                compile::in_child(exe, input.path(), output).await
+            }
+        }
+    }
+
+    pub(in crate::runtime) fn options(&self) -> &RuntimeOptions {
+        &self.0.options
+    }
+}
+
+/// Runs work that reads files or computes for long on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(Error::Compiler { source: io::Error::other(error) }))
+}
+
+/// Loads compiled code.
+#[expect(unsafe_code, reason = "wasmtime trusts what it deserializes; see SAFETY")]
+fn load_compiled(engine: &Engine, path: &Path) -> wasmtime::Result<wasmtime::component::Component> {
+    // SAFETY: the file was made by this program's compiler, lies in a directory that only this user can
+    // write to (checked when the cache was opened), and its bytes match the hash that was stored with it
+    // (checked just now, or it was written just now). Files are replaced by renaming, never changed.
+    unsafe { wasmtime::component::Component::deserialize_file(engine, path) }
+}

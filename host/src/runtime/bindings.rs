@@ -1,0 +1,25 @@
+//! What `wasmtime` generates from `wit/` for the world `service`.
+//!
+//! Payloads are lowered from borrowed text, so that params cross into a guest with one copy. Only functions
+//! that wait for something outside are `async`; the others cost no future. Nothing is written by hand here.
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "service",
+    ownership: Borrowing { duplicate_if_necessary: true },
+    imports: {
+        "isomer:service/broker.[method]context.call": async | trappable | exact,
+        "isomer:service/broker.[method]context.mcall": async | trappable | exact,
+        "isomer:service/broker.[method]context.emit": async | trappable | exact,
+        "isomer:service/broker.[method]context.broadcast": async | trappable | exact,
+        "isomer:service/broker.[method]context.broadcast-local": async | trappable | exact,
+        "isomer:service/broker.[method]context.wait-for-services": async | trappable | exact,
+        "isomer:service/broker.wait-any": async | trappable | exact,
+        default: trappable,
+    },
+    exports: { default: async },
+    with: {
+        "isomer:service/broker.context": crate::runtime::state::CurrentContext,
+        "isomer:service/broker.pending-call": crate::runtime::pending_call::PendingCall,
+    },
+});

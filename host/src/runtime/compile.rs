@@ -1,0 +1,95 @@
+//! Compiling a component away from the process that serves.
+//!
+//! A compiler can be driven to use any amount of memory and time, and leaves hundreds of megabytes behind.
+//! So the program runs itself again as a child (`isomer __compile IN OUT`), which has limits for both, and
+//! only takes its output. Programs that embed the host and have no such subcommand compile in process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit};
+use tokio::process::Command;
+use wasmtime::Engine;
+
+use crate::config::Limits;
+use crate::runtime::{Error, engine};
+
+/// Hidden subcommand of the binary.
+pub const SUBCOMMAND: &str = "__compile";
+/// Address space of the child. A 22 MB Python component needs about 1.5 GiB.
+const MEMORY_MAX: u64 = 4 << 30;
+/// Time for one component: ten times what the largest known one takes on two cores.
+const TIME_MAX: Duration = Duration::from_secs(60);
+/// Serving goes before compiling.
+const NICENESS: i32 = 10;
+/// Longest message of the child that is kept, in bytes.
+const MESSAGE_LEN_MAX: usize = 2_000;
+
+/// Where components are compiled.
+#[derive(Clone, Debug)]
+pub enum CompileMode {
+    /// In a child process: this program again.
+    Child {
+        /// Path of the binary `isomer`.
+        exe: PathBuf,
+    },
+    /// In this process, on a thread for blocking work.
+    InProcess,
+}
+
+/// The body of `isomer __compile IN OUT`: limits itself, compiles, writes.
+///
+/// # Errors
+/// [`Error::Invalid`] when the component cannot be compiled, [`Error::Read`] and [`Error::Cache`] for the
+/// two files.
+pub fn child_main(input: &Path, output: &Path) -> Result<(), Error> {
+    let limit = Rlimit { current: Some(MEMORY_MAX), maximum: Some(MEMORY_MAX) };
+    rustix::process::setrlimit(Resource::As, limit)
+        .map_err(|errno| Error::Compiler { source: errno.into() })?;
+    // Not being nice is no reason to stop.
+    let _ = rustix::process::nice(NICENESS);
+    let bytes = fs::read(input).map_err(|source| Error::Read { path: input.to_owned(), source })?;
+    // The stack of the engine has no influence on the code that it makes.
+    let engine = engine::new(Limits::default().stack).map_err(Error::Engine)?;
+    in_process(&engine, &bytes, output)
+}
+
+/// Compiles in this process. Blocks.
+pub(super) fn in_process(engine: &Engine, bytes: &[u8], output: &Path) -> Result<(), Error> {
+    let compiled = engine
+        .precompile_component(bytes)
+        .map_err(|error| Error::Invalid { reason: format!("{error:#}") })?;
+    fs::write(output, compiled).map_err(|source| Error::Cache { path: output.to_owned(), source })
+}
+
+/// Compiles in a child process. Dropping the future kills the child.
+pub(super) async fn in_child(exe: &Path, input: &Path, output: &Path) -> Result<(), Error> {
+    let child = Command::new(exe)
+        .arg(SUBCOMMAND)
+        .arg(input)
+        .arg(output)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|source| Error::Compiler { source })?;
+    let ended = tokio::time::timeout(TIME_MAX, child.wait_with_output()).await;
+    let ended = ended.map_err(|_| Error::CompileTimeout { limit: TIME_MAX })?;
+    let ended = ended.map_err(|source| Error::Compiler { source })?;
+    if ended.status.success() {
+        return Ok(());
+    }
+    let message = String::from_utf8_lossy(&ended.stderr);
+    // A child that ends by a signal was stopped by the system or by its allocator, and both mean memory:
+    // rejecting a component is an ordinary exit.
+    if ended.status.code().is_none() {
+        return Err(Error::CompileMemory { limit: MEMORY_MAX });
+    }
+    let reason = message.trim().trim_start_matches("error: ");
+    let end = reason.floor_char_boundary(MESSAGE_LEN_MAX);
+    Err(Error::Invalid { reason: reason.get(..end).unwrap_or_default().to_owned() })
+}

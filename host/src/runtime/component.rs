@@ -1,0 +1,126 @@
+//! A component that is ready to be instantiated: compiled, loaded and linked.
+
+use std::sync::Arc;
+
+use wasmtime::Engine;
+use wasmtime::component::{self, Linker};
+
+use crate::clock;
+use crate::config::Limits;
+use crate::config::limits::{ActionLimits, Grants};
+use crate::error::MoleculerError;
+use crate::metrics::MetricRegistry;
+use crate::payload::Object;
+use crate::runtime::Error;
+use crate::runtime::bindings::ServicePre;
+use crate::runtime::deadline::Deadline;
+use crate::runtime::environment::{CallLimits, Environment, Parts};
+use crate::runtime::failure::check_len;
+use crate::runtime::host_imports;
+use crate::runtime::inspect::{self, Inspection, WORLD_VERSION};
+use crate::runtime::instance::Instance;
+use crate::runtime::state::State;
+use crate::task::CancellationToken;
+
+/// The interface that a service must export, without its version.
+const HANDLER: &str = "isomer:service/handler";
+
+/// A compiled component of the world `service`. Cheap to clone.
+#[derive(Clone)]
+pub struct Component(Arc<Inner>);
+
+struct Inner {
+    pre: ServicePre<State>,
+    inspection: Inspection,
+}
+
+impl std::fmt::Debug for Component {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Component").field("sha256", &self.0.inspection.sha256).finish()
+    }
+}
+
+impl Component {
+    /// Links a loaded component and checks that it fits the world.
+    pub(super) fn link(
+        linker: &Linker<State>,
+        loaded: &component::Component,
+        inspection: Inspection,
+    ) -> Result<Self, Error> {
+        let pre = linker.instantiate_pre(loaded).and_then(ServicePre::new);
+        // All names fit, so what is left is a difference in types.
+        let pre = pre.map_err(|error| Error::WrongWorld { reason: format!("{error:#}") })?;
+        Ok(Self(Arc::new(Inner { pre, inspection })))
+    }
+
+    /// What its bytes say about it.
+    #[must_use]
+    pub fn inspection(&self) -> &Inspection {
+        &self.0.inspection
+    }
+
+    pub(super) fn pre(&self) -> &ServicePre<State> {
+        &self.0.pre
+    }
+
+    /// Asks the component for its schema, as JSON text, in an instance that can reach nothing.
+    ///
+    /// # Errors
+    /// How the guest ended, if it did not answer; `PAYLOAD_TOO_LARGE` when the schema is larger than
+    /// `limits.schema`.
+    pub async fn describe(&self, limits: &Limits) -> Result<String, MoleculerError> {
+        let mut sandbox = limits.clone();
+        sandbox.payload = limits.schema;
+        let environment = Arc::new(Environment::new(Parts {
+            service: Arc::from("describe"),
+            node_id: Arc::from(""),
+            namespace: Arc::from(""),
+            limits: sandbox,
+            settings: Object::default(),
+            env: Vec::new(),
+            caller: None,
+            grants: &Grants { call: Some(Vec::new()), emit: Some(Vec::new()) },
+            metrics: &MetricRegistry::default(),
+        }));
+        let limits = CallLimits::new(&environment.limits, &ActionLimits::default());
+        let deadline = Deadline::new(None, clock::now(), limits.timeout);
+        let never = CancellationToken::new();
+        let mut instance =
+            Instance::new(self.pre(), &environment, &limits, deadline, &never).await?;
+        let text = instance.describe(&limits, deadline, &never).await?;
+        check_len("schema", text.len(), limits.payload)?;
+        Ok(text)
+    }
+}
+
+/// Checks by name that a component exports what a service must and imports only what this node has, before
+/// anything is spent on compiling it.
+pub(super) fn check_world(inspection: &Inspection) -> Result<(), Error> {
+    let exports = &inspection.exports;
+    let reason = match exports.iter().find(|name| name.split('@').next() == Some(HANDLER)) {
+        Some(name) if inspect::is_this_version(name) => {
+            let unknown = inspection.unknown_imports();
+            if unknown.is_empty() {
+                return Ok(());
+            }
+            format!("it imports {}, which this node does not offer", unknown.join(", "))
+        }
+        Some(name) => format!(
+            "it exports {name}, and this node speaks version {WORLD_VERSION}; build it with an SDK \
+             of that version"
+        ),
+        None => format!(
+            "it does not export {HANDLER}@{WORLD_VERSION} (it exports {}); build it with an Isomer \
+             SDK, or against the files in wit/",
+            if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
+        ),
+    };
+    Err(Error::WrongWorld { reason })
+}
+
+/// The linker of the plain world.
+pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    host_imports::add_to_linker(&mut linker)?;
+    Ok(linker)
+}

@@ -1,0 +1,24 @@
+//! What a guest can ask of the host: the imports of the world `service`.
+//!
+//! Everything that a guest hands over is checked before it is used: grants, sizes, JSON, option names. A
+//! wrong use is a failure that the guest can read; only what no guest can do by accident is a trap.
+
+use wasmtime::component::Linker;
+
+use crate::runtime::bindings::{self, isomer};
+use crate::runtime::state::{State, Whole};
+
+mod config;
+mod context;
+mod events;
+mod logger;
+mod many_calls;
+mod options;
+
+/// Adds WASI with nothing granted, and the world `service`.
+pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    bindings::Service::add_to_linker::<_, Whole>(linker, |state| state)
+}
+
+impl isomer::service::types::Host for State {}

@@ -1,0 +1,287 @@
+//! The resources `context` and `pending-call`: fields of the running call, and calls made from it.
+//!
+//! A call gets the running context as its parent here; a guest cannot choose another.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use wasmtime::component::Resource;
+
+use crate::clock;
+use crate::context::{EventType, Outcome};
+use crate::error::MoleculerError;
+use crate::payload::{Object, Payload};
+use crate::runtime::bindings::isomer::service::broker::{
+    EventType as GuestEventType, Host, HostContext, HostPendingCall,
+};
+use crate::runtime::bindings::isomer::service::types::{Failure, PayloadResult};
+use crate::runtime::environment::Permission;
+use crate::runtime::failure::{
+    check_len, failure_from, object_from_guest, outcome_to_guest, payload_from_guest,
+};
+use crate::runtime::host_imports::events::{self, Scope};
+use crate::runtime::host_imports::{many_calls, options};
+use crate::runtime::pending_call::{PendingCall, beside};
+use crate::runtime::state::{CurrentContext, State};
+
+type Handle = Resource<CurrentContext>;
+/// A result for the guest; the outer one is a trap.
+type Answer<T> = wasmtime::Result<Result<T, Failure>>;
+
+/// Most handles that `wait-any` takes at once is the handle limit, so this needs no bound of its own.
+type Handles = Vec<Resource<PendingCall>>;
+
+impl State {
+    /// Checks a call of the guest and makes it a future. It does not run before it is polled.
+    pub(super) fn prepare_call(
+        &self,
+        action: &str,
+        params: PayloadResult,
+        call_options: crate::context::CallOptions,
+    ) -> Result<impl Future<Output = Outcome> + Send + use<>, MoleculerError> {
+        let running =
+            self.running().map_err(|error| MoleculerError::internal(error.to_string()))?;
+        self.environment.permit(Permission::Call, action)?;
+        let payload_len_max = running.limits.payload;
+        let params = match payload_from_guest("params", params, payload_len_max)? {
+            Payload::Absent => Payload::empty_object(),
+            params => params,
+        };
+        let Some(caller) = self.environment.caller() else {
+            return Err(MoleculerError::service_not_available(action, None));
+        };
+        let mut call_options = call_options;
+        call_options.parent = Some(running.ctx.clone());
+        let call = caller.call(action, params, call_options);
+        Ok(async move {
+            let payload = call.await?;
+            check_len("result of the call", payload.len(), payload_len_max)?;
+            Ok(payload)
+        })
+    }
+
+    fn start(
+        &self,
+        action: &str,
+        params: PayloadResult,
+        text: Option<&str>,
+    ) -> Result<PendingCall, MoleculerError> {
+        let call_options = options::call_options(text, self.environment.limits.meta)?;
+        let permit =
+            Arc::clone(&self.calls).try_acquire_owned().map_err(|_| self.too_many_calls(action))?;
+        Ok(PendingCall::start(permit, self.prepare_call(action, params, call_options)?))
+    }
+
+    /// The error for one call too many in flight.
+    pub(super) fn too_many_calls(&self, action: &str) -> MoleculerError {
+        let limit = self.environment.limits.calls_in_flight;
+        MoleculerError::queue_is_full(action, &self.environment.node_id, limit, limit)
+    }
+
+    async fn call_and_wait(
+        &mut self,
+        action: &str,
+        params: PayloadResult,
+        text: Option<&str>,
+    ) -> Outcome {
+        let call_options = options::call_options(text, self.environment.limits.meta)?;
+        let _permit = self.calls.try_acquire().map_err(|_| self.too_many_calls(action))?;
+        beside(self.prepare_call(action, params, call_options)?).await
+    }
+
+    /// Checks an object against the limit that it has after merging into `base`.
+    fn mergeable(&self, what: &str, base: &Object, text: String) -> Result<Object, MoleculerError> {
+        let len_max = self.environment.limits.meta;
+        let object = object_from_guest(what, text, len_max)?;
+        check_len(what, base.merged(&object).len(), len_max)?;
+        Ok(object)
+    }
+}
+
+impl HostContext for State {
+    fn id(&mut self, _ctx: Handle) -> wasmtime::Result<String> {
+        Ok(String::from(&*self.running()?.ctx.id))
+    }
+
+    fn request_id(&mut self, _ctx: Handle) -> wasmtime::Result<String> {
+        Ok(String::from(&*self.running()?.ctx.request_id))
+    }
+
+    fn parent_id(&mut self, _ctx: Handle) -> wasmtime::Result<Option<String>> {
+        Ok(self.running()?.ctx.parent_id.as_deref().map(str::to_owned))
+    }
+
+    fn caller(&mut self, _ctx: Handle) -> wasmtime::Result<Option<String>> {
+        Ok(self.running()?.ctx.caller.as_deref().map(str::to_owned))
+    }
+
+    fn level(&mut self, _ctx: Handle) -> wasmtime::Result<u32> {
+        Ok(self.running()?.ctx.level)
+    }
+
+    fn node_id(&mut self, _ctx: Handle) -> wasmtime::Result<String> {
+        Ok(String::from(&*self.running()?.ctx.node_id))
+    }
+
+    fn name(&mut self, _ctx: Handle) -> wasmtime::Result<String> {
+        Ok(String::from(&*self.running()?.ctx.name))
+    }
+
+    fn event_type(&mut self, _ctx: Handle) -> wasmtime::Result<Option<GuestEventType>> {
+        Ok(self.running()?.ctx.event.as_ref().map(|event| match event.kind {
+            EventType::Emit => GuestEventType::Emit,
+            EventType::Broadcast => GuestEventType::Broadcast,
+            EventType::BroadcastLocal => GuestEventType::BroadcastLocal,
+        }))
+    }
+
+    fn event_groups(&mut self, _ctx: Handle) -> wasmtime::Result<Vec<String>> {
+        let event = self.running()?.ctx.event.as_ref();
+        Ok(event
+            .map(|event| event.groups.iter().map(|group| String::from(&**group)).collect())
+            .unwrap_or_default())
+    }
+
+    fn meta(&mut self, _ctx: Handle) -> wasmtime::Result<String> {
+        Ok(self.running()?.ctx.meta().as_str().to_owned())
+    }
+
+    fn set_meta(&mut self, _ctx: Handle, object: String) -> Answer<()> {
+        let ctx = &self.running()?.ctx;
+        Ok(self
+            .mergeable("meta", &ctx.meta(), object)
+            .map(|object| ctx.merge_meta(&object))
+            .map_err(|error| failure_from(&error)))
+    }
+
+    fn headers(&mut self, _ctx: Handle) -> wasmtime::Result<String> {
+        Ok(self.running()?.ctx.headers.as_str().to_owned())
+    }
+
+    fn set_response_headers(&mut self, _ctx: Handle, object: String) -> Answer<()> {
+        let ctx = &self.running()?.ctx;
+        Ok(self
+            .mergeable("response headers", &ctx.response_headers(), object)
+            .map(|object| ctx.merge_response_headers(&object))
+            .map_err(|error| failure_from(&error)))
+    }
+
+    fn remaining_time(&mut self, _ctx: Handle) -> wasmtime::Result<Option<u32>> {
+        let left = self.running()?.until.saturating_duration_since(clock::now());
+        Ok(Some(u32::try_from(left.as_millis()).unwrap_or(u32::MAX)))
+    }
+
+    async fn call(
+        &mut self,
+        _ctx: Handle,
+        action: String,
+        params: PayloadResult,
+        options: Option<String>,
+    ) -> Answer<PayloadResult> {
+        Ok(outcome_to_guest(self.call_and_wait(&action, params, options.as_deref()).await))
+    }
+
+    fn start_call(
+        &mut self,
+        _ctx: Handle,
+        action: String,
+        params: PayloadResult,
+        options: Option<String>,
+    ) -> wasmtime::Result<Resource<PendingCall>> {
+        let call =
+            self.start(&action, params, options.as_deref()).unwrap_or_else(PendingCall::failed);
+        Ok(self.table.push(call)?)
+    }
+
+    async fn mcall(
+        &mut self,
+        _ctx: Handle,
+        calls: String,
+        options: Option<String>,
+    ) -> Answer<PayloadResult> {
+        Ok(outcome_to_guest(many_calls::run(self, &calls, options.as_deref()).await))
+    }
+
+    async fn emit(
+        &mut self,
+        _ctx: Handle,
+        event: String,
+        data: PayloadResult,
+        options: Option<String>,
+    ) -> Answer<()> {
+        Ok(events::send(self, Scope::Emit, &event, data, options.as_deref()).await)
+    }
+
+    async fn broadcast(
+        &mut self,
+        _ctx: Handle,
+        event: String,
+        data: PayloadResult,
+        options: Option<String>,
+    ) -> Answer<()> {
+        Ok(events::send(self, Scope::Broadcast, &event, data, options.as_deref()).await)
+    }
+
+    async fn broadcast_local(
+        &mut self,
+        _ctx: Handle,
+        event: String,
+        data: PayloadResult,
+        options: Option<String>,
+    ) -> Answer<()> {
+        Ok(events::send(self, Scope::BroadcastLocal, &event, data, options.as_deref()).await)
+    }
+
+    async fn wait_for_services(
+        &mut self,
+        _ctx: Handle,
+        services: Vec<String>,
+        timeout: Option<u32>,
+    ) -> Answer<()> {
+        let Some(caller) = self.environment.caller() else {
+            let names = services.join(", ");
+            return Ok(Err(failure_from(&MoleculerError::wait_for_services(&names))));
+        };
+        let timeout = timeout.map(|ms| Duration::from_millis(ms.into()));
+        let waited = beside(caller.wait_for_services(services, timeout)).await;
+        Ok(waited.map_err(|error| failure_from(&error)))
+    }
+
+    fn drop(&mut self, _ctx: Handle) -> wasmtime::Result<()> {
+        // Handles are borrowed, so this is never called; there is nothing to free.
+        Ok(())
+    }
+}
+
+impl HostPendingCall for State {
+    fn take(
+        &mut self,
+        call: Resource<PendingCall>,
+    ) -> wasmtime::Result<Option<Result<PayloadResult, Failure>>> {
+        Ok(self.table.get_mut(&call)?.take().map(outcome_to_guest))
+    }
+
+    fn drop(&mut self, call: Resource<PendingCall>) -> wasmtime::Result<()> {
+        self.table.delete(call)?;
+        Ok(())
+    }
+}
+
+impl Host for State {
+    async fn wait_any(&mut self, calls: Handles) -> wasmtime::Result<Option<u32>> {
+        if calls.is_empty() {
+            return Ok(None);
+        }
+        poll_fn(|cx| {
+            for (index, call) in (0_u32..).zip(&calls) {
+                if self.table.get_mut(call)?.poll_done(cx).is_ready() {
+                    return Poll::Ready(Ok(Some(index)));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}

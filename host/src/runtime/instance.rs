@@ -1,0 +1,249 @@
+//! One instance of a service: a store, its bindings, and one call at a time in it.
+//!
+//! An instance is healthy until something happens from which a store does not come back: a trap, the end of
+//! the fuel, a time-out, a call that was abandoned half-way. It is marked as broken before each call and
+//! healthy again after it, so a dropped future leaves a broken instance behind. Nobody may use one again.
+
+use std::sync::Arc;
+
+use wasmtime::Store;
+
+use crate::context::{Context, Outcome};
+use crate::error::MoleculerError;
+use crate::runtime::bindings::{Service, ServicePre};
+use crate::runtime::deadline::{Deadline, Stop, within};
+use crate::runtime::engine::FUEL_SLICE;
+use crate::runtime::environment::{CallLimits, Environment};
+use crate::runtime::failure::{check_len, error_from_guest, payload_from_guest, payload_to_guest};
+use crate::runtime::state::{Running, State, context_handle};
+use crate::runtime::verdict::{self, Cause};
+use crate::task::CancellationToken;
+
+/// What a guest may hand over in one host call beyond a payload: names, options, the parts of a failure.
+/// Up to here a text that is too large is a failure that the guest can read; beyond it is a trap.
+const HOSTCALL_ROOM: usize = 256 << 10;
+
+/// A store with a running component.
+pub(super) struct Instance {
+    store: Store<State>,
+    bindings: Service,
+    healthy: bool,
+    n_calls: u64,
+    fuel_used: u64,
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.store.data().environment.counters.instances.add(-1);
+    }
+}
+
+impl Instance {
+    /// Makes an instance. Its start functions run under the limits of a call.
+    pub(super) async fn new(
+        pre: &ServicePre<State>,
+        environment: &Arc<Environment>,
+        limits: &CallLimits,
+        deadline: Deadline,
+        closed: &CancellationToken,
+    ) -> Result<Self, MoleculerError> {
+        let mut store = Store::new(pre.engine(), State::new(environment));
+        let made = match configure(&mut store, limits) {
+            Err(error) => Ok(Err(error)),
+            Ok(()) => within(deadline, closed, pre.instantiate_async(&mut store)).await,
+        };
+        let cause = match made {
+            Ok(Ok(bindings)) => {
+                environment.counters.instances.increment();
+                return Ok(Self { store, bindings, healthy: true, n_calls: 0, fuel_used: 0 });
+            }
+            Ok(Err(error)) => Cause::Ended(error),
+            Err(stop) => Cause::Stopped(stop),
+        };
+        Err(verdict::error(&store, limits, "instantiate", cause))
+    }
+
+    /// Whether it may be used again.
+    pub(super) fn healthy(&self) -> bool {
+        self.healthy
+    }
+
+    /// Calls and events that it has handled.
+    pub(super) fn n_calls(&self) -> u64 {
+        self.n_calls
+    }
+
+    /// Bytes of its memories now.
+    pub(super) fn memory(&self) -> usize {
+        self.store.data().limiter.memory()
+    }
+
+    /// Fuel of the last call.
+    pub(super) fn fuel_used(&self) -> u64 {
+        self.fuel_used
+    }
+
+    /// The text of the schema.
+    pub(super) async fn describe(
+        &mut self,
+        limits: &CallLimits,
+        deadline: Deadline,
+        closed: &CancellationToken,
+    ) -> Result<String, MoleculerError> {
+        let armed = self.arm(limits);
+        let handler = self.bindings.isomer_service_handler();
+        let call = handler.call_describe(&mut self.store);
+        let ended = within(deadline, closed, after(armed, call)).await;
+        self.settle("describe", limits, ended)
+    }
+
+    /// Runs `started`.
+    pub(super) async fn started(
+        &mut self,
+        ctx: Context,
+        limits: &CallLimits,
+        deadline: Deadline,
+        closed: &CancellationToken,
+    ) -> Result<(), MoleculerError> {
+        let armed = self.begin(ctx, limits, deadline);
+        let handler = self.bindings.isomer_service_handler();
+        let call = handler.call_started(&mut self.store, context_handle());
+        let ended = within(deadline, closed, after(armed, call)).await;
+        self.settle("started", limits, ended)?.map_err(error_from_guest)
+    }
+
+    /// Runs `stopped`.
+    pub(super) async fn stopped(
+        &mut self,
+        ctx: Context,
+        limits: &CallLimits,
+        deadline: Deadline,
+        closed: &CancellationToken,
+    ) -> Result<(), MoleculerError> {
+        let armed = self.begin(ctx, limits, deadline);
+        let handler = self.bindings.isomer_service_handler();
+        let call = handler.call_stopped(&mut self.store, context_handle());
+        let ended = within(deadline, closed, after(armed, call)).await;
+        self.settle("stopped", limits, ended)?.map_err(error_from_guest)
+    }
+
+    /// Runs an action with the params of the context.
+    pub(super) async fn call_action(
+        &mut self,
+        ctx: Context,
+        key: &str,
+        limits: &CallLimits,
+        deadline: Deadline,
+        closed: &CancellationToken,
+    ) -> Outcome {
+        let params = check_payload("params", &ctx, limits, &self.store)?;
+        let name = Arc::clone(&ctx.name);
+        let armed = self.begin(ctx, limits, deadline);
+        let handler = self.bindings.isomer_service_handler();
+        let params = payload_to_guest(&params);
+        let call = handler.call_call_action(&mut self.store, context_handle(), key, params);
+        let ended = within(deadline, closed, after(armed, call)).await;
+        match self.settle(&name, limits, ended)? {
+            Ok(result) => payload_from_guest("result", result, limits.payload)
+                .inspect_err(|error| self.count_too_large(error)),
+            Err(failure) => Err(error_from_guest(failure)),
+        }
+    }
+
+    /// Handles an event with the data of the context.
+    pub(super) async fn handle_event(
+        &mut self,
+        ctx: Context,
+        key: &str,
+        limits: &CallLimits,
+        deadline: Deadline,
+        closed: &CancellationToken,
+    ) -> Result<(), MoleculerError> {
+        let data = check_payload("data", &ctx, limits, &self.store)?;
+        let name = Arc::clone(&ctx.name);
+        let armed = self.begin(ctx, limits, deadline);
+        let handler = self.bindings.isomer_service_handler();
+        let data = payload_to_guest(&data);
+        let call = handler.call_handle_event(&mut self.store, context_handle(), key, data);
+        let ended = within(deadline, closed, after(armed, call)).await;
+        self.settle(&name, limits, ended)?.map_err(error_from_guest)
+    }
+
+    /// Prepares a handler: context, limits, fuel.
+    fn begin(
+        &mut self,
+        ctx: Context,
+        limits: &CallLimits,
+        deadline: Deadline,
+    ) -> wasmtime::Result<()> {
+        let until = deadline.at();
+        self.store.data_mut().running = Some(Running { ctx, limits: *limits, until });
+        self.n_calls += 1;
+        self.arm(limits)
+    }
+
+    fn arm(&mut self, limits: &CallLimits) -> wasmtime::Result<()> {
+        self.healthy = false;
+        self.store.data_mut().limiter.set_memory_limit(limits.memory);
+        self.store.set_hostcall_fuel(limits.payload.saturating_add(HOSTCALL_ROOM));
+        self.store.set_fuel(limits.fuel)
+    }
+
+    /// Ends a handler: a clean end makes the instance healthy again, all others become errors.
+    fn settle<T>(
+        &mut self,
+        what: &str,
+        limits: &CallLimits,
+        ended: Result<wasmtime::Result<T>, Stop>,
+    ) -> Result<T, MoleculerError> {
+        self.fuel_used = limits.fuel.saturating_sub(self.store.get_fuel().unwrap_or(0));
+        let state = self.store.data_mut();
+        state.running = None;
+        state.output.flush();
+        let fuel = i64::try_from(self.fuel_used).unwrap_or(i64::MAX);
+        state.environment.counters.fuel.add(fuel);
+        let cause = match ended {
+            Ok(Ok(value)) => {
+                self.healthy = true;
+                return Ok(value);
+            }
+            Ok(Err(error)) => Cause::Ended(error),
+            Err(stop) => Cause::Stopped(stop),
+        };
+        Err(verdict::error(&self.store, limits, what, cause))
+    }
+
+    fn count_too_large(&self, error: &MoleculerError) {
+        if error.kind() == "PAYLOAD_TOO_LARGE" {
+            self.store.data().environment.counters.payload_too_large.increment();
+        }
+    }
+}
+
+/// Gives a new store its limits.
+fn configure(store: &mut Store<State>, limits: &CallLimits) -> wasmtime::Result<()> {
+    store.limiter(|state| &mut state.limiter);
+    store.set_max_component_handles(store.data().environment.limits.handles);
+    store.set_hostcall_fuel(limits.payload.saturating_add(HOSTCALL_ROOM));
+    store.set_fuel(limits.fuel)?;
+    store.fuel_async_yield_interval(Some(FUEL_SLICE))
+}
+
+/// Goes on with a call if the store could be armed for it.
+async fn after<T>(
+    armed: wasmtime::Result<()>,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> wasmtime::Result<T> {
+    armed?;
+    call.await
+}
+
+/// Refuses params, data or meta that are too large, before the guest sees them.
+fn check_payload(what: &str, ctx: &Context, limits: &CallLimits, store: &Store<State>) -> Outcome {
+    let environment = &store.data().environment;
+    check_len(what, ctx.params.len(), limits.payload)
+        .and_then(|()| check_len("meta", ctx.meta().len(), environment.limits.meta))
+        .and_then(|()| check_len("headers", ctx.headers.len(), environment.limits.meta))
+        .inspect_err(|_| environment.counters.payload_too_large.increment())?;
+    Ok(ctx.params.clone())
+}

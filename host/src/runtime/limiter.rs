@@ -1,0 +1,167 @@
+//! Memory and tables of one instance: summed, limited, and the reason of a refusal remembered.
+//!
+//! wasmtime's own limits count each memory alone. A guest turns a refused growth into a plain
+//! `unreachable`, so growth is refused with a trap, and what was asked for is kept for the error.
+
+use wasmtime::ResourceLimiter;
+
+use crate::config::Limits;
+
+/// A growth that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Denied {
+    /// The most that is allowed: bytes of memory, or elements of tables.
+    pub limit: usize,
+    /// What the sum would have become.
+    pub asked: usize,
+}
+
+/// Says no.
+#[derive(Debug, thiserror::Error)]
+#[error("growth to {} refused, the limit is {}", .0.asked, .0.limit)]
+struct Refusal(Denied);
+
+/// The limiter of one store.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    memory_limit: usize,
+    table_limit: usize,
+    objects: usize,
+    memory: usize,
+    table_elements: usize,
+    /// Size of the growth that was allowed last, to be taken back when the system refuses it.
+    last_memory_growth: usize,
+    last_table_growth: usize,
+    denied: Option<Denied>,
+}
+
+impl Limiter {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            memory_limit: limits.memory,
+            table_limit: limits.table_elements,
+            objects: limits.objects,
+            memory: 0,
+            table_elements: 0,
+            last_memory_growth: 0,
+            last_table_growth: 0,
+            denied: None,
+        }
+    }
+
+    /// The limit of the call that runs now. What an instance has grown to before stays its own.
+    pub(super) fn set_memory_limit(&mut self, limit: usize) {
+        self.memory_limit = limit;
+    }
+
+    /// Bytes of all memories now.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// What was refused, if that is why the guest ended.
+    pub(super) fn denied(&self) -> Option<Denied> {
+        self.denied
+    }
+
+    fn deny(&mut self, limit: usize, asked: usize) -> wasmtime::Error {
+        let denied = Denied { limit, asked };
+        self.denied = Some(denied);
+        Refusal(denied).into()
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let growth = desired.saturating_sub(current);
+        let asked = self.memory.saturating_add(growth);
+        if asked > self.memory_limit {
+            return Err(self.deny(self.memory_limit, asked));
+        }
+        self.memory = asked;
+        self.last_memory_growth = growth;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        // The guest gets its -1: this was the module's own maximum, or the system's.
+        self.memory = self.memory.saturating_sub(std::mem::take(&mut self.last_memory_growth));
+        Ok(())
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let growth = desired.saturating_sub(current);
+        let asked = self.table_elements.saturating_add(growth);
+        if asked > self.table_limit {
+            return Err(self.deny(self.table_limit, asked));
+        }
+        self.table_elements = asked;
+        self.last_table_growth = growth;
+        Ok(true)
+    }
+
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        let growth = std::mem::take(&mut self.last_table_growth);
+        self.table_elements = self.table_elements.saturating_sub(growth);
+        Ok(())
+    }
+
+    fn instances(&self) -> usize {
+        self.objects
+    }
+
+    fn tables(&self) -> usize {
+        self.objects
+    }
+
+    fn memories(&self) -> usize {
+        self.objects
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: usize = 64 << 10;
+
+    fn limiter() -> Limiter {
+        Limiter::new(&Limits { memory: 4 * PAGE, table_elements: 10, ..Limits::default() })
+    }
+
+    #[test]
+    fn memories_are_summed_up_to_the_limit() {
+        let mut limiter = limiter();
+        assert!(limiter.memory_growing(0, 2 * PAGE, None).unwrap());
+        assert!(limiter.memory_growing(0, 2 * PAGE, None).unwrap());
+        assert_eq!(limiter.denied(), None);
+        assert!(limiter.memory_growing(2 * PAGE, 3 * PAGE, None).is_err());
+        assert_eq!(limiter.denied(), Some(Denied { limit: 4 * PAGE, asked: 5 * PAGE }));
+    }
+
+    #[test]
+    fn growth_that_the_system_refuses_is_not_counted() {
+        let mut limiter = limiter();
+        assert!(limiter.memory_growing(0, 3 * PAGE, None).unwrap());
+        limiter.memory_grow_failed(wasmtime::Error::msg("no")).unwrap();
+        assert_eq!(limiter.memory(), 0);
+    }
+
+    #[test]
+    fn tables_are_summed_up_to_the_limit() {
+        let mut limiter = limiter();
+        assert!(limiter.table_growing(0, 5, None).unwrap());
+        assert!(limiter.table_growing(0, 5, None).unwrap());
+        assert!(limiter.table_growing(5, 6, None).is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! A broker call that a guest has started, as a task of its own.
+//!
+//! A store must not be driven inside an import of another store, so every call of a guest runs beside it
+//! and reports back. Dropping a [`PendingCall`] stops the task.
+
+use std::future::Future;
+use std::task::{Context, Poll};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::context::Outcome;
+use crate::error::MoleculerError;
+use crate::task;
+
+/// A call in flight, or its result until somebody takes it.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "the bindings re-export it")]
+pub struct PendingCall(Progress);
+
+#[derive(Debug)]
+enum Progress {
+    Running { task: AbortOnDropHandle<()>, result: oneshot::Receiver<Outcome> },
+    Done(Outcome),
+    Taken,
+}
+
+impl PendingCall {
+    /// Starts a call. `permit` counts it as in flight until it is done.
+    pub(super) fn start(
+        permit: OwnedSemaphorePermit,
+        call: impl Future<Output = Outcome> + Send + 'static,
+    ) -> Self {
+        let (sender, result) = oneshot::channel();
+        let task = task::run(async move {
+            let outcome = call.await;
+            drop(permit);
+            // The guest may have dropped the call in the meantime.
+            let _ = sender.send(outcome);
+        });
+        Self(Progress::Running { task, result })
+    }
+
+    /// A call that failed before it began.
+    pub(super) fn failed(error: MoleculerError) -> Self {
+        Self(Progress::Done(Err(error)))
+    }
+
+    /// Ready when the call is done, also after its result has been taken.
+    pub(super) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Progress::Running { task, result } = &mut self.0 else { return Poll::Ready(()) };
+        let outcome = match std::pin::Pin::new(result).poll(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(outcome) => outcome,
+        };
+        task.abort();
+        self.0 = Progress::Done(outcome.unwrap_or_else(|_| Err(panicked())));
+        Poll::Ready(())
+    }
+
+    /// Takes the result: `None` while the call runs, and when it has been taken.
+    pub(super) fn take(&mut self) -> Option<Outcome> {
+        if let Progress::Running { result, .. } = &mut self.0 {
+            let outcome = match result.try_recv() {
+                Ok(outcome) => outcome,
+                Err(oneshot::error::TryRecvError::Empty) => return None,
+                Err(oneshot::error::TryRecvError::Closed) => Err(panicked()),
+            };
+            self.0 = Progress::Done(outcome);
+        }
+        match std::mem::replace(&mut self.0, Progress::Taken) {
+            Progress::Done(outcome) => Some(outcome),
+            Progress::Taken | Progress::Running { .. } => None,
+        }
+    }
+}
+
+/// Runs a future beside the guest and waits for it.
+pub(super) async fn beside<T: Send + 'static>(
+    work: impl Future<Output = Result<T, MoleculerError>> + Send + 'static,
+) -> Result<T, MoleculerError> {
+    task::run(work).await.unwrap_or_else(|_| Err(panicked()))
+}
+
+fn panicked() -> MoleculerError {
+    MoleculerError::internal("the call ended with a panic in the host")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::payload::Payload;
+
+    async fn permit(calls: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+        Arc::clone(calls).acquire_owned().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_result_is_taken_once() {
+        let calls = Arc::new(Semaphore::new(1));
+        let mut call = PendingCall::start(permit(&calls).await, async { Ok(Payload::null()) });
+        assert_eq!(call.take(), None);
+        poll_fn(|cx| call.poll_done(cx)).await;
+        assert_eq!(call.take(), Some(Ok(Payload::null())));
+        assert_eq!(call.take(), None);
+        assert_eq!(calls.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn dropping_a_call_stops_it_and_gives_its_permit_back() {
+        let calls = Arc::new(Semaphore::new(1));
+        let call = PendingCall::start(permit(&calls).await, pending());
+        tokio::task::yield_now().await;
+        drop(call);
+        drop(permit(&calls).await);
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_the_host_is_an_error_of_the_call() {
+        let calls = Arc::new(Semaphore::new(1));
+        let mut call = PendingCall::start(permit(&calls).await, async { panic!("boom") });
+        poll_fn(|cx| call.poll_done(cx)).await;
+        assert!(call.take().unwrap().is_err());
+    }
+}

@@ -1,0 +1,32 @@
+//! Version 2 of a service that is swapped under load; its twin answers with the other number.
+
+use isomer_sdk::prelude::*;
+
+#[derive(Default)]
+struct Swapper {
+    calls: u32,
+}
+
+#[service(name = "swapper")]
+impl Swapper {
+    /// Which version answered.
+    #[action]
+    fn version(&self) -> u32 {
+        2
+    }
+
+    /// State of this instance: starts again at 1 in a new one.
+    #[action]
+    fn count(&mut self) -> u32 {
+        self.calls += 1;
+        self.calls
+    }
+
+    /// Which version answered, after calling the action that is named in `then`.
+    #[action]
+    async fn slow(&self, ctx: &Context, params: Value) -> Result<u32> {
+        let then = params["then"].as_str().unwrap_or("$node.list");
+        ctx.call::<Value>(then, ()).await?;
+        Ok(2)
+    }
+}
