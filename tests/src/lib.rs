@@ -13,6 +13,7 @@
 
 pub mod process;
 
+pub mod bench;
 pub mod guests;
 pub mod nats_server;
 pub mod node;
