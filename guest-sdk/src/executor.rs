@@ -238,3 +238,6 @@ fn waits_for_nothing() -> Error {
          can wake it (no timers, threads or channels of an async runtime)",
     )
 }
+
+#[cfg(test)]
+mod tests;

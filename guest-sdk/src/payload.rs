@@ -172,7 +172,8 @@ mod tests {
         check("text", json("\"text\""));
         check(Bytes(vec![0, 255]), Payload::Bytes(vec![0, 255]));
         check(Some(Bytes(vec![1])), Payload::Bytes(vec![1]));
-        check(&Payload::Bytes(vec![7]), Payload::Bytes(vec![7]));
+        let bytes = Payload::Bytes(vec![7]);
+        check(&bytes, bytes.clone());
         check(Payload::Absent, Payload::Absent);
         check(json(" [1] "), json(" [1] "));
         check(vec![Bytes(vec![1])], json(r#"[{"type":"Buffer","data":[1]}]"#));

@@ -31,7 +31,9 @@ impl Options {
             Ok(value) => {
                 self.values.insert(key.into(), value);
             }
-            Err(error) => self.mistake = self.mistake.take().or(Some(error.into())),
+            Err(error) => {
+                self.mistake.get_or_insert_with(|| error.into());
+            }
         }
     }
 

@@ -47,11 +47,50 @@ pub trait Service: Sized + 'static {
     ) -> impl Future<Output = Result<()>>;
 }
 
+/// What a handler can take; every owned type that serde can read.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the params of an action or the data of an event",
+    label = "serde cannot read this type",
+    note = "add `#[derive(serde::Deserialize)]` to `{Self}`, whose fields own what they hold"
+)]
+pub trait Input: DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned> Input for T {}
+
+/// What an action can return; every type that serde can write.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the result of an action",
+    label = "serde cannot write this type",
+    note = "add `#[derive(serde::Serialize)]` to `{Self}`"
+)]
+pub trait Output: Serialize {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize> Output for T {}
+
+/// What the macro can make an instance of by itself.
+#[diagnostic::on_unimplemented(
+    message = "it is not said how an instance of `{Self}` is made",
+    label = "this service has no `Default`",
+    note = "add `#[derive(Default)]` to `{Self}`, or mark a function `fn new() -> Self` with `#[created]`"
+)]
+pub trait Create: Default {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Default> Create for T {}
+
+/// Makes an instance.
+#[must_use]
+pub fn create<T: Create>() -> T {
+    T::default()
+}
+
 /// Reads the params of an action or the data of an event.
 ///
 /// # Errors
 /// A `ValidationError` (422) as Moleculer's validator makes it, with one item in `data`.
-pub fn params<T: DeserializeOwned>(payload: Payload) -> Result<T> {
+pub fn params<T: Input>(payload: Payload) -> Result<T> {
     payload.parse().map_err(|error| invalid(&error))
 }
 
@@ -76,7 +115,7 @@ fn invalid(error: &serde_json::Error) -> Error {
 ///
 /// # Errors
 /// When it has no JSON form.
-pub fn reply<T: Serialize>(result: &T) -> Result<Payload> {
+pub fn reply<T: Output>(result: &T) -> Result<Payload> {
     Payload::from_value(result)
 }
 

@@ -193,7 +193,7 @@ impl MockBroker {
     ) -> Result<T> {
         let schema = schema::<S>()?;
         let own = action.strip_prefix(&full_name(&schema)).and_then(|rest| rest.strip_prefix('.'));
-        let Some(own) = own.filter(|own| schema["actions"].get(own).is_some()) else {
+        let Some(own) = own.filter(|own| has_action(&schema, own)) else {
             return Err(not_found(action));
         };
         let params = as_params(Payload::from_value(&params)?);
@@ -213,7 +213,7 @@ impl MockBroker {
     ) -> Result<()> {
         let schema = schema::<S>()?;
         let data = Payload::from_value(&data)?;
-        let patterns = schema["events"].as_object().into_iter().flatten();
+        let patterns = schema.get("events").and_then(Value::as_object).into_iter().flatten();
         for (pattern, _) in patterns.filter(|(pattern, _)| matches(pattern, event)) {
             let ctx = Context::new(self.host_of(event, Some(EventType::Emit), &schema));
             ctx.run(service.handle_event(&ctx, pattern, data.clone()))?;
@@ -309,13 +309,17 @@ fn schema<S: Service>() -> Result<Value> {
 
 /// `posts`, `v2.posts`, `staging.posts` (moleculer: src/service.js getVersionedFullName).
 fn full_name(schema: &Value) -> String {
-    let name = schema["name"].as_str().unwrap_or_default();
-    let prefixed = schema["settings"]["$noVersionPrefix"] != json!(true);
+    let name = schema.get("name").and_then(Value::as_str).unwrap_or_default();
+    let prefixed = schema.pointer("/settings/$noVersionPrefix") != Some(&json!(true));
     match schema.get("version") {
         Some(Value::Number(version)) if prefixed => format!("v{version}.{name}"),
         Some(Value::String(version)) if prefixed => format!("{version}.{name}"),
         _ => name.into(),
     }
+}
+
+fn has_action(schema: &Value, action: &str) -> bool {
+    schema.get("actions").and_then(|actions| actions.get(action)).is_some()
 }
 
 fn not_found(action: &str) -> Error {

@@ -8,7 +8,7 @@
 //! call finds the old version of a service or the new one, never neither.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -37,10 +37,12 @@ mod emit;
 mod inbound;
 mod lifecycle;
 mod mcall;
+mod mesh;
 mod services;
 
 use chains::Chains;
 pub use lifecycle::StartError;
+pub use mesh::Error as MeshError;
 
 /// A broker; a handle that is cheap to clone. The broker ends with [`ServiceBroker::stop`].
 #[derive(Clone)]
@@ -74,7 +76,7 @@ struct Shared {
     metrics: MetricRegistry,
     /// Sends a request to another node; set while a transporter is connected.
     remote: OnceLock<Handler>,
-    mesh: OnceLock<inbound::Mesh>,
+    mesh: OnceLock<mesh::Mesh>,
     services: Mutex<BTreeMap<Arc<str>, Running>>,
     /// Counts up whenever the registry changed, for those who wait for services.
     changes: watch::Sender<u64>,
@@ -261,10 +263,6 @@ impl ServiceBroker {
 }
 
 impl Shared {
-    fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-
     /// Tells those who wait that the registry has changed.
     fn registry_changed(&self) {
         self.changes.send_modify(|n| *n = n.wrapping_add(1));

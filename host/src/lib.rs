@@ -25,6 +25,7 @@ pub mod transporter;
 pub mod middleware;
 pub mod transit;
 
+pub mod discoverer;
 pub mod service;
 
 pub mod broker;

@@ -1,3 +1,298 @@
-//! Components that come and go while the node runs.
+//! Components that come and go while the node runs: load, check, start, then put into service.
+//!
+//! A file is looked at when it may have changed; what counts is its content and that of its `NAME.toml`.
+//! The version in service stays there until the new one has been compiled, checked and started, so a broken
+//! file changes nothing but the log, `$node.services` and an event. Files are independent of each other;
+//! one file is worked on by one task at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::broker::ServiceBroker;
+use crate::runtime::Runtime;
+use crate::task::{self, CancellationToken};
+
+mod deploy;
 pub mod scan;
 pub mod watch;
+
+use deploy::Deployed;
+pub use deploy::Error;
+use watch::{Change, Watcher};
+
+/// A file that cannot be used is looked at again after this time, a few times, before it is reported: it
+/// may be half written.
+const SETTLE: Duration = Duration::from_millis(200);
+/// How often.
+const SETTLE_ATTEMPTS: u32 = 4;
+
+/// Puts the components of some directories and files into service.
+#[derive(Clone)]
+pub struct Reloader(Arc<Shared>);
+
+struct Shared {
+    broker: ServiceBroker,
+    runtime: Runtime,
+    roots: Vec<PathBuf>,
+    /// What every file holds that is in service.
+    deployed: Mutex<BTreeMap<PathBuf, Deployed>>,
+    /// Which file provides a service, or is about to.
+    names: Mutex<BTreeMap<Arc<str>, PathBuf>>,
+}
+
+/// How the files that were there at the start fared. Failures have been reported by then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Files in service.
+    pub in_service: usize,
+    /// Files that cannot be used.
+    pub failed: usize,
+}
+
+impl Reloader {
+    /// For these directories and files.
+    #[must_use]
+    pub fn new(broker: ServiceBroker, runtime: Runtime, roots: Vec<PathBuf>) -> Self {
+        Self(Arc::new(Shared {
+            broker,
+            runtime,
+            roots,
+            deployed: Mutex::default(),
+            names: Mutex::default(),
+        }))
+    }
+
+    /// Loads everything that is there, files at the same time since services may wait for each other, and
+    /// gives the count when all are in service or have failed. With `hot`, follows changes from then on
+    /// (and meanwhile) until cancelled.
+    ///
+    /// # Errors
+    /// [`watch::Error`] when the paths cannot be watched.
+    pub async fn start(
+        &self,
+        hot: bool,
+        cancel: &CancellationToken,
+    ) -> Result<Loaded, watch::Error> {
+        // The watch begins before the first look, so that no change falls between.
+        let watcher = if hot { Some(Watcher::new(&self.0.roots)?) } else { None };
+        let (done, loaded) = oneshot::channel();
+        let shared = Arc::clone(&self.0);
+        task::spawn("reload", cancel, async move { Work::new(shared, done).run(watcher).await });
+        // The sender is dropped without a word only when the node is stopped meanwhile.
+        Ok(loaded.await.unwrap_or_default())
+    }
+}
+
+/// What came of looking at a file.
+enum Outcome {
+    InService,
+    Gone,
+    Failed,
+    /// The file changed while it was waiting for dependencies.
+    Superseded,
+}
+
+/// The files that are being worked on.
+struct Work {
+    shared: Arc<Shared>,
+    running: JoinSet<(PathBuf, Outcome)>,
+    /// Files with a task, and how to end its waiting.
+    busy: BTreeMap<PathBuf, CancellationToken>,
+    /// Files that changed while they had a task.
+    again: BTreeSet<PathBuf>,
+    /// Files of the start that have no outcome yet.
+    initial: BTreeSet<PathBuf>,
+    loaded: Loaded,
+    done: Option<oneshot::Sender<Loaded>>,
+}
+
+impl Work {
+    fn new(shared: Arc<Shared>, done: oneshot::Sender<Loaded>) -> Self {
+        Self {
+            initial: shared.everything(),
+            shared,
+            running: JoinSet::new(),
+            busy: BTreeMap::new(),
+            again: BTreeSet::new(),
+            loaded: Loaded::default(),
+            done: Some(done),
+        }
+    }
+
+    async fn run(mut self, mut watcher: Option<Watcher>) {
+        for path in self.initial.clone() {
+            self.look_at(path);
+        }
+        self.report_start();
+        loop {
+            tokio::select! {
+                change = next_change(&mut watcher) => match change {
+                    None => watcher = None,
+                    Some(Change::Anything) => {
+                        self.shared.everything().into_iter().for_each(|path| self.look_at(path));
+                    }
+                    Some(Change::Files(paths)) => {
+                        self.shared.components_of(&paths).into_iter().for_each(|path| self.look_at(path));
+                    }
+                },
+                Some(done) = self.running.join_next() => self.finished(done.ok()),
+            }
+            if watcher.is_none() && self.running.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn look_at(&mut self, path: PathBuf) {
+        if let Some(waiting) = self.busy.get(&path) {
+            waiting.cancel();
+            self.again.insert(path);
+            return;
+        }
+        let superseded = CancellationToken::new();
+        self.busy.insert(path.clone(), superseded.clone());
+        let shared = Arc::clone(&self.shared);
+        self.running.spawn(async move {
+            let outcome = shared.look_at(&path, &superseded).await;
+            (path, outcome)
+        });
+    }
+
+    /// `None` is a task that panicked; which file it had is not known, so all are free to be tried again.
+    fn finished(&mut self, done: Option<(PathBuf, Outcome)>) {
+        let Some((path, outcome)) = done else {
+            tracing::error!("loading a file ended with a panic");
+            self.busy.clear();
+            return;
+        };
+        self.busy.remove(&path);
+        if self.again.remove(&path) {
+            self.look_at(path);
+            return;
+        }
+        if self.initial.remove(&path) {
+            match outcome {
+                Outcome::InService => self.loaded.in_service += 1,
+                Outcome::Failed => self.loaded.failed += 1,
+                Outcome::Gone | Outcome::Superseded => {}
+            }
+            self.report_start();
+        }
+    }
+
+    fn report_start(&mut self) {
+        if self.initial.is_empty()
+            && let Some(done) = self.done.take()
+        {
+            // Nobody listens any more when the node is stopped while it starts.
+            let _ = done.send(self.loaded);
+        }
+    }
+}
+
+/// The next change; never when nothing is watched.
+async fn next_change(watcher: &mut Option<Watcher>) -> Option<Change> {
+    match watcher {
+        Some(watcher) => watcher.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Shared {
+    fn components_of(&self, paths: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+        let mut found: BTreeSet<PathBuf> =
+            paths.iter().filter_map(|path| scan::component_of(path, &self.roots)).collect();
+        // A directory that appeared or went takes its files with it without an event for each.
+        if paths.iter().any(|path| path.extension().is_none()) {
+            found.extend(self.everything());
+        }
+        found
+    }
+
+    /// All files that are there, and all that were.
+    fn everything(&self) -> BTreeSet<PathBuf> {
+        let mut files = scan::components(&self.roots);
+        files.extend(self.deployed.lock().keys().cloned());
+        files
+    }
+
+    /// Brings the node in line with one file.
+    async fn look_at(&self, path: &Path, superseded: &CancellationToken) -> Outcome {
+        let mut attempt = 0;
+        loop {
+            if !path.exists() {
+                self.file_is_gone(path).await;
+                return Outcome::Gone;
+            }
+            match self.deploy(path, superseded).await {
+                Ok(()) => {
+                    self.broker.registry().write().set_broken(&stem(path), None);
+                    return Outcome::InService;
+                }
+                Err(Error::Superseded) => return Outcome::Superseded,
+                Err(error) if error.may_be_half_written() && attempt < SETTLE_ATTEMPTS => {
+                    attempt += 1;
+                    tracing::debug!(file = %path.display(), %error, "looking again in a moment");
+                    tokio::time::sleep(SETTLE).await;
+                }
+                Err(error) => {
+                    self.report(path, &error);
+                    return Outcome::Failed;
+                }
+            }
+        }
+    }
+
+    async fn file_is_gone(&self, path: &Path) {
+        self.broker.registry().write().set_broken(&stem(path), None);
+        let Some(gone) = self.deployed.lock().remove(path) else { return };
+        let name = gone.full_name;
+        tracing::info!(file = %path.display(), service = &*name, "file removed: its service ends");
+        self.broker.remove_service(&name).await;
+        self.names.lock().remove(&name);
+        let data = json!({"file": path.display().to_string(), "service": &*name});
+        self.broker.tell_services("$service.removed", &data);
+    }
+
+    /// Makes a failure known: in the log, in `$node.services`, as an event. Nothing else has changed.
+    fn report(&self, path: &Path, error: &Error) {
+        let file = path.display().to_string();
+        let reason = error.explained();
+        let running = self.deployed.lock().get(path).map(Deployed::shown);
+        let service = running.as_ref().map(|(name, _)| Arc::clone(name));
+        match running {
+            Some((name, mut origin)) => {
+                tracing::error!(
+                    file,
+                    error = reason,
+                    service = &*name,
+                    "the new version cannot be used; the one in service stays"
+                );
+                if let Some(fields) = origin.as_object_mut() {
+                    let at = crate::clock::iso_8601(crate::clock::unix_ms());
+                    fields.insert("lastError".into(), json!({"message": reason, "time": at}));
+                }
+                self.broker.set_service_origin(&name, origin);
+            }
+            None => {
+                tracing::error!(file, error = reason, "this file cannot be used as a service");
+                let origin = json!({"file": file, "error": reason});
+                self.broker.registry().write().set_broken(&stem(path), Some(origin));
+            }
+        }
+        let data = json!({"file": file, "service": service.as_deref(), "error": reason});
+        self.broker.tell_services("$service.failed", &data);
+    }
+}
+
+/// The name that a file is shown under while it holds no service.
+fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+}

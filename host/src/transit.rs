@@ -60,6 +60,13 @@ const INBOUND_EVENTS_MAX: usize = 10_000;
 /// Pings that wait for their answer at once.
 const PINGS_MAX: usize = 1_000;
 
+/// Refusals of requests that wait to be sent. Beyond it a flood is dropped without an answer, since the
+/// connection is slower than the flood anyway.
+const REFUSALS_MAX: usize = 10_000;
+
+/// Pings from other nodes whose answers wait to be sent.
+const PONGS_MAX: usize = 1_000;
+
 /// How long a stop waits for the last answers to be sent, after it has ended all handlers.
 const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -314,6 +321,12 @@ impl Transit {
     pub async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
         self.0.send(body, target).await
     }
+
+    /// Logs a packet that could not be sent and gives [`Notice::TransitError`]. `kind` is Moleculer's word
+    /// for it (moleculer: src/constants.js).
+    pub fn report_unsent(&self, kind: &'static str, target: &str, error: MoleculerError) {
+        self.0.report_unsent(kind, target, error);
+    }
 }
 
 impl Shared {
@@ -342,16 +355,16 @@ impl Shared {
         Ok(())
     }
 
-    fn notify(&self, notice: Notice) {
-        if let Some(inbound) = self.inbound.upgrade() {
-            inbound.handle_notice(notice);
-        }
-    }
-
     /// Logs a packet that could not be sent and tells the broker.
     fn report_unsent(&self, kind: &'static str, target: &str, error: MoleculerError) {
         tracing::warn!(%error, target, "{kind}");
         self.notify(Notice::TransitError { error, kind });
+    }
+
+    fn notify(&self, notice: Notice) {
+        if let Some(inbound) = self.inbound.upgrade() {
+            inbound.handle_notice(notice);
+        }
     }
 
     fn set_connected(&self, connected: bool) {

@@ -8,5 +8,7 @@
 )]
 
 mod event_match;
+mod interop;
+mod node_loss;
 mod peers;
 mod tidy;

@@ -92,8 +92,15 @@ const commands = {
 
 	async call({ action, params, options }) {
 		const promise = broker.call(action, unwrap(params), options);
-		const result = await promise;
-		return { result: wrap(result), meta: promise.ctx?.meta, headers: promise.ctx?.responseHeaders ?? null };
+		try {
+			const result = await promise;
+			const { meta, responseHeaders } = promise.ctx;
+			return { result: wrap(result), meta, headers: responseHeaders ?? null };
+		} catch (err) {
+			// The meta that the callee left comes back with the error, too.
+			err.callerMeta = promise.ctx?.meta ?? err.ctx?.meta;
+			throw err;
+		}
 	},
 
 	/** Calls `count` times, `parallel` at once; answers who answered how often and what failed. */

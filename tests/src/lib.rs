@@ -6,17 +6,20 @@
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::missing_panics_doc,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a harness reports by panicking, and its helpers are not #[test] functions"
 )]
 
 pub mod process;
+pub mod tree;
+pub mod wait;
 
 pub mod bench;
+pub mod broker;
 pub mod guests;
+pub mod mirror;
 pub mod nats_server;
 pub mod node;
 pub mod peer;
-pub mod tree;
-pub mod wait;

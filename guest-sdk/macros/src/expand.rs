@@ -112,7 +112,7 @@ impl Found {
         if path.is_ident("event") {
             let Some(EventArgs { pattern, args }) = arguments(mark)? else {
                 let message = "which event? `#[event(\"user.created\")]`, `#[event(\"user.*\")]`";
-                return Err(Error::new(mark.span(), message));
+                return Err(Error::new(path.span(), message));
             };
             let handler = handler::parse("event", function)?;
             handler.check_silent("event")?;
@@ -131,7 +131,7 @@ impl Found {
         handler.check_without_data(what)?;
         if place.is_some() {
             let message = format!("a service has one `#[{what}]`; call the other function from it");
-            return Err(Error::new(mark.span(), message));
+            return Err(Error::new(path.span(), message));
         }
         *place = Some(handler);
         Ok(())
@@ -142,7 +142,7 @@ impl Found {
         let signature = &function.sig;
         let refuse = |span, message: &str| Err(Error::new(span, message));
         if self.created.is_some() {
-            return refuse(mark.span(), "a service has one `#[created]`");
+            return refuse(mark.path().span(), "a service has one `#[created]`");
         }
         if let Some(token) = signature.asyncness {
             let message = "`#[created]` cannot wait for anything; use `#[started]` for that";
@@ -189,7 +189,7 @@ impl Found {
         let create = match &self.created {
             Some(function) => quote!(<#service_type>::#function()),
             None => quote_spanned! {service_type.span()=>
-                <#service_type as ::core::default::Default>::default()
+                ::isomer_sdk::__private::create::<#service_type>()
             },
         };
         let mut lifecycle = Vec::new();
@@ -256,6 +256,10 @@ impl Found {
                     }
                 }
 
+                // Without exports nothing would use the struct, and its author would be warned of that.
+                #[cfg(not(target_family = "wasm"))]
+                const _: fn() -> #service_type = <#service_type as ::isomer_sdk::Service>::create;
+
                 #[cfg(target_family = "wasm")]
                 const _: () = {
                     impl ::isomer_sdk::__private::Place for #service_type {
@@ -288,3 +292,6 @@ fn arguments<T: syn::parse::Parse>(mark: &Attribute) -> syn::Result<Option<T>> {
         _ => mark.parse_args().map(Some),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,7 +64,9 @@ pub(crate) struct Service {
 
 /// Reads `#[service(…)]`. What is wrong goes to `errors`; what can be used is.
 pub(crate) fn service(mut args: Args, errors: &mut Vec<Error>) -> Service {
-    let named = args.0.iter().any(|arg| arg.key.name == "name");
+    // A misspelt `name` is reported as that, not also as missing.
+    let names = |arg: &Arg| suggest(&arg.key.name, &SERVICE) == Some("name");
+    let named = args.0.iter().any(names);
     let name = args.take_text("name", errors);
     match &name {
         Some((name, span)) if !is_service_name(name) => errors.push(Error::new(

@@ -109,9 +109,9 @@ impl Host for MockHost {
 
     fn mcall(&self, calls: &str, options: Option<&str>) -> Result<Payload> {
         let options: Value = serde_json::from_str(options.unwrap_or("{}"))?;
-        let settled = options["settled"] == json!(true);
+        let settled = options.get("settled") == Some(&json!(true));
         let one = |call: &Value| -> Result<Value> {
-            let action = call["action"].as_str().unwrap_or_default();
+            let action = call.get("action").and_then(Value::as_str).unwrap_or_default();
             let params = call.get("params").cloned().map_or(Payload::Absent, Payload::from);
             let options = call.get("options").map(Value::to_string);
             let result =

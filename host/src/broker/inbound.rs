@@ -1,24 +1,99 @@
-//! The broker as the mesh sees it.
-use super::Shared;
-use crate::context::Context;
-use crate::error::MoleculerError;
-use futures_util::future::BoxFuture;
+//! The broker as the mesh sees it: requests, events and notices that come in.
+
 use std::sync::Arc;
 
-pub(super) struct Mesh;
-impl Shared {
-    pub(super) async fn connect(&self) -> Result<(), super::StartError> {
-        Ok(())
+use futures_util::future::{BoxFuture, join_all};
+use serde_json::json;
+
+use super::Shared;
+use super::emit::handle;
+use crate::context::{Context, EventType};
+use crate::error::MoleculerError;
+use crate::handler::Handler;
+use crate::packet::Body;
+use crate::transit::{Inbound, Notice, Reply};
+
+impl Inbound for Shared {
+    fn handle_request(&self, ctx: Context) -> BoxFuture<'static, Reply> {
+        let Some((service, handler)) = self.local_action(&ctx.name) else {
+            let error = MoleculerError::service_not_found(&ctx.name, Some(&self.node_id));
+            let reply = Reply { outcome: Err(error), resolved: false };
+            return Box::pin(std::future::ready(reply));
+        };
+        // The handler's context names its service; what it changes is what the answer carries.
+        let own = ctx.copy().with(|own| own.service = service).deadline(ctx.deadline()).build();
+        Box::pin(async move {
+            let outcome = handler(own.clone()).await;
+            ctx.merge_meta(&own.meta());
+            ctx.merge_response_headers(&own.response_headers());
+            Reply { outcome, resolved: true }
+        })
     }
-    pub(super) async fn disconnect(&self) {}
-    pub(super) async fn say_offering_nothing(&self) {}
-    pub(super) fn tell_mesh(&self, _shrunk: Option<Arc<str>>) {}
-    pub(super) fn send_event(
-        &self,
-        _ctx: &Context,
-        _node: &Arc<str>,
-        _groups: &[Arc<str>],
-    ) -> Option<BoxFuture<'static, Result<(), MoleculerError>>> {
-        None
+
+    fn handle_event(&self, ctx: Context) -> BoxFuture<'static, ()> {
+        let Some(event) = &ctx.event else { return Box::pin(std::future::ready(())) };
+        let all = event.kind != EventType::Emit;
+        let deliveries = self.deliveries(&ctx, &event.groups, all);
+        Box::pin(async move {
+            // Errors have been logged where they arose.
+            join_all(deliveries.into_iter().map(handle)).await;
+        })
+    }
+
+    fn handle_node(&self, sender: Arc<str>, body: Body) {
+        if let Some(mesh) = self.mesh.get() {
+            mesh.discoverer.handle_node(sender, body);
+        }
+    }
+
+    fn handle_notice(&self, notice: Notice) {
+        if let Some(mesh) = self.mesh.get() {
+            match &notice {
+                Notice::Connected { was_reconnect } => {
+                    mesh.discoverer.handle_connected(*was_reconnect);
+                }
+                Notice::Disconnected { .. } => mesh.discoverer.handle_disconnected(),
+                _ => {}
+            }
+        }
+        match notice {
+            Notice::Connected { was_reconnect } => {
+                self.local_event("$transporter.connected", &json!({"wasReconnect": was_reconnect}));
+            }
+            Notice::Disconnected { graceful } => {
+                self.local_event("$transporter.disconnected", &json!({"graceFul": graceful}));
+            }
+            Notice::TransporterError { message } => {
+                let data = json!({"error": {"message": message}, "module": "transporter", "type": "clientError"});
+                self.local_event("$transporter.error", &data);
+            }
+            Notice::TransitError { error, kind } => {
+                let error = error.to_wire(&self.node_id);
+                let data = json!({"error": error, "module": "transit", "type": kind});
+                self.local_event("$transit.error", &data);
+            }
+            Notice::Pong(pong) => self.local_event(
+                "$node.pong",
+                &json!({"nodeID": &*pong.node_id, "elapsedTime": pong.elapsed_time,
+                    "timeDiff": pong.time_diff, "id": pong.id.as_deref()}),
+            ),
+            Notice::DuplicateNodeId { instance_id } => {
+                tracing::error!(
+                    node_id = &*self.node_id,
+                    other_instance = instance_id.as_deref(),
+                    "another process uses this node's ID: give each node its own with --node-id or nodeID"
+                );
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// The next handler on this node for an action that other nodes may call, and its service.
+    fn local_action(&self, name: &str) -> Option<(Arc<str>, Handler)> {
+        let registry = self.registry.read();
+        let endpoint = registry.actions.get(name)?.next_local().filter(|e| !e.protected)?;
+        let handler = self.chains.read().actions.get(&endpoint.id).cloned()?;
+        Some((Arc::clone(&endpoint.service), handler))
     }
 }

@@ -15,6 +15,9 @@ pub enum StartError {
     /// The node's own service could not be made.
     #[error(transparent)]
     Internal(#[from] crate::schema::Error),
+    /// The mesh could not be joined.
+    #[error(transparent)]
+    Mesh(#[from] super::MeshError),
 }
 
 impl ServiceBroker {
@@ -38,11 +41,10 @@ impl ServiceBroker {
     /// new requests, lets running calls finish, stops the services, says good-bye and closes the connection.
     pub async fn stop(&self) {
         let shared = &self.0;
-        if shared.stopping() {
+        if shared.stopping.swap(true, Ordering::AcqRel) {
             return;
         }
-        shared.say_offering_nothing().await;
-        shared.stopping.store(true, Ordering::Release);
+        shared.leave().await;
         let limit = shared.options.tracking.shutdown_timeout;
         let left = shared.tracker.idle(limit).await;
         if left > 0 {

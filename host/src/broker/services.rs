@@ -33,7 +33,10 @@ impl ServiceBroker {
     ///
     /// # Errors
     /// `WAITFOR_SERVICES` with the names that did not come.
-    pub async fn wait_for_dependencies(&self, schema: &ServiceSchema) -> Result<(), MoleculerError> {
+    pub async fn wait_for_dependencies(
+        &self,
+        schema: &ServiceSchema,
+    ) -> Result<(), MoleculerError> {
         let dependencies: Vec<_> = schema.dependencies.iter().map(|d| d.any_of.clone()).collect();
         if self.0.missing(&dependencies).is_empty() {
             return Ok(());
@@ -41,7 +44,11 @@ impl ServiceBroker {
         let limit = schema.dependency_timeout().unwrap_or(self.0.options.dependency_timeout);
         let names: Vec<_> = dependencies.iter().map(|any_of| any_of.join(" or ")).collect();
         let names = names.join(", ");
-        tracing::info!(service = &*schema.full_name, names, "waiting for the services it depends on");
+        tracing::info!(
+            service = &*schema.full_name,
+            names,
+            "waiting for the services it depends on"
+        );
         self.0.wait_for(dependencies, Some(limit).filter(|limit| !limit.is_zero())).await
     }
 

@@ -76,7 +76,7 @@ impl Watcher {
             let path = path.to_owned();
             move |source| Error { path, source }
         };
-        let first = roots.first().map_or(Path::new("."), PathBuf::as_path);
+        let first = roots.first().map_or_else(|| Path::new("."), PathBuf::as_path);
         let mut watcher = notify::recommended_watcher(handle).map_err(failed(first))?;
         for root in roots {
             let (path, mode) = if root.is_dir() {

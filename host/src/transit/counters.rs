@@ -42,6 +42,8 @@ pub(super) struct Counters {
     pub(super) inbound_requests: Metric,
     /// Events of other nodes that are handled here.
     pub(super) inbound_events: Metric,
+    /// Pings of other nodes that are being answered.
+    pub(super) pongs: Metric,
     /// Reports of a slow consumer: messages were lost.
     pub(super) slow_consumer: Metric,
 }
@@ -67,6 +69,7 @@ impl Counters {
             orphans: metrics.metric("moleculer.transit.orphan.response.total"),
             inbound_requests: metrics.metric("isomer.transit.inbound.requests.active"),
             inbound_events: metrics.metric("isomer.transit.inbound.events.active"),
+            pongs: metrics.metric("isomer.transit.pongs.active"),
             slow_consumer: metrics.metric("isomer.transporter.slow-consumer.total"),
         }
     }

@@ -7,8 +7,10 @@ use crate::clock;
 use crate::error::MoleculerError;
 use crate::packet::{Body, Ping, Pong};
 use crate::task;
+use crate::transit::counters::Refusal;
 use crate::transit::pending::Settled;
-use crate::transit::{Notice, Shared, Transit};
+use crate::transit::respond::InFlight;
+use crate::transit::{Notice, PONGS_MAX, Shared, Transit};
 use crate::uid;
 
 /// What a ping waits for.
@@ -53,9 +55,14 @@ impl Transit {
 impl Shared {
     /// Answers at once: nothing of this node stands between a ping and its pong.
     pub(super) fn handle_ping(self: &Arc<Self>, sender: Arc<str>, ping: Ping) {
+        let Some(in_flight) = InFlight::enter(&self.counters.pongs, PONGS_MAX) else {
+            self.refuse(Refusal::Overload, Some(&sender), "PING", &"too many pings at once");
+            return;
+        };
         let pong = Pong { time: ping.time, id: ping.id, arrived: now_ms() };
         let shared = Arc::clone(self);
         task::spawn("pong", &self.stop, async move {
+            let _in_flight = in_flight;
             if let Err(error) = shared.send(Body::Pong(pong), Some(&sender)).await {
                 shared.report_unsent("failedSendPongPacket", &sender, error);
             }

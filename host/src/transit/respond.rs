@@ -20,7 +20,7 @@ use crate::packet::{Body, Request, Response};
 use crate::payload::Object;
 use crate::task;
 use crate::transit::counters::Refusal;
-use crate::transit::{INBOUND_REQUESTS_MAX, Reply, Shared};
+use crate::transit::{INBOUND_REQUESTS_MAX, REFUSALS_MAX, Reply, Shared};
 
 /// One of a bounded number; counted by a metric.
 pub(super) struct InFlight(Metric);
@@ -124,6 +124,9 @@ impl Shared {
 
     /// Answers a request that is not run, with its own meta, as Moleculer does.
     fn answer_refused(self: &Arc<Self>, sender: Arc<str>, request: Request, error: MoleculerError) {
+        if self.answering.len() >= INBOUND_REQUESTS_MAX + REFUSALS_MAX {
+            return;
+        }
         let shared = Arc::clone(self);
         self.answer_in_task(async move {
             shared.send_error(&sender, request.id, request.meta, error).await;

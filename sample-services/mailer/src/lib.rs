@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use isomer_sdk::prelude::*;
+use serde::Deserialize;
 
 #[derive(Default)]
 struct Mailer {
@@ -11,16 +12,27 @@ struct Mailer {
     sent: u32,
 }
 
+#[derive(Deserialize)]
+struct Settings {
+    from: String,
+}
+
+#[derive(Deserialize)]
+struct User {
+    name: String,
+}
+
 #[service(name = "mailer", settings = { from: "mailer@example.com" })]
 impl Mailer {
     /// Of all services in the group `mail`, on all nodes, one gets each event.
     #[event("user.*", group = "mail")]
-    async fn on_user(&mut self, ctx: &Context, user: Value) -> Result<()> {
-        let settings: Value = ctx.settings()?;
+    async fn on_user(&mut self, ctx: &Context, user: User) -> Result<()> {
+        let Settings { from } = ctx.settings()?;
         self.sent += 1;
-        let (from, name) = (&settings["from"], &user["name"]);
-        ctx.logger().field("event", ctx.name()).info(format_args!("mail from {from} to {name}"));
-        ctx.emit("mail.sent", json!({ "to": user["name"], "about": ctx.name() })).await
+        ctx.logger()
+            .field("event", ctx.name())
+            .info(format_args!("mail from {from} to {}", user.name));
+        ctx.emit("mail.sent", json!({ "to": user.name, "about": ctx.name() })).await
     }
 
     /// A group of its own gets every event as well, whoever else listens.
@@ -50,6 +62,6 @@ mod tests {
         let stats = mock.call(&mut mailer, "mailer.stats", ()).unwrap();
         assert_eq!(stats, json!({ "sent": 1, "seen": { "post.created": 1, "user.created": 1 } }));
         assert_eq!(mock.events()[0].data, json!({ "to": "Ada", "about": "user.created" }));
-        assert_eq!(mock.logs()[0].message, r#"mail from "mailer@example.com" to "Ada""#);
+        assert_eq!(mock.logs()[0].message, "mail from mailer@example.com to Ada");
     }
 }

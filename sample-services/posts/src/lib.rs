@@ -21,6 +21,12 @@ struct Create {
     author: u32,
 }
 
+/// What `v2.users.get` leaves in the meta.
+#[derive(Deserialize)]
+struct Meta {
+    user: String,
+}
+
 #[derive(Deserialize)]
 struct Id {
     id: usize,
@@ -47,8 +53,8 @@ impl Posts {
                 .data(json!({ "id": params.id }))
         })?;
         let author: Value = ctx.call("v2.users.get", json!({ "id": post.author })).await?;
-        let meta: Value = ctx.meta()?;
-        Ok(json!({ "id": post.id, "title": post.title, "author": author, "by": meta["user"] }))
+        let meta: Meta = ctx.meta()?;
+        Ok(json!({ "id": post.id, "title": post.title, "author": author, "by": meta.user }))
     }
 
     #[action(rest = "GET /")]

@@ -158,7 +158,6 @@ impl Hostile {
 
     /// Ends the process, if it is let.
     #[action]
-    #[expect(clippy::exit, reason = "the purpose of this action")]
     fn exit(&self) {
         std::process::exit(3);
     }

@@ -1,10 +1,16 @@
 //! Version 1 of a service that is swapped under load; its twin answers with the other number.
 
 use isomer_sdk::prelude::*;
+use serde::Deserialize;
 
 #[derive(Default)]
 struct Swapper {
     calls: u32,
+}
+
+#[derive(Deserialize)]
+struct Slow {
+    then: String,
 }
 
 #[service(name = "swapper")]
@@ -24,9 +30,8 @@ impl Swapper {
 
     /// Which version answered, after calling the action that is named in `then`.
     #[action]
-    async fn slow(&self, ctx: &Context, params: Value) -> Result<u32> {
-        let then = params["then"].as_str().unwrap_or("$node.list");
-        ctx.call::<Value>(then, ()).await?;
+    async fn slow(&self, ctx: &Context, params: Slow) -> Result<u32> {
+        ctx.call::<Value>(&params.then, ()).await?;
         Ok(1)
     }
 }

@@ -1,0 +1,23 @@
+//! Keys that are misspelt, missing, doubled or hold the wrong kind of value.
+
+use isomer_sdk::prelude::*;
+
+#[derive(Default)]
+struct Posts;
+
+#[service(nmae = "posts", version = true, mode = "shared", limits(feul = 5))]
+impl Posts {
+    #[action(timout = 2000)]
+    fn misspelt(&self) {}
+
+    #[action(timeout = "2s", visibility = "secret")]
+    fn wrong_kind(&self) {}
+
+    #[action(cache = true, cache = false)]
+    fn twice(&self) {}
+
+    #[action(params = { id: number })]
+    fn no_json(&self) {}
+}
+
+fn main() {}

@@ -1,0 +1,199 @@
+//! The broker's way to other nodes: transit and discoverer.
+//!
+//! With a real transporter they have a runtime of their own with one thread, which only reads and writes
+//! sockets and keeps the heartbeat: guests that use all of the other threads cannot make this node look
+//! dead. The in-process bus stays on the broker's runtime, whose clock tests may pause.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::runtime::{Handle, Runtime};
+
+use super::{ServiceBroker, Shared};
+use crate::config::Transporter;
+use crate::context::Context;
+use crate::discoverer::{self, Discoverer, LocalEvent};
+use crate::error::MoleculerError;
+use crate::handler::Handler;
+use crate::serializer::json::Json;
+use crate::transit::{self, Inbound, PingResult, Transit};
+use crate::transporter;
+use crate::transporter::fake::{Bus, Fake};
+use crate::transporter::nats::Nats;
+
+/// Why the mesh could not be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The transporter cannot work with its options.
+    #[error(transparent)]
+    Transporter(#[from] transporter::Error),
+    /// It could not be connected.
+    #[error(transparent)]
+    Transit(#[from] transit::Error),
+    /// The system gives no thread for the sockets.
+    #[error("cannot start the thread of the sockets")]
+    Thread(#[from] std::io::Error),
+}
+
+/// What connects a node to others.
+pub(super) struct Mesh {
+    pub(super) transit: Transit,
+    pub(super) discoverer: Discoverer,
+    runtime: MeshRuntime,
+}
+
+/// Where sockets are read.
+enum MeshRuntime {
+    /// On the broker's.
+    Shared(Handle),
+    /// On its own; taken when the node stops.
+    Own(Handle, parking_lot::Mutex<Option<Runtime>>),
+}
+
+impl MeshRuntime {
+    fn new(transporter: &Transporter, work: &Handle) -> std::io::Result<Self> {
+        if matches!(transporter, Transporter::Fake { .. }) {
+            return Ok(Self::Shared(work.clone()));
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("isomer-mesh")
+            .enable_all()
+            .build()?;
+        Ok(Self::Own(runtime.handle().clone(), parking_lot::Mutex::new(Some(runtime))))
+    }
+
+    fn handle(&self) -> &Handle {
+        match self {
+            Self::Shared(handle) | Self::Own(handle, _) => handle,
+        }
+    }
+
+    /// Ends its threads without waiting, which must not be done on a thread of another runtime.
+    fn shut_down(&self) {
+        if let Self::Own(_, runtime) = self
+            && let Some(runtime) = runtime.lock().take()
+        {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl ServiceBroker {
+    /// Pings a node; `None` when no answer came in time (moleculer: src/service-broker.js ping).
+    ///
+    /// # Errors
+    /// When the ping could not be sent.
+    pub async fn ping(
+        &self,
+        node_id: &Arc<str>,
+        timeout: Duration,
+    ) -> Result<Option<PingResult>, MoleculerError> {
+        match self.0.mesh.get() {
+            Some(mesh) => mesh.transit.ping(node_id, timeout).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Requests of this node that wait for an answer of another.
+    #[must_use]
+    pub fn pending_requests(&self) -> usize {
+        self.0.mesh.get().map_or(0, |mesh| mesh.transit.pending_requests())
+    }
+}
+
+impl Shared {
+    /// Joins the mesh, when there is a transporter.
+    pub(super) async fn connect(&self) -> Result<(), Error> {
+        let Some(options) = &self.options.transporter else { return Ok(()) };
+        let runtime = MeshRuntime::new(options, &self.work)?;
+        let transit = self.transit(options)?;
+        let discoverer = Discoverer::new(
+            discoverer::Settings::from(&self.options),
+            Arc::clone(&self.registry),
+            transit.clone(),
+            self.mesh_event(),
+            runtime.handle().clone(),
+            &self.cancel,
+        );
+        let joining = runtime.handle().clone();
+        let mesh = Mesh { transit: transit.clone(), discoverer, runtime };
+        // Packets may come in before `connect` returns, and they need both.
+        let _ = self.mesh.set(mesh);
+        let _ = self.remote.set(self.chain.remote_action(remote_handler(transit.clone())));
+        let joined = joining.spawn(async move { transit.connect().await }).await;
+        joined.map_err(std::io::Error::other)?.map_err(Error::from)
+    }
+
+    fn transit(&self, options: &Transporter) -> Result<Transit, Error> {
+        let transporter: Arc<dyn transporter::Transporter> = match options {
+            Transporter::Nats { urls } => Arc::new(Nats::new(urls, &self.node_id)?),
+            Transporter::Fake { bus } => Arc::new(Fake::new(Bus::named(bus), &self.node_id)),
+        };
+        let settings = transit::Settings {
+            namespace: self.options.namespace.clone(),
+            node_id: Arc::clone(&self.node_id),
+            instance_id: Arc::clone(&self.instance_id),
+            options: self.options.transit,
+            work: self.work.clone(),
+        };
+        let inbound: Weak<dyn Inbound> = Weak::<Self>::clone(&self.this);
+        Ok(Transit::new(settings, transporter, Arc::new(Json), inbound, &self.metrics))
+    }
+
+    /// What the discoverer tells the services of this node.
+    fn mesh_event(&self) -> LocalEvent {
+        let this = Weak::clone(&self.this);
+        Arc::new(move |event, data| {
+            let Some(shared) = this.upgrade() else { return };
+            shared.registry_changed();
+            shared.local_event(event, &data);
+        })
+    }
+
+    /// Tells the others that this node offers nothing any more, then refuses their requests.
+    pub(super) async fn leave(&self) {
+        if let Some(mesh) = self.mesh.get() {
+            mesh.discoverer.say_offering_nothing().await;
+            mesh.transit.stop_intake();
+        }
+    }
+
+    /// Says good-bye and closes the connection.
+    pub(super) async fn disconnect(&self) {
+        let Some(mesh) = self.mesh.get() else { return };
+        let transit = mesh.transit.clone();
+        // A failure to close is of no consequence: the process or its node is at its end.
+        let _ = mesh.runtime.handle().spawn(async move { transit.disconnect().await }).await;
+        mesh.runtime.shut_down();
+    }
+
+    /// The services of this node changed.
+    pub(super) fn tell_mesh(&self, shrunk: Option<Arc<str>>) {
+        if let Some(mesh) = self.mesh.get() {
+            mesh.discoverer.announce(shrunk);
+        }
+    }
+
+    /// Sends an event to one node; `None` when there is no mesh.
+    pub(super) fn send_event(
+        &self,
+        ctx: &Context,
+        node_id: &Arc<str>,
+        groups: &[Arc<str>],
+    ) -> Option<BoxFuture<'static, Result<(), MoleculerError>>> {
+        let transit = self.mesh.get()?.transit.clone();
+        let (ctx, node_id) = (ctx.clone(), Arc::clone(node_id));
+        let groups = if groups.is_empty() { None } else { Some(groups.to_vec()) };
+        Some(Box::pin(async move { transit.send_event(&ctx, &node_id, groups).await }))
+    }
+}
+
+/// The innermost part of the chain of calls to other nodes.
+fn remote_handler(transit: Transit) -> Handler {
+    Arc::new(move |ctx| {
+        let transit = transit.clone();
+        Box::pin(async move { transit.request(&ctx).await })
+    })
+}

@@ -1,0 +1,224 @@
+//! Who is in the mesh: announces this node, listens to the others, declares the silent ones lost.
+//!
+//! What a packet means is decided by the registry, which is pure; here its effects are carried out. Timers
+//! and sending are tasks on the mesh runtime: they never wait for guests, and nothing of the handling of a
+//! packet waits for the network. Follows moleculer: src/registry/discoverers/base.js and local.js.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc};
+
+use crate::clock;
+use crate::config::BrokerOptions;
+use crate::packet::Body;
+use crate::registry::{Effect, Registry};
+use crate::task::CancellationToken;
+use crate::transit::Transit;
+
+mod cpu;
+mod local;
+#[cfg(test)]
+mod tests;
+
+/// Answers and questions that wait to be sent. More are dropped: whoever asked will ask again.
+const OUTBOX_SIZE: usize = 1_000;
+
+/// Sends an event of the node to its own services, such as `$node.connected`.
+pub type LocalEvent = Arc<dyn Fn(&'static str, Value) + Send + Sync>;
+
+/// The times of a discoverer.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Between two signs of life; zero: no signs, and no watch over those of others.
+    pub heartbeat_interval: Duration,
+    /// After which silence a node is lost.
+    pub heartbeat_timeout: Duration,
+    /// Changes within this time go out as one INFO.
+    pub debounce: Duration,
+    /// Between the last INFO of a stopping node and its refusal of requests.
+    pub stop_delay: Duration,
+}
+
+impl From<&BrokerOptions> for Settings {
+    fn from(options: &BrokerOptions) -> Self {
+        Self {
+            heartbeat_interval: options.heartbeat_interval,
+            heartbeat_timeout: options.heartbeat_timeout,
+            debounce: options.transit.service_changed_debounce_time,
+            stop_delay: options.registry.stop_delay,
+        }
+    }
+}
+
+/// The discoverer of a node. Cheap to clone; ends with the token it was made with.
+#[derive(Clone)]
+pub struct Discoverer(Arc<Shared>);
+
+struct Shared {
+    settings: Settings,
+    registry: Arc<RwLock<Registry>>,
+    transit: Transit,
+    local_event: LocalEvent,
+    runtime: Handle,
+    cancel: CancellationToken,
+    /// Ends the timers; there is one set of them for each time that the node is connected.
+    timers: Mutex<CancellationToken>,
+    outbox: mpsc::Sender<Outgoing>,
+    /// Rings when something changed that the others should know.
+    changed: Notify,
+    /// Services that lost an action or event since the last INFO.
+    shrunk: Mutex<Vec<Arc<str>>>,
+    /// True once the node has said that it offers nothing any more.
+    leaving: AtomicBool,
+}
+
+/// A packet to be sent.
+#[derive(Debug)]
+enum Outgoing {
+    Info { target: Option<Arc<str>> },
+    Discover { target: Option<Arc<str>> },
+}
+
+impl Discoverer {
+    /// A discoverer that is quiet until [`Discoverer::handle_connected`]. Its tasks run on `runtime`.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        registry: Arc<RwLock<Registry>>,
+        transit: Transit,
+        local_event: LocalEvent,
+        runtime: Handle,
+        cancel: &CancellationToken,
+    ) -> Self {
+        let (outbox, outgoing) = mpsc::channel(OUTBOX_SIZE);
+        let shared = Arc::new(Shared {
+            settings,
+            registry,
+            transit,
+            local_event,
+            runtime,
+            cancel: cancel.clone(),
+            timers: Mutex::new(cancel.child_token()),
+            outbox,
+            changed: Notify::new(),
+            shrunk: Mutex::default(),
+            leaving: AtomicBool::new(false),
+        });
+        local::start_sending(&shared, outgoing);
+        Self(shared)
+    }
+
+    /// A node packet of another node came in.
+    pub fn handle_node(&self, sender: Arc<str>, body: Body) {
+        let now = clock::now();
+        let registry = &self.0.registry;
+        let effects = match body {
+            Body::Info(info) => registry.write().apply_info(&sender, *info, now),
+            Body::Heartbeat(heartbeat) => {
+                registry.write().apply_heartbeat(&sender, heartbeat.cpu, now)
+            }
+            Body::Disconnect => registry.write().apply_disconnect(&sender, false),
+            Body::Discover => {
+                self.0.post(Outgoing::Info { target: Some(sender) });
+                return;
+            }
+            Body::Request(_)
+            | Body::Response(_)
+            | Body::Event(_)
+            | Body::Ping(_)
+            | Body::Pong(_) => return,
+        };
+        self.0.carry_out(effects);
+    }
+
+    /// The node is connected: starts the timers and introduces the node. After a reconnect it also asks who
+    /// is there, because what was said meanwhile is lost; NATS reconnects of JS nodes go without this, so
+    /// that they are forgotten and found again by their heartbeats.
+    pub fn handle_connected(&self, was_reconnect: bool) {
+        local::start_timers(&self.0);
+        self.0.post(Outgoing::Info { target: None });
+        if was_reconnect {
+            self.0.post(Outgoing::Discover { target: None });
+        }
+    }
+
+    /// The connection is lost or closed: nobody can be heard, so nobody is declared lost.
+    pub fn handle_disconnected(&self) {
+        self.0.timers.lock().cancel();
+    }
+
+    /// The services of this node changed: the others are told after the debounce time. `shrunk` names a
+    /// service that has lost an action or event: it is left out of one INFO first, because JS nodes only
+    /// ever add to the items of a service that they know (moleculer: src/registry/service-item.js update).
+    pub fn announce(&self, shrunk: Option<Arc<str>>) {
+        self.0.shrunk.lock().extend(shrunk);
+        self.0.changed.notify_one();
+    }
+
+    /// Tells the others that this node offers nothing any more and gives them the time to hear it. Nothing
+    /// is announced afterwards.
+    pub async fn say_offering_nothing(&self) {
+        if self.0.leaving.swap(true, Ordering::AcqRel) || !self.0.transit.connected() {
+            return;
+        }
+        self.0.send_info(None).await;
+        tokio::time::sleep(self.0.settings.stop_delay).await;
+    }
+}
+
+impl Shared {
+    fn leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
+    /// Puts a packet into the outbox.
+    fn post(&self, outgoing: Outgoing) {
+        if let Err(mpsc::error::TrySendError::Full(outgoing)) = self.outbox.try_send(outgoing) {
+            tracing::warn!(?outgoing, "too many node packets wait to be sent; one was dropped");
+        }
+    }
+
+    fn carry_out(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::NodeConnected { node, reconnected } => {
+                    tracing::info!(node = node_id(&node), reconnected, "node connected");
+                    self.tell("$node.connected", json!({"node": node, "reconnected": reconnected}));
+                }
+                Effect::NodeUpdated { node } => {
+                    tracing::debug!(node = node_id(&node), "node updated");
+                    self.tell("$node.updated", json!({"node": node}));
+                }
+                Effect::NodeDisconnected { node, unexpected } => {
+                    if unexpected {
+                        tracing::warn!(node = node_id(&node), "node lost: no heartbeat");
+                    } else {
+                        tracing::info!(node = node_id(&node), "node disconnected");
+                    }
+                    let data = json!({"node": node, "unexpected": unexpected});
+                    self.tell("$node.disconnected", data);
+                }
+                Effect::ServicesChanged { local_service } => {
+                    self.tell("$services.changed", json!({"localService": local_service}));
+                }
+                Effect::RejectPending { node_id } => self.transit.reject_node(&node_id),
+                Effect::Discover { node_id } => {
+                    self.post(Outgoing::Discover { target: Some(node_id) });
+                }
+            }
+        }
+    }
+
+    fn tell(&self, event: &'static str, data: Value) {
+        (self.local_event)(event, data);
+    }
+}
+
+fn node_id(node: &Value) -> &str {
+    node.get("id").and_then(Value::as_str).unwrap_or("")
+}

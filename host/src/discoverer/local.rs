@@ -1,0 +1,165 @@
+//! Discovery over the transporter: the tasks that send INFO, DISCOVER and HEARTBEAT and watch over the
+//! heartbeats of others (moleculer: src/registry/discoverers/base.js, local.js).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use crate::clock;
+use crate::discoverer::cpu::CpuMeter;
+use crate::discoverer::{Outgoing, Shared};
+use crate::error::MoleculerError;
+use crate::packet::{Body, Heartbeat};
+use crate::task;
+use crate::uid;
+
+/// Largest deviation of the heartbeat interval, so that the nodes of a mesh do not beat together.
+const JITTER_MAX: Duration = Duration::from_millis(500);
+
+/// How often long-gone nodes are looked for, and for how long they are remembered.
+const CLEAN_UP_INTERVAL: Duration = Duration::from_secs(60);
+const OFFLINE_KEPT: Duration = Duration::from_secs(600);
+
+/// The watch runs this many times per heartbeat timeout. Moleculer's runs once, so that it notices a loss
+/// up to twice the timeout late.
+const CHECKS_PER_TIMEOUT: u32 = 4;
+
+/// Starts the task that sends what is posted and announced.
+pub(super) fn start_sending(shared: &Arc<Shared>, mut outgoing: mpsc::Receiver<Outgoing>) {
+    let task_shared = Arc::downgrade(shared);
+    let cancel = shared.cancel.clone();
+    let posts = async move {
+        while let Some(next) = outgoing.recv().await {
+            let Some(shared) = task_shared.upgrade() else { return };
+            match next {
+                Outgoing::Info { target } => shared.send_info(target.as_deref()).await,
+                Outgoing::Discover { target } => shared.send_discover(target.as_deref()).await,
+            }
+        }
+    };
+    task::spawn_on(&shared.runtime, "discoverer outbox", async move {
+        let _ = cancel.run_until_cancelled(posts).await;
+    });
+}
+
+/// Starts the timers, in the place of those that may still run.
+pub(super) fn start_timers(shared: &Arc<Shared>) {
+    let timers = shared.cancel.child_token();
+    std::mem::replace(&mut *shared.timers.lock(), timers.clone()).cancel();
+    let start = |name, work: futures_util::future::BoxFuture<'static, ()>| {
+        let timers = timers.clone();
+        task::spawn_on(&shared.runtime, name, async move {
+            let _ = timers.run_until_cancelled(work).await;
+        });
+    };
+    start("announcer", Box::pin(Arc::clone(shared).announce_changes()));
+    if shared.settings.heartbeat_interval.is_zero() {
+        return;
+    }
+    start("heartbeat", Box::pin(Arc::clone(shared).beat()));
+    start("heartbeat watch", Box::pin(Arc::clone(shared).watch_heartbeats()));
+    start("offline nodes", Box::pin(Arc::clone(shared).forget_offline()));
+}
+
+impl Shared {
+    async fn announce_changes(self: Arc<Self>) {
+        loop {
+            self.changed.notified().await;
+            // From the first change on: a node whose services change all the time is still heard.
+            tokio::time::sleep(self.settings.debounce).await;
+            if self.leaving() {
+                return;
+            }
+            // What changed during the pause is told now.
+            let _ = self.changed.notified().now_or_never();
+            let shrunk = std::mem::take(&mut *self.shrunk.lock());
+            if !shrunk.is_empty() {
+                let info = self.registry.write().local_info(&shrunk);
+                self.send(Body::Info(Box::new(info)), None, "failedSendInfoPacket").await;
+            }
+            // An INFO to a single node may have told the change to that node only, so that `seq` is the same
+            // already; it still has to reach the others.
+            self.send_info(None).await;
+        }
+    }
+
+    async fn beat(self: Arc<Self>) {
+        let mut meter = CpuMeter::start();
+        let mut ticks = interval(jittered(self.settings.heartbeat_interval));
+        loop {
+            ticks.tick().await;
+            let cpu = meter.percent();
+            self.registry.write().set_local_cpu(cpu, clock::now());
+            let heartbeat = Body::Heartbeat(Heartbeat { cpu });
+            self.send(heartbeat, None, "failedSendHeartbeatPacket").await;
+        }
+    }
+
+    async fn watch_heartbeats(self: Arc<Self>) {
+        let timeout = self.settings.heartbeat_timeout;
+        // After a reconnect everybody has been silent for the time of the loss; those that live have beaten
+        // when one whole timeout has passed.
+        tokio::time::sleep(timeout).await;
+        let mut ticks = interval(timeout / CHECKS_PER_TIMEOUT);
+        loop {
+            ticks.tick().await;
+            let effects = self.registry.write().expire_nodes(clock::now(), timeout);
+            self.carry_out(effects);
+        }
+    }
+
+    async fn forget_offline(self: Arc<Self>) {
+        let mut ticks = interval(CLEAN_UP_INTERVAL);
+        loop {
+            ticks.tick().await;
+            self.registry.write().remove_offline(clock::now(), OFFLINE_KEPT);
+        }
+    }
+
+    /// Tells what this node offers, to one node or to all. Quiet until the node is connected: JS nodes too
+    /// do not answer while they are joining.
+    pub(super) async fn send_info(&self, target: Option<&str>) {
+        if !self.transit.connected() {
+            return;
+        }
+        let info = {
+            let mut registry = self.registry.write();
+            if self.leaving() { registry.final_info() } else { registry.local_info(&[]) }
+        };
+        self.send(Body::Info(Box::new(info)), target, "failedSendInfoPacket").await;
+    }
+
+    async fn send_discover(&self, target: Option<&str>) {
+        self.send(Body::Discover, target, "failedNodeDiscovery").await;
+    }
+
+    async fn send(&self, body: Body, target: Option<&str>, failure: &'static str) {
+        let Err(error) = self.transit.send(body, target).await else { return };
+        if error == MoleculerError::broker_disconnected() {
+            // Everything is said again after the reconnect.
+            return;
+        }
+        self.transit.report_unsent(failure, target.unwrap_or("all nodes"), error);
+    }
+}
+
+/// Ticks for the first time after one period.
+fn interval(period: Duration) -> tokio::time::Interval {
+    // A period of zero is not allowed; a millisecond is short enough for everybody.
+    let period = period.max(Duration::from_millis(1));
+    let mut ticks = tokio::time::interval_at(clock::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// An interval with its deviation, which is fixed for the time of a connection. Short intervals, as in
+/// tests, deviate by a tenth at most.
+fn jittered(period: Duration) -> Duration {
+    let most = JITTER_MAX.min(period / 10);
+    let range_ms = usize::try_from(2 * most.as_millis()).unwrap_or(0);
+    let shift_ms = u64::try_from(uid::random_below(range_ms + 1)).unwrap_or(0);
+    period + Duration::from_millis(shift_ms) - most
+}

@@ -1,0 +1,223 @@
+//! Bringing one file into service, step by step; a step that fails leaves everything as it was.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::Shared;
+use crate::clock;
+use crate::config::problem::Problems;
+use crate::config::{ServiceOptions, sidecar};
+use crate::error::MoleculerError;
+use crate::runtime::{self, Component};
+use crate::schema::{self, Bounds, ServiceSchema};
+use crate::service;
+use crate::task::CancellationToken;
+
+/// Why a file cannot be put into service.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The component cannot be loaded.
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    /// It does not tell its schema.
+    #[error("it does not describe itself: {0}")]
+    Describe(#[source] MoleculerError),
+    /// What it declares is wrong.
+    #[error(transparent)]
+    Schema(#[from] schema::Error),
+    /// Its `NAME.toml` is wrong.
+    #[error("{0}")]
+    Options(Problems),
+    /// Another file provides the same service.
+    #[error(
+        "service '{service}' is already provided by {file}; remove one of them, or give it a version"
+    )]
+    Taken {
+        /// Full name.
+        service: String,
+        /// The other file.
+        file: PathBuf,
+    },
+    /// Its `started` failed, or a dependency did not come in time.
+    #[error("it does not start: {0}")]
+    Start(#[source] MoleculerError),
+    /// The file changed while this version was waiting for its dependencies.
+    #[error("the file has changed meanwhile")]
+    Superseded,
+}
+
+impl Error {
+    /// Whether the file may become usable by itself because somebody is writing it.
+    pub(super) fn may_be_half_written(&self) -> bool {
+        matches!(
+            self,
+            Self::Runtime(
+                runtime::Error::NotWasm { .. }
+                    | runtime::Error::Invalid { .. }
+                    | runtime::Error::Read { .. }
+            )
+        )
+    }
+
+    /// The error with its causes, in one line.
+    pub(super) fn explained(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.contains(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        text
+    }
+}
+
+/// A file that is in service.
+pub(super) struct Deployed {
+    pub(super) full_name: Arc<str>,
+    digest: String,
+    options: ServiceOptions,
+    origin: Value,
+}
+
+impl Deployed {
+    /// Full name and what `$node.services` shows.
+    pub(super) fn shown(&self) -> (Arc<str>, Value) {
+        (Arc::clone(&self.full_name), self.origin.clone())
+    }
+}
+
+impl Shared {
+    /// Puts the content of a file into service, in the place of what the file held before.
+    pub(super) async fn deploy(
+        &self,
+        path: &Path,
+        superseded: &CancellationToken,
+    ) -> Result<(), Error> {
+        let start = clock::now();
+        let options = self.options_beside(path)?;
+        let component = self.runtime.load(path).await?;
+        if self.is_deployed(path, &component.inspection().sha256, &options) {
+            return Ok(());
+        }
+        let schema = self.describe(&component, &options).await?;
+        let claim = self.claim(path, &schema.full_name)?;
+        let ready = self.broker.wait_for_dependencies(&schema);
+        let ready = superseded.run_until_cancelled(ready).await.ok_or(Error::Superseded)?;
+        ready.map_err(Error::Start)?;
+        let full_name = Arc::clone(&schema.full_name);
+        let origin = origin(path, &component, &schema);
+        let digest = component.inspection().sha256.clone();
+        let caller = self.broker.caller();
+        let mut service =
+            service::component::service(&self.runtime, component, schema, &options, caller);
+        service.origin = Some(origin.clone());
+        self.broker.add_service(service).await.map_err(Error::Start)?;
+        claim.keep();
+        let deployed = Deployed { full_name: Arc::clone(&full_name), digest, options, origin };
+        let before = self.deployed.lock().insert(path.to_owned(), deployed);
+        self.settle(path, &full_name, before, start).await;
+        Ok(())
+    }
+
+    fn options_beside(&self, path: &Path) -> Result<ServiceOptions, Error> {
+        let limits = &self.broker.options().limits;
+        sidecar::read(path, limits).map_err(Error::Options)
+    }
+
+    fn is_deployed(&self, path: &Path, digest: &str, options: &ServiceOptions) -> bool {
+        let deployed = self.deployed.lock();
+        deployed.get(path).is_some_and(|old| old.digest == digest && old.options == *options)
+    }
+
+    async fn describe(
+        &self,
+        component: &Component,
+        options: &ServiceOptions,
+    ) -> Result<ServiceSchema, Error> {
+        let text = component.describe(&options.limits).await.map_err(Error::Describe)?;
+        let bounds = Bounds {
+            len: options.limits.schema,
+            items: options.limits.schema_items,
+            internal: false,
+        };
+        Ok(ServiceSchema::read(&text, &options.settings, bounds)?)
+    }
+
+    /// Takes the name of a service for a file, so that two files cannot bring the same one.
+    fn claim(&self, path: &Path, full_name: &Arc<str>) -> Result<Claim<'_>, Error> {
+        let mut names = self.names.lock();
+        match names.get(full_name) {
+            Some(file) if file != path => {
+                Err(Error::Taken { service: full_name.to_string(), file: file.clone() })
+            }
+            Some(_) => Ok(Claim { shared: self, full_name: None }),
+            None => {
+                names.insert(Arc::clone(full_name), path.to_owned());
+                Ok(Claim { shared: self, full_name: Some(Arc::clone(full_name)) })
+            }
+        }
+    }
+
+    /// The last steps, after the switch: a file that now holds another service no longer offers the old one.
+    async fn settle(
+        &self,
+        path: &Path,
+        full_name: &Arc<str>,
+        before: Option<Deployed>,
+        start: clock::Instant,
+    ) {
+        let replaced = before.is_some();
+        let took = start.elapsed();
+        let file = path.display().to_string();
+        let done = if replaced { "replaced" } else { "in service" };
+        tracing::info!(service = &**full_name, file, ?took, "service {done}");
+        let data = json!({"file": file, "service": &**full_name, "replaced": replaced});
+        self.broker.tell_services("$service.loaded", &data);
+        if let Some(before) = before
+            && before.full_name != *full_name
+        {
+            self.broker.remove_service(&before.full_name).await;
+            self.names.lock().remove(&before.full_name);
+        }
+    }
+}
+
+/// A name that was free before; given back unless it is kept.
+struct Claim<'a> {
+    shared: &'a Shared,
+    full_name: Option<Arc<str>>,
+}
+
+impl Claim<'_> {
+    fn keep(mut self) {
+        self.full_name = None;
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if let Some(full_name) = &self.full_name {
+            self.shared.names.lock().remove(full_name);
+        }
+    }
+}
+
+/// What `$node.services` of this node shows beside the schema.
+fn origin(path: &Path, component: &Component, schema: &ServiceSchema) -> Value {
+    json!({
+        "file": path.display().to_string(),
+        "digest": component.inspection().sha256,
+        "size": component.inspection().size,
+        "language": component.inspection().language,
+        "since": clock::iso_8601(clock::unix_ms()),
+        "actions": schema.actions.len(),
+        "events": schema.events.len(),
+        "lastError": null,
+    })
+}
