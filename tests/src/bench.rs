@@ -14,6 +14,7 @@ pub mod memory;
 pub mod raw_nats;
 pub mod remote;
 pub mod sample;
+pub mod side;
 pub mod swap;
 pub mod table;
 

@@ -28,6 +28,7 @@ enum Params {
 /// `payload` on its way out.
 #[derive(Clone, Debug, ComponentType, Lift)]
 #[component(variant)]
+#[expect(dead_code, reason = "other kinds are only shown when they come")]
 enum Outcome {
     #[component(name = "absent")]
     Absent,
@@ -40,6 +41,7 @@ enum Outcome {
 /// `failure` of `wit/types.wit`.
 #[derive(Clone, Debug, ComponentType, Lift)]
 #[component(record)]
+#[expect(dead_code, reason = "only shown when a call fails")]
 struct Failure {
     name: String,
     message: String,
@@ -52,8 +54,7 @@ struct Failure {
     extra: Option<String>,
 }
 
-type CallAction =
-    TypedFunc<(Resource<()>, &'static str, Params), (Result<Outcome, Failure>,)>;
+type CallAction = TypedFunc<(Resource<()>, &'static str, Params), (Result<Outcome, Failure>,)>;
 
 struct State {
     wasi: WasiCtx,

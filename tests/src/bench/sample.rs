@@ -5,6 +5,12 @@
 pub struct Sample(Vec<f64>);
 
 impl Sample {
+    /// No rounds yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
     /// Adds the value of the next round.
     pub fn push(&mut self, value: f64) {
         self.0.push(value);

@@ -96,8 +96,8 @@ impl fmt::Display for Table {
 }
 
 fn spread(sample: &Sample, unit: Unit) -> String {
-    let [low, median, high] = [sample.lowest(), sample.median(), sample.highest()]
-        .map(|value| quantity(value, unit));
+    let [low, median, high] =
+        [sample.lowest(), sample.median(), sample.highest()].map(|value| quantity(value, unit));
     if low == high { median } else { format!("{median} ({low} – {high})") }
 }
 
