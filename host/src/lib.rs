@@ -11,15 +11,16 @@ pub mod packet;
 pub mod task;
 
 pub mod context;
+pub mod logger;
 pub mod schema;
 pub mod serializer;
 
 pub mod handler;
-pub mod runtime;
 pub mod strategy;
 
 pub mod registry;
 
+pub mod runtime;
 pub mod transporter;
 
 pub mod middleware;
@@ -30,4 +31,7 @@ pub mod service;
 
 pub mod broker;
 
+pub mod admin;
 pub mod reload;
+
+pub mod cli;

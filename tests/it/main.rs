@@ -9,7 +9,12 @@
 
 mod bench;
 mod event_match;
+mod hot_reload;
 mod interop;
 mod node_loss;
 mod peers;
+mod runtime_calls;
+mod runtime_limits;
+mod runtime_load;
+mod runtime_pool;
 mod tidy;

@@ -2,7 +2,7 @@
 //!
 //! Interop tests run one scenario against both.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -81,7 +81,7 @@ pub async fn listen(broker: &ServiceBroker, service: &str, event: &str, group: &
 /// Adds the service `rs`.
 pub async fn add(broker: &ServiceBroker) {
     let node_id = broker.node_id().to_string();
-    let caller = broker.as_caller();
+    let caller = broker.caller();
     let actions = vec![
         ("echo", action(|ctx| async move { Ok(ctx.params.clone()) })),
         ("seen", action(|ctx| async move { Ok(json(&seen(&ctx))) })),
@@ -167,9 +167,9 @@ async fn slow(ctx: Context) -> Outcome {
 }
 
 /// Calls on, and says how that ended: `{action, params}` → `{result, meta}`.
-fn relay(caller: Arc<dyn Caller>) -> Handler {
+fn relay(caller: Weak<dyn Caller>) -> Handler {
     action(move |ctx| {
-        let caller = Arc::clone(&caller);
+        let caller = caller.upgrade().unwrap();
         async move {
             let params: Value = ctx.params.parse().unwrap();
             let options = CallOptions { parent: Some(ctx.clone()), ..CallOptions::default() };
