@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tests::bench::side::{self, Place};
+use tests::bench::raw_nats::{self, Place};
 use tests::bench::table::{Row, Table};
 use tests::bench::{Scale, local, memory, remote, swap};
 
@@ -15,9 +15,11 @@ fn main() {
     // As many workers as cores, which is what a node has.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let arguments: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    match arguments.split_first() {
-        Some((first, rest)) if first == side::ARGUMENT => runtime.block_on(side::main(rest)),
-        _ => runtime.block_on(measure(&arguments)),
+    match arguments.as_slice() {
+        [first, url] if first == raw_nats::ECHO_ARGUMENT => {
+            runtime.block_on(raw_nats::respond(url));
+        }
+        wanted => runtime.block_on(measure(wanted)),
     }
     // What still runs is of no interest.
     runtime.shutdown_timeout(Duration::ZERO);
@@ -40,8 +42,8 @@ async fn measure(wanted: &[String]) {
                 "local" => local::warm(scale, &js).await,
                 "fresh" => local::fresh(scale).await,
                 "remote" => remote::throughput(scale, &place).await,
-                "swap" => swap::latency(scale, &place).await,
-                _ => memory::per_instance(scale, &place).await,
+                "swap" => swap::latency(scale).await,
+                _ => memory::per_instance(scale).await,
             };
             table.0.extend(rows);
         }

@@ -1,6 +1,6 @@
 //! The benchmarks on a tiny scale: they measure nothing then, but they work.
 
-use tests::bench::side::Place;
+use tests::bench::raw_nats::Place;
 use tests::bench::table::{Row, Table};
 use tests::bench::{Scale, local, memory, remote, swap};
 
@@ -29,10 +29,10 @@ async fn server_remote_calls_are_measured_beside_moleculer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn server_swaps_are_measured() {
-    check(swap::latency(Scale::tiny(), &Place::Here).await, 1);
+    check(swap::latency(Scale::tiny()).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn server_memory_is_measured() {
-    check(memory::per_instance(Scale::tiny(), &Place::Here).await, 2);
+    check(memory::per_instance(Scale::tiny()).await, 2);
 }

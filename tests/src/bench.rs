@@ -14,7 +14,6 @@ pub mod memory;
 pub mod raw_nats;
 pub mod remote;
 pub mod sample;
-pub mod side;
 pub mod swap;
 pub mod table;
 

@@ -14,9 +14,9 @@ use isomer_host::service::LocalService;
 
 use crate::bench::Scale;
 use crate::bench::sample::Sample;
-use crate::bench::side::{Place, Side};
 use crate::bench::table::{Row, Target, Unit};
 use crate::nats_server::NatsServer;
+use crate::node::Node;
 use crate::{broker, guests, wait};
 
 /// A service whose actions can wait, so that all instances can be made to work at once.
@@ -26,7 +26,7 @@ const GUEST: &str = "kit";
 const ROUNDS_MAX: usize = 3;
 
 /// Bytes that a node with so many idle instances holds: new ones, and after a call in each.
-async fn resident(n_instances: usize, place: &Place) -> [f64; 2] {
+async fn resident(n_instances: usize) -> [f64; 2] {
     let server = NatsServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let services = folder.path().join("services");
@@ -34,13 +34,21 @@ async fn resident(n_instances: usize, place: &Place) -> [f64; 2] {
     let sidecar = format!("[instances]\nmin = {n_instances}\nmax = {n_instances}\n");
     std::fs::write(services.join("kit.toml"), sidecar).unwrap();
     guests::put(GUEST, &services, "kit.wasm");
-    let side = Side::Node { folder: folder.path().to_owned(), url: server.url() };
-    let node = side.start(place);
+    let mut node = Node::start_in(folder, &["--transporter", &server.url()]).await;
     let caller = broker::start(broker::on_nats("bench-caller", &server.url())).await;
     broker::wait_for(&caller, &[GUEST]).await;
-    let new = node.resident();
+    let pid = node.process().pid();
+    let new = resident_bytes(pid);
     call_all_at_once(&caller, n_instances).await;
-    [new, node.resident()]
+    [new, resident_bytes(pid)]
+}
+
+/// Resident memory of a process.
+fn resident_bytes(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib * 1024.0
 }
 
 /// Makes every instance run a call: none of them ends before all of them have begun.
@@ -69,12 +77,12 @@ fn gate(n: usize) -> LocalService {
 }
 
 /// Memory per instance.
-pub async fn per_instance(scale: Scale, place: &Place) -> Vec<Row> {
+pub async fn per_instance(scale: Scale) -> Vec<Row> {
     let n_more = u32::try_from(scale.instances).unwrap();
     let [mut new, mut used] = [const { Sample::new() }; 2];
     for _ in 0..scale.rounds.min(ROUNDS_MAX) {
-        let one = resident(1, place).await;
-        let many = resident(1 + scale.instances, place).await;
+        let one = resident(1).await;
+        let many = resident(1 + scale.instances).await;
         new.push((many[0] - one[0]) / f64::from(n_more));
         used.push((many[1] - one[1]) / f64::from(n_more));
     }

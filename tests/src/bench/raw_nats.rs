@@ -1,31 +1,70 @@
 //! Requests over NATS with nothing but async-nats: what the transport itself allows.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use tokio::process::Command;
 use tokio_util::task::AbortOnDropHandle;
 
 use isomer_host::{clock, task};
 
 use crate::bench::PAYLOAD;
+use crate::process::Process;
 use crate::wait;
 
 /// Where the echo listens.
 const SUBJECT: &str = "bench.raw.echo";
 
-/// Takes requests; from its return on none is missed.
-pub async fn listen(url: &str) -> (Client, Subscriber) {
-    let client = async_nats::connect(url).await.unwrap();
-    let requests = client.subscribe(SUBJECT).await.unwrap();
-    client.flush().await.unwrap();
-    (client, requests)
+/// The first argument of a program that is to be the echo; the second is the address of the server.
+pub const ECHO_ARGUMENT: &str = "echo";
+
+/// Where the echo runs.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// As a task of this process.
+    Here,
+    /// In a process of this program, which takes [`ECHO_ARGUMENT`].
+    Program(PathBuf),
+}
+
+/// An echo that runs until this is dropped.
+#[derive(Debug)]
+pub enum Echo {
+    /// In this process.
+    Task(AbortOnDropHandle<()>),
+    /// In its own.
+    Process(Process),
+}
+
+impl Echo {
+    /// Starts an echo. It serves when it answers.
+    #[must_use]
+    pub fn start(place: &Place, url: &str) -> Self {
+        match place {
+            Place::Here => {
+                let url = url.to_owned();
+                Self::Task(task::run(async move { respond(&url).await }))
+            }
+            Place::Program(program) => {
+                let mut command = Command::new(program);
+                command.args([ECHO_ARGUMENT, url]);
+                Self::Process(Process::spawn("the raw echo", &mut command))
+            }
+        }
+    }
 }
 
 /// Answers every request with what it brought, until the connection ends.
-pub async fn respond((client, mut requests): (Client, Subscriber)) {
+///
+/// # Panics
+/// When there is no server.
+pub async fn respond(url: &str) {
+    let client = async_nats::connect(url).await.unwrap();
+    let mut requests: Subscriber = client.subscribe(SUBJECT).await.unwrap();
     while let Some(request) = requests.next().await {
         if let Some(reply) = request.reply {
             client.publish(reply, request.payload).await.unwrap();

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
-use tempfile::TempDir;
 use tokio_util::task::AbortOnDropHandle;
 
 use isomer_host::broker::ServiceBroker;
@@ -16,13 +15,13 @@ use isomer_host::{clock, task};
 
 use crate::bench::js::JsBroker;
 use crate::bench::local::{ACTION, GUEST};
-use crate::bench::raw_nats::Requester;
+use crate::bench::raw_nats::{Echo, Place, Requester};
 use crate::bench::sample::Sample;
-use crate::bench::side::{Place, Running, Side};
 use crate::bench::table::{Row, Target, Unit};
 use crate::bench::{PAYLOAD, Scale};
+use crate::broker;
 use crate::nats_server::NatsServer;
-use crate::{broker, guests};
+use crate::node::Node;
 
 /// Calls in flight.
 const PARALLEL: [usize; 2] = [1, 128];
@@ -32,8 +31,7 @@ struct Mesh {
     isomer: ServiceBroker,
     js: JsBroker,
     raw: Requester,
-    _callees: (Running, JsBroker, Running),
-    _folder: TempDir,
+    _callees: (Node, JsBroker, Echo),
     _server: NatsServer,
 }
 
@@ -41,11 +39,8 @@ impl Mesh {
     async fn start(place: &Place) -> Self {
         let server = NatsServer::start().await;
         let url = server.url();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("services")).unwrap();
-        guests::put(GUEST, &folder.path().join("services"), "kit.wasm");
-        let node = Side::Node { folder: folder.path().to_owned(), url: url.clone() }.start(place);
-        let echo = Side::Echo { url: url.clone() }.start(place);
+        let node = Node::start(&[GUEST], &["--transporter", &url]).await;
+        let echo = Echo::start(place, &url);
         // A namespace of its own, so that no packet of one mesh costs the other anything.
         let options = |id: &str| json!({"nodeID": id, "namespace": "js", "transporter": url});
         let js_callee = JsBroker::start(options("js-callee"), Some("js")).await;
@@ -56,7 +51,7 @@ impl Mesh {
         assert_eq!(call(&isomer).await, Payload::Json(PAYLOAD.into()));
         let raw = Requester::connect(&url).await;
         let _callees = (node, js_callee, echo);
-        Self { isomer, js, raw, _callees, _folder: folder, _server: server }
+        Self { isomer, js, raw, _callees, _server: server }
     }
 }
 

@@ -1,8 +1,6 @@
 //! Replacing a component whose compiled form is cached: from the new file to the first answer of the new
 //! version, as a caller on another node sees it.
 
-use tempfile::TempDir;
-
 use isomer_host::broker::ServiceBroker;
 use isomer_host::clock;
 use isomer_host::context::CallOptions;
@@ -10,9 +8,9 @@ use isomer_host::payload::Payload;
 
 use crate::bench::Scale;
 use crate::bench::sample::Sample;
-use crate::bench::side::{Place, Running, Side};
 use crate::bench::table::{Row, Target, Unit};
 use crate::nats_server::NatsServer;
+use crate::node::Node;
 use crate::{broker, guests, wait};
 
 /// Two components of the same service that answer with their version.
@@ -21,27 +19,27 @@ const VERSIONS: [(&str, u32); 2] = [("swapper_v1", 1), ("swapper_v2", 2)];
 /// A node with the service, and its caller.
 struct Swapper {
     caller: ServiceBroker,
-    folder: TempDir,
-    _node: Running,
+    node: Node,
     _server: NatsServer,
 }
 
 impl Swapper {
-    async fn start(place: &Place) -> Self {
+    async fn start() -> Self {
         let server = NatsServer::start().await;
+        let url = server.url();
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("services")).unwrap();
         guests::put(VERSIONS[1].0, &folder.path().join("services"), "swapper.wasm");
-        let node = Side::Node { folder: folder.path().to_owned(), url: server.url() }.start(place);
-        let caller = broker::start(broker::on_nats("bench-caller", &server.url())).await;
+        let node = Node::start_in(folder, &["--transporter", &url]).await;
+        let caller = broker::start(broker::on_nats("bench-caller", &url)).await;
         broker::wait_for(&caller, &["swapper"]).await;
-        Self { caller, folder, _node: node, _server: server }
+        Self { caller, node, _server: server }
     }
 
     /// Seconds from the new file to the first answer of the new version. No call may fail meanwhile.
     async fn swap(&self, (component, version): (&str, u32)) -> f64 {
         let start = clock::now();
-        guests::put(component, &self.folder.path().join("services"), "swapper.wasm");
+        guests::put(component, &self.node.services(), "swapper.wasm");
         let answered = async {
             loop {
                 let call =
@@ -56,8 +54,8 @@ impl Swapper {
 }
 
 /// How long a swap takes.
-pub async fn latency(scale: Scale, place: &Place) -> Vec<Row> {
-    let swapper = Swapper::start(place).await;
+pub async fn latency(scale: Scale) -> Vec<Row> {
+    let swapper = Swapper::start().await;
     // The first of each compiles.
     for version in VERSIONS {
         swapper.swap(version).await;
