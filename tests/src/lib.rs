@@ -16,6 +16,7 @@ pub mod process;
 pub mod tree;
 pub mod wait;
 
+pub mod bench;
 pub mod broker;
 pub mod guests;
 pub mod host;

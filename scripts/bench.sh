@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Builds node, guests and benchmarks for release (the first time takes about ten minutes) and prints the table
+# of docs/benchmarks.md. Arguments choose what is measured: local fresh remote swap memory.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/guests.sh kit swapper_v1 swapper_v2
+echo "bench: building for release"
+# One command for both packages, so that cargo builds their dependencies with the same features, once.
+what=(--release -p isomer-host -p tests --bin isomer --bench table)
+program=$(cargo build "${what[@]}" --message-format json-render-diagnostics |
+	sed -n 's/.*"name":"table".*"executable":"\([^"]*\)".*/\1/p')
+# What else runs on this machine is part of every figure, so it is shown.
+echo "bench: load of this machine before the start: $(cut -d' ' -f1-3 /proc/loadavg)"
+exec "$program" "$@"

@@ -1,0 +1,38 @@
+//! The benchmarks on a tiny scale: they measure nothing then, but they work.
+
+use tests::bench::raw_nats::Place;
+use tests::bench::table::{Row, Table};
+use tests::bench::{Scale, local, memory, remote, swap};
+
+fn check(rows: Vec<Row>, n_rows: usize) {
+    assert_eq!(rows.len(), n_rows);
+    for row in &rows {
+        assert!(row.ours.median().is_finite(), "{row:?}");
+    }
+    assert_eq!(Table(rows).to_string().lines().count(), 2 + n_rows);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fresh_calls_are_measured() {
+    check(local::fresh(Scale::tiny()).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_local_calls_are_measured_beside_moleculer() {
+    check(local::warm(Scale::tiny(), &local::js().await).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_remote_calls_are_measured_beside_moleculer() {
+    check(remote::throughput(Scale::tiny(), &Place::Here).await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_swaps_are_measured() {
+    check(swap::latency(Scale::tiny()).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_memory_is_measured() {
+    check(memory::per_instance(Scale::tiny()).await, 2);
+}

@@ -1,0 +1,97 @@
+//! Resident memory of an idle instance: the same node with one instance and with many.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::sync::Barrier;
+
+use isomer_host::broker::ServiceBroker;
+use isomer_host::context::CallOptions;
+use isomer_host::handler::Handler;
+use isomer_host::payload::Payload;
+use isomer_host::service::LocalService;
+
+use crate::bench::Scale;
+use crate::bench::sample::Sample;
+use crate::bench::table::{Row, Target, Unit};
+use crate::nats_server::NatsServer;
+use crate::node::Node;
+use crate::{broker, guests, wait};
+
+/// A service whose actions can wait, so that all instances can be made to work at once.
+const GUEST: &str = "kit";
+
+/// How often the whole is measured: each time with new processes.
+const ROUNDS_MAX: usize = 3;
+
+/// Bytes that a node with so many idle instances holds: new ones, and after a call in each.
+async fn resident(n_instances: usize) -> [f64; 2] {
+    let server = NatsServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let services = folder.path().join("services");
+    std::fs::create_dir(&services).unwrap();
+    let sidecar = format!("[instances]\nmin = {n_instances}\nmax = {n_instances}\n");
+    std::fs::write(services.join("kit.toml"), sidecar).unwrap();
+    guests::put(GUEST, &services, "kit.wasm");
+    let mut node = Node::start_in(folder, &["--transporter", &server.url()]).await;
+    let caller = broker::start(broker::on_nats("bench-caller", &server.url())).await;
+    broker::wait_for(&caller, &[GUEST]).await;
+    let pid = node.process().pid();
+    let new = resident_bytes(pid);
+    call_all_at_once(&caller, n_instances).await;
+    [new, resident_bytes(pid)]
+}
+
+/// Resident memory of a process.
+fn resident_bytes(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib * 1024.0
+}
+
+/// Makes every instance run a call: none of them ends before all of them have begun.
+async fn call_all_at_once(caller: &ServiceBroker, n_instances: usize) {
+    caller.add_service(gate(n_instances)).await.unwrap();
+    let params = Payload::from_value(&json!({"action": "gate.pass"})).unwrap();
+    let call = |_| caller.call("kit.call", params.clone(), CallOptions::default());
+    let calls = join_all((0..n_instances).map(call));
+    for answer in wait::for_result("all instances to answer", calls).await {
+        answer.unwrap();
+    }
+}
+
+/// A service of the caller's that answers when `n` calls wait for it.
+fn gate(n: usize) -> LocalService {
+    let barrier = Arc::new(Barrier::new(n));
+    let pass: Handler = Arc::new(move |_| {
+        let barrier = Arc::clone(&barrier);
+        Box::pin(async move {
+            barrier.wait().await;
+            Ok(Payload::Absent)
+        })
+    });
+    let schema = json!({"name": "gate", "actions": {"pass": {}}});
+    LocalService::native(&schema, vec![("pass", pass)], Vec::new()).unwrap()
+}
+
+/// Memory per instance.
+pub async fn per_instance(scale: Scale) -> Vec<Row> {
+    let n_more = u32::try_from(scale.instances).unwrap();
+    let [mut new, mut used] = [const { Sample::new() }; 2];
+    for _ in 0..scale.rounds.min(ROUNDS_MAX) {
+        let one = resident(1).await;
+        let many = resident(1 + scale.instances).await;
+        new.push((many[0] - one[0]) / f64::from(n_more));
+        used.push((many[1] - one[1]) / f64::from(n_more));
+    }
+    let row = |what: &str, ours| Row {
+        what: format!("memory per idle instance, {what}"),
+        unit: Unit::Bytes,
+        ours,
+        beside: None,
+        target: Some(Target::AtMost(64.0 * 1024.0)),
+    };
+    vec![row("new", new), row("after a call", used)]
+}
