@@ -7,6 +7,7 @@
     reason = "tests report by panicking, and their helpers are not #[test] functions"
 )]
 
+mod cluster;
 mod event_match;
 mod hot_reload;
 mod interop;

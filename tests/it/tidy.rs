@@ -222,7 +222,10 @@ fn every_file_begins_with_what_it_is_for() {
         .iter()
         // Inputs and outputs of the macro are compared line by line with what it makes of them.
         .filter(|file| {
-            !file.path.components().any(|part| part.as_os_str() == "fail" || part.as_os_str() == "golden")
+            !file
+                .path
+                .components()
+                .any(|part| part.as_os_str() == "fail" || part.as_os_str() == "golden")
         })
         .filter(|file| !file.text.starts_with("//! "))
         .map(|file| file.path.display().to_string())

@@ -17,6 +17,7 @@ pub mod tree;
 pub mod wait;
 
 pub mod broker;
+pub mod cluster;
 pub mod guests;
 pub mod host;
 pub mod mirror;

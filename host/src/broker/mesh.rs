@@ -80,6 +80,13 @@ impl MeshRuntime {
     }
 }
 
+impl Drop for MeshRuntime {
+    /// A broker that was never stopped may be dropped anywhere, also where a runtime must not be.
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
 impl ServiceBroker {
     /// Pings a node; `None` when no answer came in time (moleculer: src/service-broker.js ping).
     ///
