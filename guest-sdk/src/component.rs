@@ -21,7 +21,6 @@ use crate::{Context, Error, Payload, Result};
 /// What wit-bindgen makes of the WIT.
 ///
 /// The path leaves the package; a package for a registry has to bring the WIT along.
-#[allow(missing_docs, unreachable_pub, unused_qualifications, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../wit",

@@ -11,6 +11,7 @@ pub mod packet;
 pub mod task;
 
 pub mod context;
+pub mod logger;
 pub mod schema;
 pub mod serializer;
 
@@ -30,4 +31,7 @@ pub mod service;
 
 pub mod broker;
 
+pub mod admin;
 pub mod reload;
+
+pub mod cli;

@@ -13,4 +13,8 @@ mod hot_reload;
 mod interop;
 mod node_loss;
 mod peers;
+mod runtime_calls;
+mod runtime_limits;
+mod runtime_load;
+mod runtime_pool;
 mod tidy;

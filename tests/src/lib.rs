@@ -24,3 +24,4 @@ pub mod mirror;
 pub mod nats_server;
 pub mod node;
 pub mod peer;
+pub mod rig;

@@ -204,7 +204,6 @@ impl Found {
         let stopped = body(&self.stopped, "stopped");
         let schema = schema::text(service, actions, events, lifecycle);
         quote! {
-            #[allow(unused_variables, unreachable_code, clippy::all, reason = "generated")]
             const _: () = {
                 impl ::isomer_sdk::Service for #service_type {
                     const SCHEMA: &'static str = #schema;

@@ -29,7 +29,8 @@ mod schema;
 /// # Keys of `#[service(…)]`
 /// `name` (required), `version` (a number or text), `settings` and `metadata` (JSON objects),
 /// `dependencies` (names, or objects with `name` and `version`), `mode` (`"pooled"` or `"fresh"`),
-/// `limits(fuel = …, timeout = …, memory = …, …)`.
+/// `limits(fuel = …, timeout = …, memory = …, payload = …)`: less than the operator allows, per call; times are
+/// milliseconds, sizes bytes.
 ///
 /// # On methods
 /// * `#[action]` or `#[action(key = value, …)]`: callable as `name.method`. Keys are Moleculer's; `name`

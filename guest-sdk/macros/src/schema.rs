@@ -34,26 +34,8 @@ const ACTION: [&str; 17] = [
 const EVENT: [&str; 9] =
     ["name", "group", "params", "context", "debounce", "throttle", "bulkhead", "tracing", "limits"];
 
-/// Limits that a service may ask for.
-const SERVICE_LIMITS: [&str; 14] = [
-    "fuel",
-    "timeout",
-    "memory",
-    "table_elements",
-    "objects",
-    "handles",
-    "calls_in_flight",
-    "payload",
-    "meta",
-    "stack",
-    "instances",
-    "queue",
-    "log_rate",
-    "log_line",
-];
-
-/// Limits that an action may narrow.
-const ACTION_LIMITS: [&str; 4] = ["fuel", "timeout", "memory", "payload"];
+/// Limits that a service may ask for, for all its actions or for one. The operator sets the others.
+const LIMITS: [&str; 4] = ["fuel", "timeout", "memory", "payload"];
 
 /// The service's part of the schema.
 pub(crate) struct Service {
@@ -97,7 +79,7 @@ pub(crate) fn service(mut args: Args, errors: &mut Vec<Error>) -> Service {
                 service.isomer.push(("mode", value));
             }
             ("limits", Kind::Object(_)) => {
-                check_limits(&value, &SERVICE_LIMITS, errors);
+                check_limits(&value, errors);
                 service.isomer.push(("limits", value));
             }
             ("version", _) => errors.push(Error::new(value.span, "`version` is a number or text")),
@@ -136,24 +118,31 @@ fn list(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
-fn check_limits(limits: &Json, known: &[&str], errors: &mut Vec<Error>) {
+fn check_limits(limits: &Json, errors: &mut Vec<Error>) {
     let Kind::Object(entries) = &limits.kind else {
         errors.push(Error::new(limits.span, "`limits` is written `limits(fuel = 1_000_000)`"));
         return;
     };
     for (key, value) in entries {
-        if !known.contains(&key.name.as_str()) {
-            errors.push(unknown("`limits` here", &key.name, known, key.span, ""));
-            continue;
+        if !LIMITS.contains(&key.name.as_str()) {
+            errors.push(unknown("`limits`", &key.name, &LIMITS, key.span, ""));
+        } else if !matches!(&value.kind, Kind::Number(digits) if is_whole(digits)) {
+            let message = format!("`{}` is a whole number{}", key.name, unit(&key.name));
+            errors.push(Error::new(value.span, message));
         }
-        match &value.kind {
-            Kind::Number(_) | Kind::Text(_) => {}
-            Kind::Object(_) if key.name == "instances" => {}
-            _ => {
-                let message = format!("`{}` is a number, or text with a unit", key.name);
-                errors.push(Error::new(value.span, message));
-            }
-        }
+    }
+}
+
+fn is_whole(digits: &str) -> bool {
+    digits.chars().all(|digit| digit.is_ascii_digit())
+}
+
+/// What a limit is counted in, as the end of a message.
+fn unit(limit: &str) -> &'static str {
+    match limit {
+        "timeout" => " of milliseconds",
+        "memory" | "payload" => " of bytes",
+        _ => "",
     }
 }
 
@@ -203,7 +192,7 @@ fn body(what: &str, args: Args, known: &[&str], errors: &mut Vec<Error>) -> Vec<
     let mut body = Vec::new();
     for Arg { key, value } in args.0 {
         if key.name == "limits" {
-            check_limits(&value, &ACTION_LIMITS, errors);
+            check_limits(&value, errors);
             body.push(("isomer".into(), Json::object(vec![("limits", value)])));
             continue;
         }

@@ -101,11 +101,18 @@ impl Levels {
     /// The level of a module.
     #[must_use]
     pub fn of(&self, module: &str) -> Level {
+        self.named(module).unwrap_or(self.default)
+    }
+
+    /// The level of a module that a pattern fits.
+    #[must_use]
+    pub fn named(&self, module: &str) -> Option<Level> {
+        // Most nodes have no patterns; every line asks.
+        if self.modules.is_empty() {
+            return None;
+        }
         let module = module.to_ascii_uppercase();
-        self.modules
-            .iter()
-            .find(|(pattern, _)| fits(pattern, &module))
-            .map_or(self.default, |(_, level)| *level)
+        self.modules.iter().find(|(pattern, _)| fits(pattern, &module)).map(|(_, level)| *level)
     }
 
     fn set(&mut self, pattern: &str, name: &str) -> Result<(), String> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use crate::config::limits::Limits;
 use crate::config::options::{self, HasLimits};
@@ -165,17 +165,4 @@ fn variables(value: &Located) -> Result<BTreeMap<String, String>, String> {
             }
         })
         .collect()
-}
-
-/// The overlay of settings: tables are merged key by key, everything else is replaced.
-#[must_use]
-pub fn overlay(mut base: Map<String, Json>, over: &Map<String, Json>) -> Map<String, Json> {
-    for (key, value) in over {
-        let merged = match (base.shift_remove(key), value) {
-            (Some(Json::Object(inner)), Json::Object(over)) => Json::Object(overlay(inner, over)),
-            _ => value.clone(),
-        };
-        base.insert(key.clone(), merged);
-    }
-    base
 }

@@ -184,13 +184,19 @@ fn word_to_json(located: &Located, word: &str) -> Json {
 /// Text in quotes, cut when it is long and without the login of an address.
 fn quoted(text: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 60;
-    let text = match (text.split_once("://"), text.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
-        _ => text.to_owned(),
-    };
+    let text = without_login(text);
     let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
     if shown.len() < text.len() {
         shown.push('…');
     }
     format!("{shown:?}")
+}
+
+/// An address without its login, for messages and logs.
+#[must_use]
+pub fn without_login(text: &str) -> String {
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
+        _ => text.to_owned(),
+    }
 }

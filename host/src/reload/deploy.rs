@@ -103,6 +103,7 @@ impl Shared {
         let options = self.options_beside(path)?;
         let component = self.runtime.load(path).await?;
         if self.is_deployed(path, &component.inspection().sha256, &options) {
+            self.forget_error(path);
             return Ok(());
         }
         let schema = self.describe(&component, &options).await?;
@@ -133,6 +134,14 @@ impl Shared {
     fn is_deployed(&self, path: &Path, digest: &str, options: &ServiceOptions) -> bool {
         let deployed = self.deployed.lock();
         deployed.get(path).is_some_and(|old| old.digest == digest && old.options == *options)
+    }
+
+    /// The file again holds what is in service, so an error that was shown is over.
+    fn forget_error(&self, path: &Path) {
+        let shown = self.deployed.lock().get(path).map(Deployed::shown);
+        if let Some((full_name, origin)) = shown {
+            self.broker.set_service_origin(&full_name, origin);
+        }
     }
 
     async fn describe(

@@ -44,6 +44,8 @@ pub enum Change {
 pub struct Watcher {
     paths: mpsc::Receiver<PathBuf>,
     lost: Arc<AtomicBool>,
+    /// Kept here while they calm down, so that nothing is lost when waiting is interrupted.
+    gathered: BTreeSet<PathBuf>,
     /// Ends the watch when dropped.
     _watcher: RecommendedWatcher,
 }
@@ -87,19 +89,23 @@ impl Watcher {
             };
             watcher.watch(path, mode).map_err(failed(path))?;
         }
-        Ok(Self { paths, lost, _watcher: watcher })
+        Ok(Self { paths, lost, gathered: BTreeSet::new(), _watcher: watcher })
     }
 
-    /// Waits for changes and until they have calmed down. `None` when the watch has ended.
+    /// Waits for changes and until they have calmed down. `None` when the watch has ended. Dropping the
+    /// future loses no change.
     pub async fn next(&mut self) -> Option<Change> {
-        let mut files = BTreeSet::from([self.paths.recv().await?]);
+        if self.gathered.is_empty() {
+            self.gathered.insert(self.paths.recv().await?);
+        }
         let end = tokio::time::Instant::now() + GATHER_MAX;
         while let Ok(Some(path)) = tokio::time::timeout(CALM, self.paths.recv()).await {
-            files.insert(path);
+            self.gathered.insert(path);
             if tokio::time::Instant::now() >= end {
                 break;
             }
         }
+        let files = std::mem::take(&mut self.gathered);
         if self.lost.swap(false, Ordering::AcqRel) {
             return Some(Change::Anything);
         }
@@ -143,6 +149,20 @@ mod tests {
         assert_eq!(next(&mut watcher).await, Change::Files(BTreeSet::from([file.clone(), other])));
         std::fs::remove_file(&file).unwrap();
         assert_eq!(next(&mut watcher).await, only);
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_interrupted_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let file = root.join("a.wasm");
+        let mut watcher = Watcher::new(std::slice::from_ref(&root)).unwrap();
+        std::fs::write(&file, "1").unwrap();
+        while watcher.gathered.is_empty() {
+            let interrupted = tokio::time::timeout(Duration::from_micros(100), watcher.next());
+            assert!(interrupted.await.is_err(), "changes are gathered for longer");
+        }
+        assert_eq!(next(&mut watcher).await, Change::Files(BTreeSet::from([file])));
     }
 
     #[tokio::test]

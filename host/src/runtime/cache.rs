@@ -151,10 +151,9 @@ impl Cache {
         let mut len = 0;
         for (index, (_, entry_len, path)) in entries.iter().enumerate() {
             len += entry_len;
-            if index >= entries_max || len > len_max {
-                if let Some(key) = path.file_stem().and_then(|stem| stem.to_str()) {
-                    self.remove(key);
-                }
+            let surplus = index >= entries_max || len > len_max;
+            if let (true, Some(key)) = (surplus, path.file_stem().and_then(|stem| stem.to_str())) {
+                self.remove(key);
             }
         }
     }

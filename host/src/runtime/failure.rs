@@ -60,6 +60,7 @@ pub(super) fn payload_to_guest(payload: &Payload) -> PayloadParam<'_> {
 }
 
 /// Gives the result of a broker call to a guest.
+#[expect(clippy::result_large_err, reason = "the bindings want the record as it is")]
 pub(super) fn outcome_to_guest(outcome: Outcome) -> Result<PayloadResult, Failure> {
     match outcome {
         Ok(Payload::Absent) => Ok(PayloadResult::Absent),

@@ -14,6 +14,17 @@ use crate::runtime::Error;
 /// Version of the package `isomer:service` that this node speaks.
 pub const WORLD_VERSION: &str = "0.1.0";
 
+/// What this node offers to services.
+const ISOMER_INTERFACES: [&str; 4] = [
+    "isomer:service/types",
+    "isomer:service/broker",
+    "isomer:service/logger",
+    "isomer:service/config",
+];
+/// Packages of WASI 0.2 that this node offers.
+const WASI_PACKAGES: [&str; 6] =
+    ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
+
 /// Deepest nesting of components and modules in a file.
 const DEPTH_MAX: usize = 32;
 /// Most imports, exports and producers that are listed.
@@ -68,22 +79,10 @@ impl Inspection {
     #[must_use]
     pub fn unknown_imports(&self) -> Vec<&str> {
         let known = |name: &str| {
-            name.strip_prefix("isomer:service/").map_or_else(
-                || {
-                    let package = name.split('/').next().unwrap_or_default();
-                    [
-                        "wasi:cli",
-                        "wasi:clocks",
-                        "wasi:filesystem",
-                        "wasi:io",
-                        "wasi:random",
-                        "wasi:sockets",
-                    ]
-                    .contains(&package)
-                        && name.contains("@0.2.")
-                },
-                |_| is_this_version(name),
-            )
+            let interface = name.split('@').next().unwrap_or_default();
+            let package = interface.split('/').next().unwrap_or_default();
+            (ISOMER_INTERFACES.contains(&interface) && is_this_version(name))
+                || (WASI_PACKAGES.contains(&package) && name.contains("@0.2."))
         };
         self.imports.iter().map(String::as_str).filter(|name| !known(name)).collect()
     }

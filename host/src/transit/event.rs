@@ -61,12 +61,12 @@ impl Shared {
             return;
         };
         let Some(inbound) = self.inbound.upgrade() else { return };
-        let handling = inbound.handle_event(event_context(sender, event));
+        let ctx = event_context(sender, event);
         let stop = self.stop.clone();
         task::spawn_on(&self.settings.work, "event", async move {
             let _in_flight = in_flight;
             // A handler that is ended by the stop owes nobody an answer.
-            let _ = stop.run_until_cancelled(handling).await;
+            let _ = stop.run_until_cancelled(inbound.handle_event(ctx)).await;
         });
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Runs in the transporter's read loop and therefore never waits.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -12,6 +13,7 @@ use serde_json::json;
 use crate::clock;
 use crate::error::MoleculerError;
 use crate::packet::{Body, PROTOCOL_VERSION, Packet, PacketType};
+use crate::task;
 use crate::transit::counters::Refusal;
 use crate::transit::gate::{Gate, Seen};
 use crate::transit::{Notice, Shared};
@@ -37,8 +39,12 @@ impl Receiver {
 
 impl Listener for Receiver {
     fn handle_message(&self, topic: &str, data: Bytes) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.handle_message(topic, &data);
+        let Some(shared) = self.0.upgrade() else { return };
+        // A defect that one packet brings to light must not end the reading of all others.
+        let handled = catch_unwind(AssertUnwindSafe(|| shared.handle_message(topic, &data)));
+        if let Err(panic) = handled {
+            let panic = task::panic_text(&*panic);
+            tracing::error!(topic, panic, "the handling of a packet panicked");
         }
     }
 
@@ -131,7 +137,7 @@ impl Shared {
             }
             Event::Trouble(message) => {
                 if let Some(held_back) = self.gates.trouble.open(clock::now()) {
-                    tracing::warn!(message, held_back, "the transporter reports trouble");
+                    tracing::warn!(trouble = message, held_back, "the transporter reports trouble");
                 }
                 self.notify(Notice::TransporterError { message });
             }

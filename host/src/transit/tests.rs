@@ -114,11 +114,13 @@ impl Inbound for Node {
     }
 
     fn handle_event(&self, ctx: Context) -> BoxFuture<'static, ()> {
+        assert_ne!(&*ctx.name, "x.panic");
         self.events.lock().push(ctx);
         std::future::ready(()).boxed()
     }
 
     fn handle_node(&self, sender: Arc<str>, body: Body) {
+        assert_ne!(&*sender, "panic");
         self.nodes.lock().push((sender, body));
     }
 
@@ -365,6 +367,18 @@ async fn damaged_packets_are_counted_and_change_nothing() {
     bus.inject("MOL-t.UNKNOWN.b", &Bytes::from_static(b"{}"));
     settle().await;
     assert_eq!(b.metric("isomer.transit.packets.refused.malformed"), 9);
+    a.call("x.echo", "b").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_behind_a_packet_ends_nothing() {
+    let bus = Arc::new(Bus::default());
+    let (a, b) = (Node::joined(&bus, "a").await, Node::joined(&bus, "b").await);
+    inject(&bus, "MOL-t.HEARTBEAT", &json!({"cpu": 1, "ver": "5", "sender": "panic"}));
+    let event = json!({"id": "1", "event": "x.panic", "ver": "5", "sender": "a"});
+    inject(&bus, "MOL-t.EVENT.b", &event);
+    settle().await;
+    assert_eq!(b.metric("isomer.transit.inbound.events.active"), 0);
     a.call("x.echo", "b").await.unwrap();
 }
 

@@ -18,6 +18,7 @@ use async_nats::{Client, ConnectOptions, ServerAddr, Subscriber};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _};
+use parking_lot::Mutex;
 
 use crate::task::{self, CancellationToken};
 use crate::transporter::{Error, Event, Listener, Transporter};
@@ -207,11 +208,13 @@ struct EventFilter {
     listener: Arc<dyn Listener>,
     /// False between the loss of the connection and its recovery.
     connected: AtomicBool,
+    /// What was reported last since the loss: every failed attempt to reconnect reports the same again.
+    last_trouble: Mutex<String>,
 }
 
 impl EventFilter {
     fn new(listener: Arc<dyn Listener>) -> Self {
-        Self { listener, connected: AtomicBool::new(true) }
+        Self { listener, connected: AtomicBool::new(true), last_trouble: Mutex::default() }
     }
 
     fn handle(&self, event: async_nats::Event) {
@@ -220,6 +223,7 @@ impl EventFilter {
                 if self.connected.swap(true, Ordering::AcqRel) {
                     return;
                 }
+                self.last_trouble.lock().clear();
                 Event::Reconnected
             }
             async_nats::Event::Disconnected => {
@@ -230,7 +234,14 @@ impl EventFilter {
             }
             async_nats::Event::SlowConsumer(_) => Event::SlowConsumer,
             async_nats::Event::Draining | async_nats::Event::Closed => return,
-            other => Event::Trouble(other.to_string()),
+            other => {
+                let trouble = other.to_string();
+                let known = std::mem::replace(&mut *self.last_trouble.lock(), trouble.clone());
+                if known == trouble && !self.connected.load(Ordering::Acquire) {
+                    return;
+                }
+                Event::Trouble(trouble)
+            }
         };
         self.listener.handle_event(event);
     }
@@ -340,6 +351,33 @@ mod tests {
             assert!(!error.to_string().contains("secret"));
         }
         assert!(Nats::new(&[], "test").is_err());
+    }
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<Event>>);
+
+    impl Listener for Heard {
+        fn handle_message(&self, _topic: &str, _data: Bytes) {}
+
+        fn handle_event(&self, event: Event) {
+            self.0.lock().push(event);
+        }
+    }
+
+    #[test]
+    fn a_loss_and_a_recovery_are_told_once_and_failed_attempts_do_not_repeat_themselves() {
+        use async_nats::{ClientError, Event as Nats};
+        let heard = Arc::new(Heard::default());
+        let filter = EventFilter::new(heard.clone());
+        let trouble = || Nats::ClientError(ClientError::Other("refused".into()));
+        for event in [Nats::Connected, Nats::Disconnected, trouble(), trouble(), Nats::Connected] {
+            filter.handle(event);
+        }
+        filter.handle(Nats::SlowConsumer(1));
+        let expected = [Event::Disconnected, Event::Trouble(trouble().to_string())];
+        let expected: Vec<_> =
+            expected.into_iter().chain([Event::Reconnected, Event::SlowConsumer]).collect();
+        assert_eq!(*heard.0.lock(), expected);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Golden outputs: what becomes of `tests/golden/NAME.rs` is kept in `NAME.expanded.rs`.
+//! Golden outputs: what becomes of `tests/golden/NAME.in` is kept in `NAME.out`.
 //!
 //! `BLESS=1 cargo test -p isomer-sdk-macros` writes the outputs anew; then read the difference.
 
@@ -18,12 +18,12 @@ fn split(source: &str) -> (TokenStream, TokenStream) {
 
 fn check(name: &str) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let source = std::fs::read_to_string(folder.join(format!("{name}.rs"))).unwrap();
+    let source = std::fs::read_to_string(folder.join(format!("{name}.in"))).unwrap();
     let (attr, item) = split(&source);
     let (tokens, errors) = expand(attr, item);
     assert!(errors.is_empty(), "{errors:?}");
     let output = prettyplease::unparse(&syn::parse2(tokens).unwrap());
-    let path = folder.join(format!("{name}.expanded.rs"));
+    let path = folder.join(format!("{name}.out"));
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, &output).unwrap();
     }

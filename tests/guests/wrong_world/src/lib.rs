@@ -1,7 +1,7 @@
 //! A good component of another world: it must be refused, by name of what is missing.
 #![cfg(target_family = "wasm")]
 
-#[allow(unsafe_code, missing_docs, unused_qualifications, reason = "generated")]
+#[expect(unsafe_code, reason = "the exports of a component are C functions")]
 mod bindings {
     wit_bindgen::generate!({ path: "wit", world: "thing" });
 

@@ -1,0 +1,253 @@
+//! What is said over the control socket, and how much of it is listened to.
+//!
+//! A frame is two lengths (u32, big-endian), a JSON head and a body. The body is a payload as it is: JSON
+//! text or raw bytes, neither escaped nor parsed. A client sends one request at a time and gets one
+//! response for each; closing the connection ends the request.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use crate::clock;
+use crate::payload::{Object, Payload};
+
+/// Bytes of a head: meta and names. Meta of a call is limited to 64 KiB anyway.
+pub const HEAD_LEN_MAX: usize = 256 << 10;
+/// Bytes of a body, as of a packet on the mesh.
+pub const BODY_LEN_MAX: usize = 16 << 20;
+/// A frame that has begun must have come, or gone, within this time.
+pub const FRAME_TIME_MAX: Duration = Duration::from_secs(10);
+/// Clients at once. Each is a person or a script; a hundred of them is a runaway loop.
+pub const CONNECTIONS_MAX: usize = 64;
+/// A connection that asks nothing is closed after this time.
+pub const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Why a frame was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The connection broke or was closed inside a frame.
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+    /// Longer than is listened to.
+    #[error("a frame of {len} bytes is longer than {max}")]
+    TooLong {
+        /// Announced length.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The head or body has not the form it should have.
+    #[error("a frame cannot be understood: {0}")]
+    Malformed(String),
+    /// The other side stalled.
+    #[error("a frame took longer than {} s", FRAME_TIME_MAX.as_secs())]
+    TooSlow,
+}
+
+/// What a client asks for. The body of the frame holds params or data.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Request {
+    /// Call an action.
+    Call {
+        /// Full name.
+        action: String,
+        /// Only this node.
+        #[serde(rename = "nodeID")]
+        node_id: Option<String>,
+        /// Milliseconds.
+        timeout: Option<u64>,
+        /// Meta of the root context.
+        meta: Option<Object>,
+        /// What the body is.
+        params: Body,
+    },
+    /// Send an event.
+    Emit {
+        /// Its name.
+        event: String,
+        /// To whom.
+        kind: EmitKind,
+        /// Only these groups.
+        groups: Vec<String>,
+        /// Meta of the root context.
+        meta: Option<Object>,
+        /// What the body is.
+        data: Body,
+    },
+    /// Wait for services.
+    Wait {
+        /// Full names.
+        services: Vec<String>,
+        /// Milliseconds.
+        timeout: Option<u64>,
+    },
+    /// Who are you?
+    Info,
+}
+
+/// How an event is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EmitKind {
+    /// One instance of each group.
+    Emit,
+    /// Every instance.
+    Broadcast,
+    /// Every instance on this node.
+    BroadcastLocal,
+}
+
+/// What a node answers. The body of the frame holds the result.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Response {
+    /// It was done.
+    Ok {
+        /// What the body is.
+        result: Body,
+    },
+    /// It was tried and failed: Moleculer's wire form of the error.
+    Failed {
+        /// The error.
+        error: Box<RawValue>,
+    },
+    /// It was not tried; the connection is closed.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a body holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Body {
+    /// Nothing.
+    Absent,
+    /// JSON text.
+    Json,
+    /// Raw bytes.
+    Bytes,
+}
+
+impl Body {
+    /// What a payload is as a body.
+    #[must_use]
+    pub fn of(payload: &Payload) -> (Self, Bytes) {
+        match payload {
+            Payload::Absent => (Self::Absent, Bytes::new()),
+            Payload::Json(text) => (Self::Json, text.as_bytes().clone()),
+            Payload::Bytes(bytes) => (Self::Bytes, bytes.clone()),
+        }
+    }
+
+    /// The payload of a body.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is not JSON and should be.
+    pub fn into_payload(self, body: Bytes) -> Result<Payload, Error> {
+        match self {
+            Self::Absent => Ok(Payload::Absent),
+            Self::Bytes => Ok(Payload::Bytes(body)),
+            Self::Json => {
+                let text = ByteString::try_from(body)
+                    .map_err(|_| Error::Malformed("the body is not UTF-8".into()))?;
+                Payload::from_json_text(text).map_err(|error| Error::Malformed(error.to_string()))
+            }
+        }
+    }
+}
+
+/// Reads one frame; `None` when the other side has closed between two frames.
+///
+/// # Errors
+/// [`Error`].
+pub async fn read<T, R>(stream: &mut R) -> Result<Option<(T, Bytes)>, Error>
+where
+    T: DeserializeOwned,
+    R: AsyncRead + Unpin,
+{
+    let mut first = [0_u8; 1];
+    if stream.read(&mut first).await? == 0 {
+        return Ok(None);
+    }
+    let frame = tokio::time::timeout(FRAME_TIME_MAX, read_rest(stream, first));
+    frame.await.map_err(|_| Error::TooSlow)?.map(Some)
+}
+
+async fn read_rest<T, R>(stream: &mut R, first: [u8; 1]) -> Result<(T, Bytes), Error>
+where
+    T: DeserializeOwned,
+    R: AsyncRead + Unpin,
+{
+    let mut rest = [0_u8; 7];
+    stream.read_exact(&mut rest).await?;
+    let ([a], [b, c, d, e, f, g, h]) = (first, rest);
+    let head = read_part(stream, u32::from_be_bytes([a, b, c, d]), HEAD_LEN_MAX).await?;
+    let body = read_part(stream, u32::from_be_bytes([e, f, g, h]), BODY_LEN_MAX).await?;
+    let head =
+        serde_json::from_slice(&head).map_err(|error| Error::Malformed(error.to_string()))?;
+    Ok((head, body))
+}
+
+async fn read_part<R>(stream: &mut R, len: u32, max: usize) -> Result<Bytes, Error>
+where
+    R: AsyncRead + Unpin,
+{
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    if len > max {
+        return Err(Error::TooLong { len, max });
+    }
+    // The buffer grows with what has really come: an announced length alone reserves nothing.
+    let mut part = BytesMut::new();
+    let mut limited = stream.take(len as u64);
+    while part.len() < len {
+        if limited.read_buf(&mut part).await? == 0 {
+            return Err(Error::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+    Ok(part.freeze())
+}
+
+/// Writes one frame.
+///
+/// # Errors
+/// [`Error::TooLong`] before anything was written, [`Error::TooSlow`] and [`Error::Io`].
+pub async fn write<T, W>(stream: &mut W, head: &T, body: &[u8]) -> Result<(), Error>
+where
+    T: Serialize,
+    W: AsyncWrite + Unpin,
+{
+    let start = encode_head(head, body.len())?;
+    let written = async {
+        stream.write_all(&start).await?;
+        stream.write_all(body).await?;
+        stream.flush().await
+    };
+    let written = tokio::time::timeout_at(clock::now() + FRAME_TIME_MAX, written);
+    Ok(written.await.map_err(|_| Error::TooSlow)??)
+}
+
+/// The beginning of a frame: lengths and head.
+///
+/// # Errors
+/// [`Error::TooLong`], [`Error::Malformed`] when the head has no JSON form.
+pub fn encode_head<T: Serialize>(head: &T, body_len: usize) -> Result<Vec<u8>, Error> {
+    let head = serde_json::to_vec(head).map_err(|error| Error::Malformed(error.to_string()))?;
+    let length = |len: usize, max: usize| {
+        let short = u32::try_from(len).ok().filter(|_| len <= max);
+        short.ok_or(Error::TooLong { len, max })
+    };
+    let mut start = Vec::with_capacity(8 + head.len());
+    start.extend_from_slice(&length(head.len(), HEAD_LEN_MAX)?.to_be_bytes());
+    start.extend_from_slice(&length(body_len, BODY_LEN_MAX)?.to_be_bytes());
+    start.extend_from_slice(&head);
+    Ok(start)
+}

@@ -1,0 +1,252 @@
+//! The node's side of the control socket.
+//!
+//! Accepting never ends by an error, only by [`Server::stop`]. One task per connection, at most
+//! [`protocol::CONNECTIONS_MAX`] of them; a request is a future inside it, so a client that goes away
+//! drops its call. Requests are the node user's own: a peer of another user is refused.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, value::RawValue};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::admin::place::{Claim, Error};
+use crate::admin::protocol::{self, Body, EmitKind, Request, Response};
+use crate::context::{CallOptions, Caller, EmitOptions, Outcome};
+use crate::error::MoleculerError;
+use crate::payload::Payload;
+use crate::task::{self, CancellationToken};
+
+/// After an error of `accept`, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What connections share.
+struct Shared {
+    caller: Arc<dyn Caller>,
+    node_id: Arc<str>,
+    info: Value,
+    slots: Arc<Semaphore>,
+    /// No more requests are taken.
+    intake: CancellationToken,
+    /// Everything ends.
+    cancel: CancellationToken,
+}
+
+/// A control socket that is listened to.
+pub struct Server {
+    shared: Arc<Shared>,
+    claim: Claim,
+}
+
+impl Server {
+    /// Listens at a claimed place. `info` is what the node answers when asked who it is.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn start(
+        claim: Claim,
+        caller: Arc<dyn Caller>,
+        node_id: Arc<str>,
+        info: Value,
+    ) -> Result<Self, Error> {
+        let io_error = |source| Error::Io { path: claim.path.clone(), source };
+        let listener = UnixListener::bind(&claim.path).map_err(io_error)?;
+        // Between the two lines others might connect; they are refused by who they are.
+        let owner_only = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&claim.path, owner_only).map_err(io_error)?;
+        let cancel = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            caller,
+            node_id,
+            info,
+            slots: Arc::new(Semaphore::new(protocol::CONNECTIONS_MAX)),
+            intake: cancel.child_token(),
+            cancel,
+        });
+        task::spawn("admin accept", &shared.intake, accept(listener, Arc::clone(&shared)));
+        Ok(Self { shared, claim })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.claim.path
+    }
+
+    /// Takes no more requests, lets the running ones finish within `grace`, ends the others and removes
+    /// the socket.
+    pub async fn stop(self, grace: Duration) {
+        self.shared.intake.cancel();
+        remove(&self.claim.path);
+        let all = u32::try_from(protocol::CONNECTIONS_MAX).unwrap_or(u32::MAX);
+        let finished = self.shared.slots.acquire_many(all);
+        // Whether they finished or not, nothing is left to do for them.
+        let _ = tokio::time::timeout(grace, finished).await;
+        self.shared.cancel.cancel();
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::debug!(path = %path.display(), %error, "the control socket is gone already");
+    }
+}
+
+async fn accept(listener: UnixListener, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => admit(stream, &shared),
+            Err(error) => {
+                tracing::warn!(%error, "a client of the control socket was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn admit(stream: UnixStream, shared: &Arc<Shared>) {
+    let user = stream.peer_cred().map(|peer| peer.uid()).ok();
+    let own = rustix::process::getuid().as_raw();
+    // Root may do everything on the machine anyway.
+    if user.is_none_or(|user| user != own && user != 0) {
+        tracing::warn!(?user, "a client of another user was refused");
+        return refuse(&stream, "this node belongs to another user");
+    }
+    match Arc::clone(&shared.slots).try_acquire_owned() {
+        Ok(slot) => {
+            let work = serve(stream, slot, Arc::clone(shared));
+            drop(task::spawn("admin connection", &shared.cancel, work));
+        }
+        Err(_) => refuse(&stream, "too many clients are connected"),
+    }
+}
+
+/// Says why, if that can be said at once, and closes.
+fn refuse(stream: &UnixStream, reason: &str) {
+    let response = Response::Refused { reason: reason.to_owned() };
+    if let Ok(frame) = protocol::encode_head(&response, 0) {
+        // A new connection has an empty buffer; if the frame does not fit, closing has to say enough.
+        let _ = stream.try_write(&frame);
+    }
+}
+
+/// One connection, until it is closed, breaks a rule or the node stops.
+async fn serve(stream: UnixStream, slot: OwnedSemaphorePermit, shared: Arc<Shared>) {
+    let (mut reader, mut writer) = stream.into_split();
+    loop {
+        let next = tokio::time::timeout(
+            protocol::IDLE_TIME_MAX,
+            protocol::read::<Request, _>(&mut reader),
+        );
+        let frame = tokio::select! {
+            frame = next => frame,
+            () = shared.intake.cancelled() => break,
+        };
+        let (request, body) = match frame {
+            Ok(Ok(Some(frame))) => frame,
+            Ok(Ok(None)) | Err(_) => break,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a client of the control socket broke the rules");
+                say_refused(&mut writer, &error.to_string()).await;
+                break;
+            }
+        };
+        let answered = tokio::select! {
+            answered = answer(&shared, request, body, &mut writer) => answered,
+            () = gone(&mut reader) => break,
+        };
+        if answered.is_err() || shared.intake.is_cancelled() {
+            break;
+        }
+    }
+    drop(slot);
+}
+
+/// Ends when the client has closed, or says something while it should wait.
+async fn gone(reader: &mut OwnedReadHalf) {
+    let mut byte = [0_u8; 1];
+    let _ = reader.read(&mut byte).await;
+}
+
+async fn say_refused(writer: &mut OwnedWriteHalf, reason: &str) {
+    let response = Response::Refused { reason: reason.to_owned() };
+    // The connection ends either way.
+    let _ = protocol::write(writer, &response, &[]).await;
+}
+
+async fn answer(
+    shared: &Shared,
+    request: Request,
+    body: Bytes,
+    writer: &mut OwnedWriteHalf,
+) -> Result<(), protocol::Error> {
+    let outcome = match run(shared, request, body).await {
+        Ok(outcome) => outcome,
+        Err(malformed) => {
+            say_refused(writer, &malformed.to_string()).await;
+            return Err(malformed);
+        }
+    };
+    let (response, body) = response_of(shared, outcome)?;
+    match protocol::write(writer, &response, &body).await {
+        Err(protocol::Error::TooLong { len, max }) => {
+            let error = MoleculerError::payload_too_large("result", max, len);
+            let (response, _) = response_of(shared, Err(error))?;
+            protocol::write(writer, &response, &[]).await
+        }
+        written => written,
+    }
+}
+
+fn response_of(shared: &Shared, outcome: Outcome) -> Result<(Response, Bytes), protocol::Error> {
+    match outcome {
+        Ok(payload) => {
+            let (result, body) = Body::of(&payload);
+            Ok((Response::Ok { result }, body))
+        }
+        Err(error) => {
+            let error = RawValue::from_string(error.to_wire(&shared.node_id).to_string())
+                .map_err(|error| protocol::Error::Malformed(error.to_string()))?;
+            Ok((Response::Failed { error }, Bytes::new()))
+        }
+    }
+}
+
+/// Does what was asked.
+async fn run(shared: &Shared, request: Request, body: Bytes) -> Result<Outcome, protocol::Error> {
+    let caller = &shared.caller;
+    Ok(match request {
+        Request::Call { action, node_id, timeout, meta, params } => {
+            let params = params.into_payload(body)?;
+            let timeout = timeout.map(Duration::from_millis);
+            let node_id = node_id.map(Arc::from);
+            let options = CallOptions { timeout, node_id, meta, ..CallOptions::default() };
+            caller.call(&action, params, options).await
+        }
+        Request::Emit { event, kind, groups, meta, data } => {
+            let data = data.into_payload(body)?;
+            let groups = groups.into_iter().map(Arc::from).collect();
+            let options = EmitOptions { groups, meta, throw_error: true, ..EmitOptions::default() };
+            let sent = match kind {
+                EmitKind::Emit => caller.emit(&event, data, options),
+                EmitKind::Broadcast => caller.broadcast(&event, data, options),
+                EmitKind::BroadcastLocal => caller.broadcast_local(&event, data, options),
+            };
+            sent.await.map(|()| Payload::Absent)
+        }
+        Request::Wait { services, timeout } => {
+            let waited = caller.wait_for_services(services, timeout.map(Duration::from_millis));
+            waited.await.map(|()| Payload::Absent)
+        }
+        Request::Info => Ok(Payload::Json(shared.info.to_string().into())),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The command line: what can be asked for, and which exit code an answer has.
+//!
+//! 0: done. 1: it was tried and failed. 2: wrong use or a bad configuration; nothing was tried. Data goes
+//! to standard output, everything else to standard error. The process is ended by `main.rs` only.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::load::{self, Flag, Sources};
+use crate::config::options::NodeOptions;
+
+pub mod arguments;
+pub mod call;
+pub mod component;
+pub mod list;
+pub mod start;
+pub mod table;
+pub mod target;
+
+/// A Moleculer node whose services are WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "isomer", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  isomer start services                             run every *.wasm below services/
+  isomer call greeter.hello '{\"name\":\"Ada\"}'        call an action of the node on this machine
+  isomer services --transporter nats://localhost    look at a mesh
+
+Exit codes: 0 done, 1 tried and failed, 2 wrong use or bad configuration.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run a node with the components of some directories and files
+    Start(start::StartArgs),
+    /// Call an action and print its result
+    Call(call::CallArgs),
+    /// Send an event to one instance of each group that listens
+    Emit(call::EventArgs),
+    /// Send an event to every instance that listens
+    Broadcast(call::EventArgs),
+    /// List the nodes
+    Nodes(list::ListArgs),
+    /// List the services, and files that cannot be used as one
+    Services(list::ListArgs),
+    /// List the actions and their params
+    Actions(list::ListArgs),
+    /// List the events that somebody listens to
+    Events(list::ListArgs),
+    /// Show what a component is: language, imports, schema, limits; no node is needed
+    Inspect(component::InspectArgs),
+    /// Compile a component into the cache, so that the next start finds it there
+    Compile(component::CompileArgs),
+    /// Used by the node itself: compile in a process of its own
+    #[command(name = "__compile", hide = true)]
+    CompileChild(component::CompileChildArgs),
+}
+
+/// Where options come from besides the verb's own flags.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ConfigArgs {
+    /// Configuration file, .toml or .json [default: isomer.toml, isomer.json or moleculer.config.json in
+    /// the working directory]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Why a verb did not do what it was asked for.
+#[derive(Debug)]
+pub enum Failure {
+    /// Wrong use or bad configuration: exit code 2.
+    Use(String),
+    /// It was tried and failed: exit code 1.
+    Failed(String),
+}
+
+impl Failure {
+    /// The exit code.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Use(_) => 2,
+            Self::Failed(_) => 1,
+        }
+    }
+
+    /// The text for standard error.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Use(text) | Self::Failed(text) => text,
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    /// Only writing to standard output fails this way.
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(format!("the output cannot be written: {error}"))
+    }
+}
+
+/// What a verb ends with.
+pub type Done = Result<ExitCode, Failure>;
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// [`Failure`], to be printed.
+    pub async fn run(self) -> Done {
+        match self.verb {
+            Verb::Start(args) => start::run(args).await,
+            Verb::Call(args) => call::call(args).await,
+            Verb::Emit(args) => call::emit(args).await,
+            Verb::Broadcast(args) => call::broadcast(args).await,
+            Verb::Nodes(args) => list::run(&list::NODES, args).await,
+            Verb::Services(args) => list::run(&list::SERVICES, args).await,
+            Verb::Actions(args) => list::run(&list::ACTIONS, args).await,
+            Verb::Events(args) => list::run(&list::EVENTS, args).await,
+            Verb::Inspect(args) => component::inspect(args).await,
+            Verb::Compile(args) => component::compile(args).await,
+            Verb::CompileChild(args) => component::compile_child(&args),
+        }
+    }
+}
+
+/// Reads the configuration with the flags that stand for options.
+pub(crate) fn configuration(config: &ConfigArgs, flags: Vec<Flag>) -> Result<NodeOptions, Failure> {
+    let here = std::path::Path::new(".");
+    let file = config.config.clone().or_else(|| load::default_file(here));
+    // Variables that are no text cannot be ours.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    load::load(Sources { file, variables, flags })
+        .map_err(|problems| Failure::Use(problems.to_string()))
+}
+
+/// The flag as a source of configuration, when it was given.
+pub(crate) fn flag(
+    option: &'static str,
+    flag: &'static str,
+    text: Option<&String>,
+) -> Option<Flag> {
+    text.map(|text| Flag { option, flag, text: text.clone() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! `isomer call`, `emit` and `broadcast`.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cli::arguments;
+use crate::cli::table::printable;
+use crate::cli::target::{Target, TargetArgs};
+use crate::cli::{Done, Failure};
+use crate::config::names;
+use crate::context::{CallOptions, Caller, EmitOptions};
+use crate::error::MoleculerError;
+use crate::payload::Payload;
+
+/// Flags of `call`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  isomer call greeter.hello '{\"name\":\"Ada\"}'
+  isomer call v2.posts.get '{\"id\":5}' --meta '{\"user\":\"ada\"}' --timeout 500
+  isomer call math.add @params.json
+  echo '{\"a\":1,\"b\":2}' | isomer call math.add -
+  isomer call '$node.health' --json | jq .cpu")]
+pub struct CallArgs {
+    /// Full name of the action, such as greeter.hello or v2.posts.get
+    pub action: String,
+    /// Params as JSON, @FILE, or - for standard input [default: {}]
+    #[arg(value_name = "JSON", allow_hyphen_values = true)]
+    pub params: Option<String>,
+    /// Meta as a JSON object
+    #[arg(long, value_name = "JSON")]
+    pub meta: Option<String>,
+    /// Give up after this time, in milliseconds [default: what the node is configured with]
+    #[arg(long, value_name = "MS")]
+    pub timeout: Option<u64>,
+    /// Call this node and no other
+    #[arg(long, value_name = "ID")]
+    pub node: Option<String>,
+    /// Print the result as it came, and an error as a JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+/// Flags of `emit` and `broadcast`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  isomer emit user.created '{\"id\":5}'
+  isomer emit user.created '{\"id\":5}' --groups mailer,audit
+  isomer broadcast cache.clear")]
+pub struct EventArgs {
+    /// Name of the event, such as user.created
+    pub event: String,
+    /// Data as JSON, @FILE, or - for standard input [default: none]
+    #[arg(value_name = "JSON", allow_hyphen_values = true)]
+    pub data: Option<String>,
+    /// Only to these groups (services), with commas between
+    #[arg(long, value_name = "GROUPS", value_delimiter = ',')]
+    pub groups: Vec<String>,
+    /// Meta as a JSON object
+    #[arg(long, value_name = "JSON")]
+    pub meta: Option<String>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+/// `isomer call`.
+///
+/// # Errors
+/// [`Failure`]; the error of the action itself is printed here and ends with exit code 1.
+pub async fn call(args: CallArgs) -> Done {
+    let params = arguments::payload("params", args.params.as_deref())?;
+    let options = CallOptions {
+        timeout: args.timeout.map(Duration::from_millis),
+        node_id: args.node.as_deref().map(Into::into),
+        meta: arguments::meta(args.meta.as_deref())?,
+        ..CallOptions::default()
+    };
+    let target = Target::reach(&args.target).await?;
+    target.wait_for_action(&args.action).await;
+    let caller = target.caller();
+    let outcome = caller.call(&args.action, params, options).await;
+    let done = match outcome {
+        Ok(payload) => print(&payload, args.json).map(|()| ExitCode::SUCCESS),
+        Err(error) if args.json => {
+            writeln!(std::io::stdout(), "{}", error.to_wire("")).map(|()| ExitCode::FAILURE)
+        }
+        Err(error) => {
+            let hint = hint(&*caller, &args.action, &error).await;
+            target.leave().await;
+            return Err(Failure::Failed(show_error(&error) + &hint));
+        }
+    };
+    target.leave().await;
+    Ok(done?)
+}
+
+/// `isomer emit`.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn emit(args: EventArgs) -> Done {
+    send(args, |caller, event, data, options| caller.emit(event, data, options)).await
+}
+
+/// `isomer broadcast`.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn broadcast(args: EventArgs) -> Done {
+    send(args, |caller, event, data, options| caller.broadcast(event, data, options)).await
+}
+
+type Sent = futures_util::future::BoxFuture<'static, Result<(), MoleculerError>>;
+
+async fn send(
+    args: EventArgs,
+    how: impl FnOnce(&dyn Caller, &str, Payload, EmitOptions) -> Sent,
+) -> Done {
+    let data = arguments::payload("data", args.data.as_deref())?;
+    let options = EmitOptions {
+        groups: args.groups.iter().map(|group| group.as_str().into()).collect(),
+        meta: arguments::meta(args.meta.as_deref())?,
+        throw_error: true,
+        ..EmitOptions::default()
+    };
+    let target = Target::reach(&args.target).await?;
+    target.wait_for_nodes().await;
+    let sent = how(&*target.caller(), &args.event, data, options).await;
+    target.leave().await;
+    match sent {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(Failure::Failed(show_error(&error))),
+    }
+}
+
+/// The result on standard output: JSON in lines for people, or as it came; bytes as they are.
+fn print(payload: &Payload, raw: bool) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match payload {
+        Payload::Absent => Ok(()),
+        Payload::Bytes(bytes) => out.write_all(bytes).and_then(|()| out.flush()),
+        Payload::Json(text) if raw => writeln!(out, "{text}"),
+        Payload::Json(text) => writeln!(out, "{}", pretty(text)),
+    }
+}
+
+fn pretty(text: &str) -> String {
+    serde_json::from_str::<Value>(text)
+        .and_then(|value| serde_json::to_string_pretty(&value))
+        .unwrap_or_else(|_| text.to_owned())
+}
+
+/// An error as a person reads it: class, code, type, text; then data and node.
+#[must_use]
+pub fn show_error(error: &MoleculerError) -> String {
+    let mut text = error.name().to_owned();
+    if let Some(code) = error.fields().code {
+        text.push_str(&format!(" {code}"));
+    }
+    if !error.kind().is_empty() {
+        text.push_str(&format!(" {}", error.kind()));
+    }
+    text.push_str(&format!(": {}", error.message()));
+    if let Some(data) = &error.fields().data {
+        text.push_str(&format!("\n  data: {data}"));
+    }
+    if let Some(node) = error.fields().node_id.as_deref().filter(|node| !node.is_empty()) {
+        text.push_str(&format!("\n  node: {node}"));
+    }
+    text.lines().map(printable).collect::<Vec<_>>().join("\n")
+}
+
+/// What was most likely meant, when an action does not exist.
+async fn hint(caller: &dyn Caller, action: &str, error: &MoleculerError) -> String {
+    if error.kind() != "SERVICE_NOT_FOUND" {
+        return String::new();
+    }
+    let options = CallOptions { timeout: Some(Duration::from_secs(2)), ..CallOptions::default() };
+    let filter = Payload::from_value(&json!({"onlyAvailable": true})).unwrap_or_default();
+    let Ok(list) = caller.call("$node.actions", filter, options).await else {
+        return String::new();
+    };
+    let rows: Vec<Value> = list.parse().unwrap_or_default();
+    let known: Vec<&str> = rows.iter().filter_map(|row| row.get("name")?.as_str()).collect();
+    if known.contains(&action) {
+        return String::new();
+    }
+    let name = names::nearest(action, known.iter().copied()).or_else(|| {
+        // The right action behind a wrong service, as after `hello` for `greeter.hello`.
+        let last = action.rsplit('.').next().unwrap_or(action);
+        known.iter().copied().find(|name| name.rsplit('.').next() == Some(last))
+    });
+    match name {
+        Some(name) => format!("\n  did you mean '{}'?", printable(name)),
+        None => "\n  `isomer actions` lists what there is".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_shown_with_everything_that_helps() {
+        let error = MoleculerError::client(404, "NOT_FOUND", "no \x1b[2Jpost")
+            .with_data(&json!({"id": 5}))
+            .at_node(&"n1".into());
+        assert_eq!(
+            show_error(&error),
+            "MoleculerClientError 404 NOT_FOUND: no \u{fffd}[2Jpost\n  data: {\"id\":5}\n  node: n1"
+        );
+    }
+}

@@ -1,0 +1,300 @@
+//! `isomer inspect` and `compile`: a component without a node.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cli::call::show_error;
+use crate::cli::table::{Table, printable};
+use crate::cli::{self, ConfigArgs, Done, Failure};
+use crate::clock;
+use crate::config::options::NodeOptions;
+use crate::config::{Limits, ServiceOptions, quantity, sidecar};
+use crate::runtime::{CompileMode, Inspection, Runtime, RuntimeOptions};
+
+/// Flags of `inspect`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The schema is what the component says of itself: it is run for that, in an instance \
+that can reach nothing.\n\nExample:\n  isomer inspect services/posts.wasm --json | jq .schema.actions"
+)]
+pub struct InspectArgs {
+    /// A component
+    #[arg(value_name = "FILE.wasm")]
+    pub file: PathBuf,
+    /// Print everything as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Limits and cache of the node.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Flags of `compile`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example, while an image is built:\n  isomer compile services/posts.wasm --cache-dir /var/cache/isomer"
+)]
+pub struct CompileArgs {
+    /// Components
+    #[arg(value_name = "FILE.wasm", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Where compiled components are kept [default: $XDG_CACHE_HOME/isomer or ~/.cache/isomer]
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<String>,
+    /// Cache of the node.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Flags of `__compile`.
+#[derive(Debug, Args)]
+pub struct CompileChildArgs {
+    /// The component
+    pub input: PathBuf,
+    /// Where to write the compiled code
+    pub output: PathBuf,
+}
+
+/// Where compiled components are kept: as configured, else the user's cache.
+///
+/// # Errors
+/// [`Failure::Use`] when the user has no home either.
+pub fn cache_dir(options: &NodeOptions) -> Result<PathBuf, Failure> {
+    if let Some(dir) = &options.broker.cache_dir {
+        return Ok(dir.clone());
+    }
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let base = variable("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    base.map(|base| base.join("isomer")).ok_or_else(|| {
+        Failure::Use("there is no place for compiled components: set HOME or cacheDir".into())
+    })
+}
+
+/// A runtime that compiles in a child process.
+///
+/// # Errors
+/// [`Failure`].
+pub fn runtime(
+    options: &NodeOptions,
+    node_id: Arc<str>,
+    metrics: crate::metrics::MetricRegistry,
+) -> Result<Runtime, Failure> {
+    let exe = std::env::current_exe().map_err(|error| {
+        Failure::Failed(format!("the path of this program is unknown: {error}"))
+    })?;
+    let runtime = Runtime::new(RuntimeOptions {
+        compile_mode: CompileMode::Child { exe },
+        namespace: Arc::from(options.broker.namespace.as_str()),
+        stack: options.broker.limits.stack,
+        metrics,
+        ..RuntimeOptions::new(cache_dir(options)?, node_id)
+    });
+    runtime.map_err(|error| Failure::Failed(explained(&error)))
+}
+
+/// An error with all its causes.
+#[must_use]
+pub fn explained(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+/// `isomer inspect`.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn inspect(args: InspectArgs) -> Done {
+    let options = cli::configuration(&args.config, Vec::new())?;
+    let (file, fail) = (args.file.as_path(), |why: String| about(&args.file, &why));
+    let bytes = read(file)?;
+    let inspection = Inspection::read(&bytes).map_err(|error| fail(explained(&error)))?;
+    let service = sidecar::read(file, &options.broker.limits)
+        .map_err(|problems| Failure::Use(problems.to_string()))?;
+    let runtime = runtime(&options, Arc::from("inspect"), Default::default())?;
+    let schema = match runtime.load_bytes(bytes).await {
+        Ok(component) => component
+            .describe(&service.limits)
+            .await
+            .map_err(|error| format!("it cannot describe itself: {}", show_error(&error))),
+        Err(error) => Err(explained(&error)),
+    };
+    let schema: Result<Value, String> = schema.and_then(|text| {
+        serde_json::from_str(&text).map_err(|error| format!("its schema is not JSON: {error}"))
+    });
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let value = as_json(file, &inspection, &service, schema.as_ref().ok());
+        writeln!(out, "{value:#}")?;
+    } else {
+        write!(out, "{}", as_text(file, &inspection, &service, schema.as_ref().ok()))?;
+    }
+    match schema {
+        Ok(_) => Ok(ExitCode::SUCCESS),
+        Err(why) => Err(fail(why)),
+    }
+}
+
+fn as_json(
+    file: &Path,
+    inspection: &Inspection,
+    service: &ServiceOptions,
+    schema: Option<&Value>,
+) -> Value {
+    let mut value = json!({"file": file.display().to_string()});
+    if let (Value::Object(value), Ok(Value::Object(fields))) =
+        (&mut value, serde_json::to_value(inspection))
+    {
+        value.extend(fields);
+        value.insert("limits".into(), limits_json(&service.limits));
+        let grants = json!({"call": service.grants.call, "emit": service.grants.emit});
+        value.insert("grants".into(), grants);
+        value.insert("schema".into(), schema.cloned().unwrap_or(Value::Null));
+    }
+    value
+}
+
+/// The limits in the names and units of the configuration.
+fn limits_json(limits: &Limits) -> Value {
+    let instances = &limits.instances;
+    json!({
+        "fuel": limits.fuel,
+        "timeout": limits.timeout.as_millis(),
+        "memory": limits.memory,
+        "payload": limits.payload,
+        "meta": limits.meta,
+        "mode": format!("{:?}", limits.mode).to_lowercase(),
+        "instances": {
+            "min": instances.min,
+            "max": instances.max,
+            "idle": instances.idle.as_millis(),
+            "reuse": instances.reuse,
+        },
+        "queue": limits.queue,
+    })
+}
+
+fn as_text(
+    file: &Path,
+    inspection: &Inspection,
+    service: &ServiceOptions,
+    schema: Option<&Value>,
+) -> String {
+    let limits = &service.limits;
+    let list = |names: &[String]| match names {
+        [] => "none".to_owned(),
+        names => {
+            names.iter().map(|name| printable(name)).collect::<Vec<_>>().join("\n             ")
+        }
+    };
+    let language = match inspection.language.as_str() {
+        "" => "unknown",
+        language => language,
+    };
+    let mut lines = vec![
+        ("file", file.display().to_string()),
+        ("size", format!("{} bytes", inspection.size)),
+        ("sha256", inspection.sha256.clone()),
+        ("language", printable(language)),
+        ("made by", list(&inspection.producers)),
+        ("imports", list(&inspection.imports)),
+        ("exports", list(&inspection.exports)),
+        (
+            "limits",
+            format!(
+                "{} memory, {:?} and {} fuel per call, {} instances ({:?})",
+                quantity::show_bytes(limits.memory as u64),
+                limits.timeout,
+                limits.fuel,
+                limits.instances.max,
+                limits.mode,
+            )
+            .to_lowercase(),
+        ),
+    ];
+    let field = |key: &str| schema.and_then(|schema| schema.get(key));
+    if let Some(name) = field("name").and_then(Value::as_str) {
+        let version = field("version").filter(|version| !version.is_null());
+        let version = version.map(|version| format!(", version {version}")).unwrap_or_default();
+        lines.push(("service", printable(&format!("{name}{version}"))));
+    }
+    let mut text: String =
+        lines.iter().map(|(name, value)| format!("{name:<11}  {value}\n")).collect();
+    for (key, heading) in [("actions", "ACTION"), ("events", "EVENT")] {
+        let Some(items) = field(key).and_then(Value::as_object).filter(|items| !items.is_empty())
+        else {
+            continue;
+        };
+        let mut table = Table::new(&[heading, "DEFINITION"]);
+        for (name, definition) in items {
+            table.add(vec![name.clone(), shortened(&definition.to_string())]);
+        }
+        text.push('\n');
+        text.push_str(&table.render());
+    }
+    text
+}
+
+/// A definition on one line; `--json` shows all of it.
+fn shortened(text: &str) -> String {
+    const CHARS_MAX: usize = 56;
+    let mut short: String = text.chars().take(CHARS_MAX).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// `isomer compile`.
+///
+/// # Errors
+/// [`Failure`]: the first file that cannot be compiled.
+pub async fn compile(args: CompileArgs) -> Done {
+    let flags = cli::flag("cacheDir", "--cache-dir", args.cache_dir.as_ref());
+    let options = cli::configuration(&args.config, flags.into_iter().collect())?;
+    let runtime = runtime(&options, Arc::from("compile"), Default::default())?;
+    let cache = cache_dir(&options)?;
+    for file in &args.files {
+        let start = clock::now();
+        let component = runtime.load_bytes(read(file)?).await;
+        component.map_err(|error| about(file, &explained(&error)))?;
+        let took = clock::now().saturating_duration_since(start).as_millis();
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{} is in {} ({took} ms)", file.display(), cache.display())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `isomer __compile`. The parent reads standard error and puts it behind a sentence of its own, so the
+/// reason stands there alone.
+///
+/// # Errors
+/// When standard error is closed.
+pub fn compile_child(args: &CompileChildArgs) -> Done {
+    let reason = match crate::runtime::child_main(&args.input, &args.output) {
+        Ok(()) => return Ok(ExitCode::SUCCESS),
+        Err(crate::runtime::Error::Invalid { reason }) => reason,
+        Err(error) => explained(&error),
+    };
+    writeln!(std::io::stderr(), "{reason}")?;
+    Ok(ExitCode::FAILURE)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|error| Failure::Use(format!("{}: {error}", file.display())))
+}
+
+fn about(file: &Path, why: &str) -> Failure {
+    Failure::Failed(format!("{}: {why}", file.display()))
+}

@@ -1,0 +1,309 @@
+//! `isomer start`: builds the node, says where it is, waits for a signal and stops it.
+//!
+//! Order at the start: configuration, broker, place of the control socket (so that mistakes show before
+//! anything runs), mesh, socket, components. At the stop: socket and broker together, since both let
+//! running calls finish.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin::place::{self, Claim};
+use crate::admin::server::Server;
+use crate::broker::ServiceBroker;
+use crate::cli::component::{explained, runtime};
+use crate::cli::table::printable;
+use crate::cli::{self, ConfigArgs, Done, Failure};
+use crate::config::load::Flag;
+use crate::config::options::{ControlSocket, NodeOptions};
+use crate::config::{Transporter, value};
+use crate::logger;
+use crate::registry::listing::Filter;
+use crate::reload::{Loaded, Reloader};
+use crate::task::CancellationToken;
+
+/// Flags of `start`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  isomer start services
+  isomer start services --transporter nats://localhost:4222 --namespace dev
+  isomer start posts.wasm users.wasm --no-hot
+
+SIGINT or SIGTERM stops the node when its running calls are finished; a second one stops it at once.
+Every option of the configuration can also be a variable, such as MOL_REQUEST_TIMEOUT=5000.")]
+pub struct StartArgs {
+    /// Directories (with everything below them) and files with components [default: services]
+    #[arg(value_name = "DIR|FILE")]
+    pub paths: Vec<PathBuf>,
+    /// Other options.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// How to reach other nodes, such as nats://localhost:4222
+    #[arg(long, value_name = "URL")]
+    pub transporter: Option<String>,
+    /// Separates meshes on one message broker
+    #[arg(long, value_name = "NS")]
+    pub namespace: Option<String>,
+    /// Name of this node, unique in the mesh
+    #[arg(long, value_name = "ID")]
+    pub node_id: Option<String>,
+    /// fatal, error, warn, info, debug, trace; for single modules info,POSTS=debug
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Do not pick up changed files while the node runs
+    #[arg(long)]
+    pub no_hot: bool,
+    /// Where the control socket is
+    #[arg(long, value_name = "PATH", env = "ISOMER_SOCKET")]
+    pub socket: Option<String>,
+}
+
+impl StartArgs {
+    fn flags(&self) -> Vec<Flag> {
+        let off = self.no_hot.then(|| "false".to_owned());
+        let flags = [
+            cli::flag("transporter", "--transporter", self.transporter.as_ref()),
+            cli::flag("namespace", "--namespace", self.namespace.as_ref()),
+            cli::flag("nodeID", "--node-id", self.node_id.as_ref()),
+            cli::flag("logLevel", "--log-level", self.log_level.as_ref()),
+            cli::flag("hotReload", "--no-hot", off.as_ref()),
+            cli::flag("controlSocket", "--socket", self.socket.as_ref()),
+        ];
+        flags.into_iter().flatten().collect()
+    }
+}
+
+/// The exit code of a process that SIGINT ended, as shells count it.
+const STOPPED_AT_ONCE: u8 = 130;
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn run(args: StartArgs) -> Done {
+    let options = cli::configuration(&args.config, args.flags())?;
+    let roots = roots(&args.paths)?;
+    let broker = ServiceBroker::new(options.broker.clone())
+        .map_err(|error| Failure::Use(error.to_string()))?;
+    let claim = claim(&options.control_socket, broker.node_id())?;
+    start_log(&options, &broker);
+    let mut signals = Signals::new()?;
+    let mut node = Node { broker, options, roots, server: None, reload: CancellationToken::new() };
+    let started = tokio::select! {
+        started = node.start(claim) => started.map(Some),
+        () = signals.next() => Ok(None),
+    };
+    let failed = match started {
+        Ok(Some(loaded)) => {
+            node.greet(loaded)?;
+            signals.next().await;
+            None
+        }
+        Ok(None) => None,
+        Err(failure) => Some(failure),
+    };
+    tracing::info!("stopping; a second signal stops at once");
+    tokio::select! {
+        () = node.stop() => failed.map_or(Ok(ExitCode::SUCCESS), Err),
+        () = signals.next() => Ok(ExitCode::from(STOPPED_AT_ONCE)),
+    }
+}
+
+/// The paths to watch; without any, `services`.
+fn roots(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    if paths.is_empty() {
+        let standard = PathBuf::from("services");
+        return match standard.is_dir() {
+            true => Ok(vec![standard]),
+            false => Err(Failure::Use(
+                "there is no directory 'services' here; name one: isomer start DIR".into(),
+            )),
+        };
+    }
+    for path in paths {
+        let wasm = path.extension().is_some_and(|extension| extension == "wasm");
+        let problem = if !path.exists() {
+            "there is no such file or directory"
+        } else if path.is_file() && !wasm {
+            "a component is a file whose name ends with .wasm"
+        } else {
+            continue;
+        };
+        return Err(Failure::Use(format!("{}: {problem}", path.display())));
+    }
+    Ok(paths.to_vec())
+}
+
+fn claim(socket: &ControlSocket, node_id: &str) -> Result<Option<Claim>, Failure> {
+    let claim = match socket {
+        ControlSocket::Off => return Ok(None),
+        ControlSocket::At(path) => place::claim(path),
+        ControlSocket::Standard => place::claim_in(&place::standard_dir(), node_id),
+    };
+    claim.map(Some).map_err(|error| {
+        Failure::Failed(format!(
+            "the control socket cannot be opened: {error}\n  choose another place with --socket PATH, \
+             or none with controlSocket = false"
+        ))
+    })
+}
+
+fn start_log(options: &NodeOptions, broker: &ServiceBroker) {
+    logger::init(logger::Options {
+        levels: options.log_levels.clone(),
+        format: options.log_format,
+        colors: logger::Options::colors_wanted(),
+        node_id: Arc::clone(broker.node_id()),
+        namespace: Arc::from(options.broker.namespace.as_str()),
+    });
+}
+
+/// What runs, in the order in which it was started.
+struct Node {
+    broker: ServiceBroker,
+    options: NodeOptions,
+    roots: Vec<PathBuf>,
+    server: Option<Server>,
+    reload: CancellationToken,
+}
+
+impl Node {
+    async fn start(&mut self, claim: Option<Claim>) -> Result<Loaded, Failure> {
+        let node_id = Arc::clone(self.broker.node_id());
+        let metrics = self.broker.metrics().clone();
+        let runtime = runtime(&self.options, Arc::clone(&node_id), metrics)?;
+        let started = self.broker.start().await;
+        started.map_err(|error| Failure::Failed(explained(&error)))?;
+        if let Some(claim) = claim {
+            let info = self.info();
+            let server = Server::start(claim, self.broker.as_caller(), node_id, info);
+            self.server = Some(server.map_err(|error| Failure::Failed(explained(&error)))?);
+        }
+        let reloader = Reloader::new(self.broker.clone(), runtime, self.roots.clone());
+        let loaded = reloader.start(self.options.broker.hot_reload, &self.reload).await;
+        loaded.map_err(|error| Failure::Failed(explained(&error)))
+    }
+
+    async fn stop(mut self) {
+        self.reload.cancel();
+        let grace = self.options.broker.tracking.shutdown_timeout;
+        let server = self.server.take();
+        let close = async {
+            if let Some(server) = server {
+                server.stop(grace).await;
+            }
+        };
+        tokio::join!(close, self.broker.stop());
+    }
+
+    fn info(&self) -> Value {
+        json!({
+            "nodeID": &**self.broker.node_id(),
+            "namespace": &self.options.broker.namespace,
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+        })
+    }
+
+    /// Says where the node is and what to try next.
+    fn greet(&self, loaded: Loaded) -> std::io::Result<()> {
+        let text = self.greeting(loaded);
+        let mut out = std::io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    }
+
+    fn greeting(&self, loaded: Loaded) -> String {
+        let broker = &self.options.broker;
+        let namespace = if broker.namespace.is_empty() { "(none)" } else { &broker.namespace };
+        let transporter = match &broker.transporter {
+            None => "none: this node is on its own".to_owned(),
+            Some(Transporter::Nats { urls }) => {
+                urls.iter().map(|url| value::without_login(url)).collect::<Vec<_>>().join(", ")
+            }
+            Some(Transporter::Fake { bus }) => format!("in this process ({bus})"),
+        };
+        let socket = self
+            .server
+            .as_ref()
+            .map_or_else(|| "none".to_owned(), |server| server.path().display().to_string());
+        let failed = match loaded.failed {
+            0 => String::new(),
+            n => format!("; {n} file(s) cannot be used, `isomer services` says why"),
+        };
+        let services = self.services();
+        let names = if services.is_empty() {
+            format!("none yet; drop a .wasm file into {}", shown_roots(&self.roots))
+        } else {
+            services.join(", ")
+        };
+        format!(
+            "\nnode         {}\nnamespace    {namespace}\ntransporter  {transporter}\n\
+             socket       {socket}\nservices     {names}{failed}\n\ntry          {}\n\n",
+            self.broker.node_id(),
+            self.next_command(),
+        )
+    }
+
+    fn services(&self) -> Vec<String> {
+        let filter = Filter {
+            only_local: true,
+            only_available: true,
+            skip_internal: true,
+            ..Filter::default()
+        };
+        let listed = self.broker.registry().read().list_services(filter);
+        let rows = listed.as_array().into_iter().flatten();
+        rows.filter_map(|row| Some(printable(row.get("fullName")?.as_str()?))).collect()
+    }
+
+    /// A call that works here: the local action that needs the fewest params.
+    fn next_command(&self) -> String {
+        let filter = Filter { only_local: true, skip_internal: true, ..Filter::default() };
+        let listed = self.broker.registry().read().list_actions(filter);
+        let example = listed
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|row| {
+                let params = row.pointer("/action/params").and_then(Value::as_object);
+                let params: Vec<&String> = params.into_iter().flat_map(|map| map.keys()).collect();
+                Some((params.len(), printable(row.get("name")?.as_str()?)))
+            })
+            .min();
+        match (self.server.as_ref(), example) {
+            (Some(_), Some((0, action))) => format!("isomer call {action}"),
+            _ => "isomer actions".to_owned(),
+        }
+    }
+}
+
+fn shown_roots(roots: &[PathBuf]) -> String {
+    roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(" or ")
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::Failed(format!("no signals: {error}")));
+        let interrupt = listen(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

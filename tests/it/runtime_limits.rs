@@ -1,0 +1,258 @@
+//! Every limit of the runtime on both sides: what fits passes, one more fails with its own error.
+
+use std::time::Duration;
+
+use isomer_host::config::Limits;
+use isomer_host::config::limits::{ActionLimits, Instances};
+use isomer_host::error::MoleculerError;
+use isomer_host::payload::{Object, Payload};
+use serde_json::{Value, json};
+use tests::rig::{Rig, Setup, context, metric, within_ms};
+
+async fn rig(limits: Limits) -> Rig {
+    Rig::new(Setup { limits, ..Setup::default() }).await
+}
+
+fn data(error: &MoleculerError) -> Value {
+    serde_json::from_str(error.fields().data.as_ref().unwrap()).unwrap()
+}
+
+/// The failed instance is gone, and the next call is served.
+async fn serves_on(rig: &Rig, n_failed: u64) {
+    assert_eq!(rig.pool.stats().failed_instances, n_failed);
+    assert_eq!(rig.call("count", json!({})).await, Ok(json!(1)));
+}
+
+#[tokio::test]
+async fn fuel() {
+    let rig = rig(Limits { fuel: 5_000_000, ..Limits::default() }).await;
+    rig.call("echo", json!({})).await.unwrap();
+    let error = rig.call("spin", json!({})).await.unwrap_err();
+    assert_eq!(error.kind(), "FUEL_EXHAUSTED");
+    assert_eq!(data(&error), json!({"service": "probe", "limit": 5_000_000, "used": 5_000_000}));
+    serves_on(&rig, 1).await;
+}
+
+#[tokio::test]
+async fn fuel_is_the_same_for_the_same_call_and_counted() {
+    let rig = rig(Limits::default()).await;
+    rig.call("echo", json!({})).await.unwrap();
+    let before = rig.pool.stats().fuel;
+    rig.call("echo", json!({})).await.unwrap();
+    let one = rig.pool.stats().fuel - before;
+    rig.call("echo", json!({})).await.unwrap();
+    assert_eq!(rig.pool.stats().fuel - before, 2 * one);
+    assert!((100..100_000).contains(&one), "{one}");
+    let exact = ActionLimits { fuel: Some(one), ..ActionLimits::default() };
+    // Compiled code looks at its fuel where functions and loops begin, so the last few units are not
+    // noticed; half of them are.
+    let short = ActionLimits { fuel: Some(one / 2), ..ActionLimits::default() };
+    let call = async |limits: &ActionLimits| {
+        let ctx = context("echo", Payload::empty_object()).build();
+        rig.pool.call_action(ctx, &rig.pool.target("echo".into(), limits)).await
+    };
+    call(&exact).await.unwrap();
+    assert_eq!(call(&short).await.unwrap_err().kind(), "FUEL_EXHAUSTED");
+}
+
+#[tokio::test]
+async fn time_while_computing() {
+    let limits = Limits { timeout: Duration::from_millis(50), fuel: u64::MAX, ..Limits::default() };
+    let rig = rig(limits).await;
+    let error = rig.call("spin", json!({})).await.unwrap_err();
+    assert_eq!((error.name(), error.code()), ("RequestTimeoutError", 504));
+    assert_eq!(data(&error)["limit"], "service");
+    serves_on(&rig, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_while_waiting() {
+    let rig = rig(Limits { timeout: Duration::from_millis(500), ..Limits::default() }).await;
+    let start = tokio::time::Instant::now();
+    let error = rig.call("call", json!({"action": "other.never"})).await.unwrap_err();
+    assert_eq!(error.kind(), "REQUEST_TIMEOUT");
+    assert_eq!(start.elapsed().as_millis(), 500);
+    let ctx = context("sleep", Payload::from_value(&json!({"n": 400})).unwrap()).build();
+    rig.call_ctx("sleep", ctx).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_the_caller() {
+    let rig = rig(Limits::default()).await;
+    let params = Payload::from_value(&json!({"action": "other.never"})).unwrap();
+    let ctx = context("call", params).deadline(within_ms(100)).build();
+    let error = rig.call_ctx("call", ctx).await.unwrap_err();
+    assert_eq!(error.kind(), "REQUEST_TIMEOUT");
+    assert_eq!(data(&error), json!({"action": "probe.call", "nodeID": "node-1"}));
+    serves_on(&rig, 1).await;
+}
+
+#[tokio::test]
+async fn memory() {
+    let rig = rig(Limits { memory: 8 << 20, ..Limits::default() }).await;
+    rig.call("grow", json!({"n": 2 << 20})).await.unwrap();
+    let error = rig.call("grow", json!({"n": 9 << 20})).await.unwrap_err();
+    assert_eq!(error.kind(), "MEMORY_LIMIT");
+    assert_eq!(data(&error)["limit"], 8 << 20);
+    assert!(data(&error)["asked"].as_u64().unwrap() > 8 << 20);
+    serves_on(&rig, 1).await;
+}
+
+#[tokio::test]
+async fn memory_at_the_start() {
+    let limits = Limits { memory: 64 << 10, ..Limits::default() };
+    let error = Rig::try_new(Setup { limits, ..Setup::default() }).await.err().unwrap();
+    assert_eq!(error.kind(), "MEMORY_LIMIT");
+}
+
+#[tokio::test]
+async fn tables() {
+    let limits = Limits { table_elements: 1, ..Limits::default() };
+    let error = Rig::try_new(Setup { limits, ..Setup::default() }).await.err().unwrap();
+    assert_eq!(error.kind(), "MEMORY_LIMIT");
+}
+
+#[tokio::test]
+async fn objects() {
+    let limits = Limits { objects: 1, ..Limits::default() };
+    let error = Rig::try_new(Setup { limits, ..Setup::default() }).await.err().unwrap();
+    assert!(error.message().contains("count too high"), "{error}");
+}
+
+#[tokio::test]
+async fn payload_in() {
+    let rig = rig(Limits { payload: 1_000, ..Limits::default() }).await;
+    rig.call_raw("echo", Payload::Bytes(vec![0; 1_000].into())).await.unwrap();
+    let error = rig.call_raw("echo", Payload::Bytes(vec![0; 1_001].into())).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), ("PAYLOAD_TOO_LARGE", 413));
+    assert_eq!(data(&error), json!({"what": "params", "limit": 1_000, "size": 1_001}));
+    assert_eq!(rig.pool.stats().failed_instances, 0);
+}
+
+#[tokio::test]
+async fn payload_out() {
+    let rig = rig(Limits { payload: 1_000, ..Limits::default() }).await;
+    rig.call("big", json!({"n": 1_000})).await.unwrap();
+    let error = rig.call("big", json!({"n": 1_001})).await.unwrap_err();
+    assert_eq!(data(&error), json!({"what": "result", "limit": 1_000, "size": 1_001}));
+    assert_eq!(rig.pool.stats().failed_instances, 0);
+}
+
+#[tokio::test]
+async fn payload_that_the_host_does_not_even_copy() {
+    let rig = rig(Limits { payload: 1_000, ..Limits::default() }).await;
+    for action in ["big", "big_call"] {
+        let error = rig.call(action, json!({"n": 10 << 20})).await.unwrap_err();
+        assert_eq!(error.kind(), "PAYLOAD_TOO_LARGE", "{error}");
+    }
+    serves_on(&rig, 2).await;
+}
+
+#[tokio::test]
+async fn payload_of_calls() {
+    let rig = rig(Limits { payload: 1_000, ..Limits::default() }).await;
+    assert_eq!(rig.call("big_call", json!({"n": 1_000})).await, Ok(json!(1_000)));
+    let error = rig.call("big_call", json!({"n": 1_001})).await.unwrap_err();
+    assert_eq!(data(&error)["what"], "params");
+    let error = rig.call("call", json!({"action": "other.big"})).await.unwrap_err();
+    assert_eq!(data(&error)["what"], "result of the call");
+}
+
+#[tokio::test]
+async fn meta() {
+    let rig = rig(Limits { meta: 20, ..Limits::default() }).await;
+    let fits = json!({"text": "{\"a\":\"123456789012\"}"});
+    rig.call("set_meta", fits).await.unwrap();
+    let too_large = json!({"text": "{\"a\":\"1234567890123\"}"});
+    let error = rig.call("set_meta", too_large).await.unwrap_err();
+    assert_eq!(data(&error), json!({"what": "meta", "limit": 20, "size": 21}));
+    let meta = Object::from_json_text("{\"a\":\"1234567890123\"}".into()).unwrap();
+    let ctx = context("echo", Payload::Absent).meta(meta).build();
+    assert_eq!(rig.call_ctx("echo", ctx).await.unwrap_err().kind(), "PAYLOAD_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn native_stack() {
+    let rig = rig(Limits::default()).await;
+    rig.call("recurse", json!({"n": 1_000})).await.unwrap();
+    let error = rig.call("recurse", json!({"n": 100_000_000})).await.unwrap_err();
+    assert_eq!(error.kind(), "SERVICE_TRAPPED");
+    assert!(error.message().contains("stack"), "{error}");
+    serves_on(&rig, 1).await;
+}
+
+#[tokio::test]
+async fn calls_in_flight() {
+    let rig = rig(Limits { calls_in_flight: 3, ..Limits::default() }).await;
+    let ends = rig.call("start_calls", json!({"action": "other.absent", "n": 3})).await;
+    assert_eq!(ends, Ok(json!([null, null, null])));
+    let (ends, ()) =
+        tokio::join!(rig.call("start_calls", json!({"action": "other.wait", "n": 4})), async {
+            rig.until_waiting(3).await;
+            rig.mesh.go_on.notify_waiters();
+        });
+    assert_eq!(ends, Ok(json!(["QUEUE_FULL", null, null, null])));
+    let calls = vec![json!({"action": "other.absent"}); 4];
+    let error = rig.call("mcall", json!({"calls": calls})).await.unwrap_err();
+    assert_eq!(error.kind(), "QUEUE_FULL");
+}
+
+#[tokio::test]
+async fn handles() {
+    let limits = Limits { handles: 50, calls_in_flight: 1_000, ..Limits::default() };
+    let rig = rig(limits).await;
+    rig.call("start_calls", json!({"action": "other.absent", "n": 20})).await.unwrap();
+    let error =
+        rig.call("start_calls", json!({"action": "other.absent", "n": 51})).await.unwrap_err();
+    assert_eq!(error.kind(), "SERVICE_TRAPPED");
+    serves_on(&rig, 1).await;
+}
+
+#[tokio::test]
+async fn log_lines() {
+    let rig = rig(Limits { log_rate: 10, ..Limits::default() }).await;
+    let dropped = metric("isomer.guest.logDropped.total").await;
+    rig.call("print", json!({"n": 100, "text": "line"})).await.unwrap();
+    rig.call("log", json!({"n": 100, "text": "line"})).await.unwrap();
+    // No test of this binary sets a subscriber, so no line is written and none is dropped either; the rate
+    // itself is tested beside its code. What matters here is that a flood does no harm.
+    assert_eq!(metric("isomer.guest.logDropped.total").await, dropped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_and_queue() {
+    let instances = Instances { max: 1, min: 1, ..Limits::default().instances };
+    let rig = rig(Limits { instances, queue: 1, ..Limits::default() }).await;
+    let wait = || rig.call("call", json!({"action": "other.wait"}));
+    let release = async {
+        rig.until_waiting(1).await;
+        while rig.pool.stats().waiting < 1 {
+            tokio::task::yield_now().await;
+        }
+        let error = wait().await.unwrap_err();
+        assert_eq!((error.kind(), error.code()), ("QUEUE_FULL", 429));
+        let ctx = context("echo", Payload::Absent).build();
+        assert_eq!(rig.call_ctx("echo", ctx).await.unwrap_err().kind(), "QUEUE_FULL");
+        rig.mesh.go_on.notify_waiters();
+        rig.until_waiting(2).await;
+        rig.mesh.go_on.notify_waiters();
+    };
+    let (first, second, ()) = tokio::join!(wait(), wait(), release);
+    assert_eq!((first, second), (Ok(Value::Null), Ok(Value::Null)));
+    assert_eq!(rig.pool.stats().made_instances, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_an_instance_ends_with_the_deadline() {
+    let instances = Instances { max: 1, ..Limits::default().instances };
+    let rig = rig(Limits { instances, ..Limits::default() }).await;
+    let late = async {
+        rig.until_waiting(1).await;
+        let ctx = context("echo", Payload::Absent).deadline(within_ms(100)).build();
+        let error = rig.call_ctx("echo", ctx).await.unwrap_err();
+        assert_eq!(error.kind(), "REQUEST_TIMEOUT");
+        rig.mesh.go_on.notify_waiters();
+    };
+    let (first, ()) = tokio::join!(rig.call("call", json!({"action": "other.wait"})), late);
+    assert_eq!(first, Ok(Value::Null));
+}
