@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod cluster;
 mod event_match;
 mod hot_reload;
 mod interop;

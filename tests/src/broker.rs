@@ -103,3 +103,19 @@ pub async fn wait_for_node(broker: &ServiceBroker, node_id: &str, available: boo
     })
     .await;
 }
+
+/// Waits until a service (full name) is known to be on a node.
+pub async fn wait_for_service_on(broker: &ServiceBroker, service: &str, node_id: &str) {
+    wait::until(&format!("service '{service}' on '{node_id}'"), || async {
+        let registry = broker.registry().read();
+        let mut names = registry.services.on_node(node_id).map(|(name, _)| &**name);
+        names.any(|name| name == service).then_some(())
+    })
+    .await;
+}
+
+/// A metric of a broker; 0 when nothing has counted yet.
+#[must_use]
+pub fn metric(broker: &ServiceBroker, name: &str) -> i64 {
+    broker.metrics().snapshot().get(name).copied().unwrap_or(0)
+}

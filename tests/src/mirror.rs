@@ -80,6 +80,11 @@ pub async fn listen(broker: &ServiceBroker, service: &str, event: &str, group: &
 
 /// Adds the service `rs`.
 pub async fn add(broker: &ServiceBroker) {
+    add_as(broker, "rs").await;
+}
+
+/// Adds the same service under another name.
+pub async fn add_as(broker: &ServiceBroker, name: &str) {
     let node_id = broker.node_id().to_string();
     let caller = broker.caller();
     let actions = vec![
@@ -98,7 +103,7 @@ pub async fn add(broker: &ServiceBroker) {
     ];
     let definitions: serde_json::Map<String, Value> =
         actions.iter().map(|(name, _)| ((*name).to_owned(), json!({}))).collect();
-    let schema = json!({"name": "rs", "actions": definitions, "settings": {"shown": 1},
+    let schema = json!({"name": name, "actions": definitions, "settings": {"shown": 1},
         "metadata": {"from": "rust"}});
     broker.add_service(LocalService::native(&schema, actions, vec![]).unwrap()).await.unwrap();
 }

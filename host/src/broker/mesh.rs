@@ -81,7 +81,7 @@ impl MeshRuntime {
 }
 
 impl Drop for MeshRuntime {
-    /// A broker that was never stopped is dropped wherever its last clone is, often within a runtime.
+    /// A broker that was never stopped may be dropped anywhere, also where a runtime must not be.
     fn drop(&mut self) {
         self.shut_down();
     }
