@@ -213,14 +213,13 @@ fn as_text(
         (
             "limits",
             format!(
-                "{} memory, {:?} and {} fuel per call, {} instances ({:?})",
+                "{} memory, {:?} and {} fuel per call, {} {} instances at most",
                 quantity::show_bytes(limits.memory as u64),
                 limits.timeout,
                 limits.fuel,
                 limits.instances.max,
-                limits.mode,
-            )
-            .to_lowercase(),
+                format!("{:?}", limits.mode).to_lowercase(),
+            ),
         ),
     ];
     let field = |key: &str| schema.and_then(|schema| schema.get(key));

@@ -78,6 +78,7 @@ pub async fn run(list: &List, args: ListArgs) -> Done {
     let target = Target::reach(&args.target).await?;
     target.wait_for_nodes().await;
     let answer = target.caller().call(list.action, params, CallOptions::default()).await;
+    let visiting = matches!(target, Target::Mesh(_));
     target.leave().await;
     let answer = answer.map_err(|error| failed(&error))?;
     let mut out = std::io::stdout().lock();
@@ -85,9 +86,11 @@ pub async fn run(list: &List, args: ListArgs) -> Done {
         writeln!(out, "{}", &*answer.to_json_text())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let rows: Vec<Value> = answer
+    let mut rows: Vec<Value> = answer
         .parse()
         .map_err(|error| Failure::Failed(format!("the node answered with no list: {error}")))?;
+    // Who only came to look is no part of the mesh.
+    rows.retain(|row| args.all || !(visiting && flag(row, "local") && row.get("client").is_some()));
     let table = (list.table)(&rows);
     if table.is_empty() {
         writeln!(out, "There are no {}.", list.what)?;

@@ -108,7 +108,8 @@ impl Target {
 async fn join(options: NodeOptions) -> Result<ServiceBroker, Failure> {
     let mut broker_options = options.broker;
     // The configured ID is that of the node; two with one ID would fight.
-    broker_options.node_id = Some(format!("isomer-cli-{}", uid::new()));
+    let unique: String = uid::new().chars().take(8).collect();
+    broker_options.node_id = Some(format!("isomer-cli-{}-{unique}", std::process::id()));
     // A visitor has no calls to finish and nothing to take back.
     broker_options.tracking.enabled = false;
     broker_options.registry.stop_delay = Duration::ZERO;
