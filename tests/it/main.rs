@@ -14,6 +14,7 @@ mod hot_reload;
 mod interop;
 mod node_loss;
 mod peers;
+mod readme;
 mod runtime_calls;
 mod runtime_limits;
 mod runtime_load;
