@@ -1,4 +1,4 @@
-# What can be done here; `make` alone lists it. Steps that need more than a line are in scripts/.
+# What can be done here; `make` alone lists it. Steps that need more than a line are in tests/scripts/.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 # Debian puts servers into /usr/sbin, which is not on the path of ordinary users.
@@ -15,20 +15,20 @@ help: ## This list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
 
 run: ## Build the samples and the node, and start it: Rust is all it needs.
-	@scripts/run.sh
+	@tests/scripts/run.sh
 check: lint guests bins ## The inner loop: everything that needs no server, no Node.js and no network.
 	cargo test $(NATIVE) $(SAMPLES:%=-p %) -- --skip server_
 test: peers lint docs deny guests bins ## Everything, with real servers and real Moleculer brokers. CI runs this.
 	cargo test $(NATIVE) $(SAMPLES:%=-p %)
 bench: peers ## Measure against bare wasmtime and Moleculer JS; prints the table of the README.
-	@scripts/bench.sh
+	@tests/scripts/bench.sh
 
 guests: ## Build all components: samples and test guests.
-	@scripts/guests.sh $(SAMPLES) $(GUESTS)
+	@tests/scripts/guests.sh $(SAMPLES) $(GUESTS)
 wasm: ## Build the samples only, into target/wasm32-wasip2/guest.
-	@scripts/guests.sh $(SAMPLES)
+	@tests/scripts/guests.sh $(SAMPLES)
 peers: ## Install what the tests talk to: nats-server, and Moleculer for Node.js.
-	@scripts/peers.sh
+	@tests/scripts/peers.sh
 format: ## Format the code.
 	cargo fmt --all
 lint: ## Formatting and lints, of the guests as well.
@@ -38,6 +38,6 @@ lint: ## Formatting and lints, of the guests as well.
 docs: ## Documentation without broken links.
 	RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --no-deps -p isomer-host -p isomer-sdk
 deny: ## Licences and duplicate versions of dependencies, where cargo-deny is installed.
-	@scripts/deny.sh
+	@tests/scripts/deny.sh
 bins:
 	cargo build -p isomer-host

@@ -47,8 +47,6 @@ pub struct BrokerOptions {
     pub registry: Registry,
     /// Transit section.
     pub transit: Transit,
-    /// How often to look for awaited services. 1 s
-    pub dependency_interval: Duration,
     /// How long to wait for dependencies; zero is for ever. 0
     pub dependency_timeout: Duration,
     /// Offer `$node`. true
@@ -147,7 +145,6 @@ impl Default for BrokerOptions {
                 service_changed_debounce_time: Duration::from_millis(50),
                 max_packet_size: 16 << 20,
             },
-            dependency_interval: Duration::from_secs(1),
             dependency_timeout: Duration::ZERO,
             internal_services: true,
             hot_reload: true,

@@ -243,9 +243,9 @@ impl Node {
         };
         format!(
             "\nnode         {}\nnamespace    {namespace}\ntransporter  {transporter}\n\
-             socket       {socket}\nservices     {names}{failed}\n\ntry          {}\n\n",
+             socket       {socket}\nservices     {names}{failed}\n\n\
+             try          isomer actions\n\n",
             self.broker.node_id(),
-            self.next_command(),
         )
     }
 
@@ -259,26 +259,6 @@ impl Node {
         let listed = self.broker.registry().read().list_services(filter);
         let rows = listed.as_array().into_iter().flatten();
         rows.filter_map(|row| Some(printable(row.get("fullName")?.as_str()?))).collect()
-    }
-
-    /// A call that works here: the local action that needs the fewest params.
-    fn next_command(&self) -> String {
-        let filter = Filter { only_local: true, skip_internal: true, ..Filter::default() };
-        let listed = self.broker.registry().read().list_actions(filter);
-        let example = listed
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|row| {
-                let params = row.pointer("/action/params").and_then(Value::as_object);
-                let params: Vec<&String> = params.into_iter().flat_map(|map| map.keys()).collect();
-                Some((params.len(), printable(row.get("name")?.as_str()?)))
-            })
-            .min();
-        match (self.server.as_ref(), example) {
-            (Some(_), Some((0, action))) => format!("isomer call {action}"),
-            _ => "isomer actions".to_owned(),
-        }
     }
 }
 

@@ -13,7 +13,9 @@ const RENAMED: [(&str, &str); 7] = [
 ];
 
 /// Options of Moleculer that this version does not offer. They are accepted when they are switched off.
-const NOT_OFFERED: [&str; 36] = [
+const NOT_OFFERED: [&str; 37] = [
+    // Awaited services are noticed when they come; nothing is asked at intervals.
+    "dependencyInterval",
     "retryPolicy",
     "requestRetry",
     "contextParamsCloning",

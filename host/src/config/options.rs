@@ -131,14 +131,6 @@ fn calls() -> Vec<Entry<NodeOptions>> {
             doc: "Longest chain of calls; 0 is unlimited.",
         },
         Entry {
-            name: "dependencyInterval",
-            kind: Kind::Time(Unit::Milliseconds, Duration::from_millis(1), |node, time| {
-                node.broker.dependency_interval = time;
-            }),
-            default: "1000",
-            doc: "How often to look for services that are waited for.",
-        },
-        Entry {
             name: "dependencyTimeout",
             kind: Kind::Time(Unit::Milliseconds, Duration::ZERO, |node, time| {
                 node.broker.dependency_timeout = time;

@@ -246,7 +246,6 @@ fn options_value(options: &BrokerOptions) -> Value {
             "serviceChangedDebounceTime": options.transit.service_changed_debounce_time.as_millis(),
             "maxPacketSize": options.transit.max_packet_size,
         },
-        "dependencyInterval": options.dependency_interval.as_millis(),
         "dependencyTimeout": options.dependency_timeout.as_millis(),
         "internalServices": options.internal_services,
         "hotReload": options.hot_reload,

@@ -3,7 +3,7 @@
 # The profile is the one of the tests, whose dependencies are optimised, so that wasmtime is built once;
 # `make run PROFILE=release` builds what one would deploy.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
 profile=${PROFILE:-dev}
 folder=$profile
@@ -12,7 +12,7 @@ services=$target/services
 
 samples=(sample-services/*/Cargo.toml)
 samples=("${samples[@]%/Cargo.toml}")
-scripts/guests.sh "${samples[@]##*/}"
+tests/scripts/guests.sh "${samples[@]##*/}"
 echo "run: building the node (the first time takes minutes: it brings a Wasm compiler)"
 cargo build --profile "$profile" -p isomer-host
 

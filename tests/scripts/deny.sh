@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks licences, sources and duplicate versions of the dependencies (deny.toml), offline.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 if ! command -v cargo-deny >/dev/null; then
 	echo "deny: cargo-deny is not installed, so dependencies are not checked (cargo install --locked cargo-deny)"
 	exit 0

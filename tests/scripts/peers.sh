@@ -2,7 +2,7 @@
 # Installs what the tests talk to: nats-server and Node.js from Debian, Moleculer from npm. What is there
 # already is left alone; where it may not install, it says what to run.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 install() {
 	local package=$1

@@ -2,9 +2,9 @@
 # Builds node, guests and benchmarks for release (the first time takes about ten minutes) and prints the table
 # of docs/benchmarks.md. Arguments choose what is measured: local fresh remote swap memory.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
-scripts/guests.sh kit swapper_v1 swapper_v2
+tests/scripts/guests.sh kit swapper_v1 swapper_v2
 echo "bench: building for release"
 # One command for both packages, so that cargo builds their dependencies with the same features, once.
 what=(--release -p isomer-host -p tests --bin isomer --bench table)

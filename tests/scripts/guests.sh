@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the named packages as components into target/wasm32-wasip2/guest. Usage: guests.sh PACKAGE…
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 command -v cargo >/dev/null || {
 	echo "Rust is missing. Install it from https://rustup.rs and run this again." >&2
