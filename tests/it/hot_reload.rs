@@ -95,11 +95,12 @@ async fn fifty_swaps_under_load_lose_no_call() {
 async fn a_file_that_cannot_be_used_changes_nothing_but_what_the_node_says() {
     let host = host(&["swapper_v1"]).await;
     let whole = std::fs::read(guests::wasm("swapper_v2")).unwrap();
-    let broken: [(&str, Vec<u8>, &str); 6] = [
+    let broken: [(&str, Vec<u8>, &str); 7] = [
         ("text", b"hello, this is no component".to_vec(), "not a WebAssembly file"),
         ("truncated", whole[..whole.len() / 2].to_vec(), "not a valid component"),
         ("core module", b"\0asm\x01\0\0\0".to_vec(), "a core module, not a component"),
         ("other world", std::fs::read(guests::wasm("wrong_world")).unwrap(), "does not export"),
+        ("no schema", std::fs::read(guests::wasm("bad_schema")).unwrap(), "schema"),
         (
             "trap in started",
             std::fs::read(guests::wasm("started_trap")).unwrap(),

@@ -141,6 +141,38 @@ async fn a_component_is_inspected_without_a_node() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_replaced_is_followed_by_the_real_node() {
+    let node = Node::start(&["greeter"], &[]).await;
+    let answer = async |version: &str| {
+        wait::until(&format!("version {version}"), || async {
+            let output = node.run(&["call", "swapper.version", "--json"]).await;
+            (text(&output.stdout).trim() == version).then_some(())
+        })
+        .await;
+    };
+    // The node was given the folder as `services`, not by its full path.
+    guests::put("swapper_v1", &node.services(), "swapper.wasm");
+    answer("1").await;
+    guests::put("swapper_v2", &node.services(), "swapper.wasm");
+    answer("2").await;
+    let file = node.services().join("swapper.wasm");
+    std::fs::write(&file, "this is no component").unwrap();
+    wait::until("the reason in the list of services", || async {
+        let output = node.run(&["services"]).await;
+        text(&output.stdout).contains("not a WebAssembly").then_some(())
+    })
+    .await;
+    answer("2").await;
+    std::fs::remove_file(&file).unwrap();
+    wait::until("the service to be gone", || async {
+        let output = node.run(&["call", "swapper.version"]).await;
+        text(&output.stderr).contains("SERVICE_NOT_FOUND").then_some(())
+    })
+    .await;
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn every_sample_is_in_service_after_make_run() {
     let node = Node::start_samples(&[]).await;
     let output = node.run(&["services", "--json"]).await;

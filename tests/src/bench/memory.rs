@@ -54,6 +54,8 @@ fn resident_bytes(pid: u32) -> f64 {
 /// Makes every instance run a call: none of them ends before all of them have begun.
 async fn call_all_at_once(caller: &ServiceBroker, n_instances: usize) {
     caller.add_service(gate(n_instances)).await.unwrap();
+    let known = Payload::from_value(&json!({"services": ["gate"], "timeout": 10_000})).unwrap();
+    caller.call("kit.waitFor", known, CallOptions::default()).await.unwrap();
     let params = Payload::from_value(&json!({"action": "gate.pass"})).unwrap();
     let call = |_| caller.call("kit.call", params.clone(), CallOptions::default());
     let calls = join_all((0..n_instances).map(call));
