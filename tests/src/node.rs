@@ -108,5 +108,5 @@ impl Node {
     }
 }
 
-/// What a node writes when it serves.
-const READY: &str = "is ready";
+/// Beginning of the last line that a node writes when it serves.
+const READY: &str = "try          ";
