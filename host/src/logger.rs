@@ -356,7 +356,7 @@ mod tests {
             tracing::info!("not written");
             tracing::debug!(target: GUEST_TARGET, service = "posts", "written");
             tracing::debug!(target: GUEST_TARGET, service = "users", "not written");
-            tracing::info!(target: "wasmtime::runtime", "not written");
+            tracing::info!(target: "hyper::client", "not written");
         });
         assert_eq!(text, "DEBUG n1/POSTS: written|");
         let text = written("trace", Format::Full, || {

@@ -10,8 +10,9 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// Deepest nesting of a JSON text: what recursive parsers on other nodes and in guests can take.
-pub const DEPTH_MAX: usize = 128;
+/// Deepest nesting of a JSON text. Parsers in guests and other nodes give up at about 128 levels, and a
+/// payload may be wrapped into a few more on its way.
+pub const DEPTH_MAX: usize = 100;
 
 /// Why a text was refused as a payload.
 #[derive(Debug, thiserror::Error)]

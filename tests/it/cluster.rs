@@ -144,7 +144,7 @@ async fn a_node_that_is_cut_off_is_missed_and_found_again() {
     let error = silent.await.unwrap().unwrap_err();
     assert_eq!((error.name(), error.retryable()), ("RequestRejectedError", true));
     let error = call(a, "rs.node", &json!({}), to("b")).await.unwrap_err();
-    assert_eq!(error.name(), "ServiceNotAvailableError");
+    assert_eq!(error.name(), "ServiceNotFoundError");
     // What `a` offers itself is not touched.
     assert_eq!(answers(&cluster, 3).await, [("a".to_owned(), 3)]);
     cluster.bus.restore("b");

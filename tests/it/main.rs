@@ -10,12 +10,16 @@
 mod bench;
 mod cluster;
 mod event_match;
+mod hostile;
 mod hot_reload;
 mod interop;
+mod kit;
 mod node_loss;
 mod peers;
+mod readme;
 mod runtime_calls;
 mod runtime_limits;
 mod runtime_load;
 mod runtime_pool;
+mod samples;
 mod tidy;

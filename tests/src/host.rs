@@ -93,5 +93,6 @@ pub fn runtime(broker: &ServiceBroker) -> Runtime {
     let cache = crate::tree::target().join("test-cache");
     let mut options = RuntimeOptions::new(cache, broker.node_id().clone());
     options.metrics = broker.metrics().clone();
+    options.namespace = broker.options().namespace.as_str().into();
     Runtime::new(options).unwrap()
 }

@@ -26,3 +26,8 @@ pub mod nats_server;
 pub mod node;
 pub mod peer;
 pub mod rig;
+
+/// The examples in Rust of the documents, compiled as users would.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

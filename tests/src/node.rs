@@ -39,7 +39,8 @@ fn cache() -> PathBuf {
 pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(binary());
     command.current_dir(folder).env_clear();
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}:/usr/sbin", tree::profile().display()));
     command.env("HOME", folder).env("XDG_RUNTIME_DIR", folder).env("XDG_CACHE_HOME", cache());
     command
 }
@@ -60,6 +61,22 @@ impl Node {
         std::fs::create_dir(&services).unwrap();
         for name in components {
             guests::put(name, &services, &format!("{name}.wasm"));
+        }
+        Self::start_in(folder, args).await
+    }
+
+    /// Starts a node on all samples with their settings, as `make run` does.
+    pub async fn start_samples(args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let services = folder.path().join("services");
+        std::fs::create_dir(&services).unwrap();
+        for name in tree::folders(&tree::top().join("sample-services")) {
+            guests::put(&name, &services, &format!("{name}.wasm"));
+            let sidecar = format!("{name}.toml");
+            let source = tree::top().join("sample-services").join(&name).join(&sidecar);
+            if source.exists() {
+                std::fs::copy(source, services.join(sidecar)).unwrap();
+            }
         }
         Self::start_in(folder, args).await
     }

@@ -279,7 +279,7 @@ impl Caller for Mesh {
             if services == ["there"] {
                 return Ok(());
             }
-            tokio::time::sleep(timeout.unwrap()).await;
+            let _ = tokio::time::timeout(timeout.unwrap(), pending::<()>()).await;
             Err(MoleculerError::wait_for_services(&services.join(", ")))
         })
     }

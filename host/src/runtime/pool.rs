@@ -323,8 +323,8 @@ impl Pool {
     ) -> Result<Permit<'_>, MoleculerError> {
         let shared = &*self.0;
         let environment = &*shared.environment;
-        // Nobody waits for the handler of an event, so its chain can end before it gets its turn.
-        let held = if ctx.event.is_none() { shared.held_by_chain_of(ctx) } else { 0 };
+        // An event for which nobody waits has no parent, so it holds up no chain.
+        let held = shared.held_by_chain_of(ctx);
         if held >= shared.admission.n_permits() {
             return Err(MoleculerError::self_deadlock(&environment.service, held));
         }

@@ -57,15 +57,15 @@ impl Guest for Probe {
     }
 
     fn handle_event(ctx: &Context, event: String, data: Payload) -> Result<(), Failure> {
-        match value(data)["do"].as_str() {
-            Some("fail") => Err(failure("EventError", None, None)),
+        match text(&value(data), "do") {
+            "fail" => Err(failure("EventError", None, None)),
             _ => ctx.emit("seen", &Payload::Json(json!([event, ctx.name()]).to_string()), None),
         }
     }
 }
 
 fn with_params(ctx: &Context, action: &str, params: &Value) -> Result<Payload, Failure> {
-    let n = usize::try_from(params["n"].as_u64().unwrap_or(0)).unwrap_or(0);
+    let n = usize::try_from(params.get("n").and_then(Value::as_u64).unwrap_or(0)).unwrap_or(0);
     match action {
         "spin" => spin(),
         "panic" => trap(),
@@ -111,11 +111,11 @@ fn with_params(ctx: &Context, action: &str, params: &Value) -> Result<Payload, F
 /// Does what the settings say for this function: fail, trap, spin; else tells the mesh about it.
 fn lifecycle(ctx: &Context, function: &str) -> Result<(), Failure> {
     let settings: Value = serde_json::from_str(&config::settings()).unwrap_or_default();
-    match settings[function].as_str() {
-        Some("fail") => Err(failure("LifecycleError", None, None)),
-        Some("trap") => trap().map(|_| ()),
-        Some("spin") => spin().map(|_| ()),
-        Some("wait") => ctx.call("other.wait", &Payload::Absent, None).map(|_| ()),
+    match text(&settings, function) {
+        "fail" => Err(failure("LifecycleError", None, None)),
+        "trap" => trap().map(|_| ()),
+        "spin" => spin().map(|_| ()),
+        "wait" => ctx.call("other.wait", &Payload::Absent, None).map(|_| ()),
         _ => ctx.emit(&format!("probe.{function}"), &Payload::Absent, None),
     }
 }
@@ -200,7 +200,7 @@ fn options(params: &Value) -> Option<String> {
 }
 
 fn text<'a>(params: &'a Value, key: &str) -> &'a str {
-    params[key].as_str().unwrap_or_default()
+    params.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn value(payload: Payload) -> Value {
