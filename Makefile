@@ -40,4 +40,4 @@ docs: ## Documentation without broken links.
 deny: ## Licences and duplicate versions of dependencies, where cargo-deny is installed.
 	@tests/scripts/deny.sh
 bins:
-	cargo build -p isomer-host
+	cargo build $(NATIVE)

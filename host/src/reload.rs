@@ -60,7 +60,7 @@ impl Reloader {
     /// For these directories and files.
     #[must_use]
     pub fn new(broker: ServiceBroker, runtime: Runtime, roots: Vec<PathBuf>) -> Self {
-        // The system reports changes with absolute paths; a root is compared with them.
+        // The system reports changes with absolute paths, which must be found below the roots.
         let absolute = |root: PathBuf| std::path::absolute(&root).unwrap_or(root);
         let roots = roots.into_iter().map(absolute).collect();
         Self(Arc::new(Shared {

@@ -37,7 +37,7 @@ pub enum Echo {
     /// In this process.
     Task(AbortOnDropHandle<()>),
     /// In its own.
-    Process(Process),
+    Process(Box<Process>),
 }
 
 impl Echo {
@@ -52,7 +52,7 @@ impl Echo {
             Place::Program(program) => {
                 let mut command = Command::new(program);
                 command.args([ECHO_ARGUMENT, url]);
-                Self::Process(Process::spawn("the raw echo", &mut command))
+                Self::Process(Box::new(Process::spawn("the raw echo", &mut command)))
             }
         }
     }
