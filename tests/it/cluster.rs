@@ -79,7 +79,7 @@ async fn a_chain_over_three_nodes_is_one_chain_and_shares_its_meta() {
     assert_eq!((&seen["level"], &seen["caller"]), (&json!(3), &json!("hop")));
     assert_eq!(seen["requestID"], "chain");
     // The time that is left travels along; on a paused clock none of it has been used.
-    assert_eq!(seen["remaining"], 5000);
+    assert_eq!(seen["remaining"], 5000.0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -131,7 +131,7 @@ fn seen(ctx: &Context) -> Value {
             EventType::BroadcastLocal => "broadcastLocal",
         }),
         "groups": event.map(|event| event.groups.iter().map(|group| &**group).collect::<Vec<_>>()),
-        "remaining": ctx.remaining(isomer_host::clock::now()).map(|left| left.as_millis() as u64),
+        "remaining": ctx.remaining(isomer_host::clock::now()).map(|left| left.as_secs_f64() * 1e3),
         "paramsKind": kind,
         "params": ctx.params.parse::<Value>().unwrap(),
         "meta": ctx.meta().to_map(),
