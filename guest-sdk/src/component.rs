@@ -21,6 +21,7 @@ use crate::{Context, Error, Payload, Result};
 /// What wit-bindgen makes of the WIT.
 ///
 /// The path leaves the package; a package for a registry has to bring the WIT along.
+#[expect(missing_docs, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
