@@ -11,17 +11,26 @@ use crate::context::{Context, EventType};
 use crate::error::MoleculerError;
 use crate::handler::Handler;
 use crate::packet::Body;
+use crate::registry::Endpoint;
 use crate::transit::{Inbound, Notice, Reply};
 
 impl Inbound for Shared {
     fn handle_request(&self, ctx: Context) -> BoxFuture<'static, Reply> {
-        let Some((service, handler)) = self.local_action(&ctx.name) else {
+        let Some((endpoint, handler)) = self.local_action(&ctx.name) else {
             let error = MoleculerError::service_not_found(&ctx.name, Some(&self.node_id));
             let reply = Reply { outcome: Err(error), resolved: false };
             return Box::pin(std::future::ready(reply));
         };
         // The handler's context names its service; what it changes is what the answer carries.
-        let own = ctx.copy().with(|own| own.service = service).deadline(ctx.deadline()).build();
+        // A caller that says nothing of a time limit gets the action's
+        // (moleculer: src/middlewares/timeout.js).
+        let own = ctx.copy().deadline(ctx.deadline());
+        let own = own.with(|own| {
+            own.service = Arc::clone(&endpoint.service);
+            let declared = || endpoint.timeout.unwrap_or(self.options.request_timeout);
+            own.options.timeout = own.options.timeout.or_else(|| Some(declared()));
+        });
+        let own = own.build();
         Box::pin(async move {
             let outcome = handler(own.clone()).await;
             ctx.merge_meta(&own.meta());
@@ -89,11 +98,11 @@ impl Inbound for Shared {
 }
 
 impl Shared {
-    /// The next handler on this node for an action that other nodes may call, and its service.
-    fn local_action(&self, name: &str) -> Option<(Arc<str>, Handler)> {
+    /// The next endpoint on this node for an action that other nodes may call, and its handler.
+    fn local_action(&self, name: &str) -> Option<(Arc<Endpoint>, Handler)> {
         let registry = self.registry.read();
         let endpoint = registry.actions.get(name)?.next_local().filter(|e| !e.protected)?;
         let handler = self.chains.read().actions.get(&endpoint.id).cloned()?;
-        Some((Arc::clone(&endpoint.service), handler))
+        Some((Arc::clone(endpoint), handler))
     }
 }
