@@ -147,7 +147,7 @@ pub struct EmitOptions {
     pub parent: Option<Context>,
 }
 
-/// One item of [`Caller::mcall`].
+/// One item of an `mcall`.
 #[derive(Clone, Debug)]
 pub struct CallItem {
     /// Full action name.
