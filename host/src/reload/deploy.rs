@@ -184,7 +184,7 @@ impl Shared {
         let replaced = before.is_some();
         let took = start.elapsed();
         let file = path.display().to_string();
-        let done = if replaced { "replaced" } else { "in service" };
+        let done = if replaced { "replaced" } else { "started" };
         tracing::info!(service = &**full_name, file, ?took, "service {done}");
         let data = json!({"file": file, "service": &**full_name, "replaced": replaced});
         self.broker.tell_services("$service.loaded", &data);
