@@ -271,7 +271,8 @@ impl Shared {
     /// Sends one of the node's own events to its own services.
     fn local_event(&self, name: &str, data: &Value) {
         let data = Payload::from_value(data).unwrap_or_default();
-        self.deliver_local(name, &data, &EmitOptions::default());
+        // The handlers run as tasks; the future that is left has nothing to wait for.
+        drop(self.broadcast_here(name, data, EmitOptions::default()));
     }
 }
 

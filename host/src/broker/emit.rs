@@ -60,14 +60,6 @@ impl Shared {
         self.finish(deliveries, Vec::new(), options.throw_error)
     }
 
-    /// Starts the handlers of this node for one of the node's own events.
-    pub(super) fn deliver_local(&self, event: &str, data: &Payload, options: &EmitOptions) {
-        let ctx = self.event_context(event, data.clone(), options, EventType::BroadcastLocal);
-        for delivery in self.deliveries(&ctx, &options.groups, true) {
-            self.spawn_delivery(delivery);
-        }
-    }
-
     fn event_context(
         &self,
         event: &str,

@@ -61,12 +61,7 @@ impl ServiceBroker {
 
 impl Shared {
     async fn end_service(&self, name: Arc<str>, running: super::Running) {
-        {
-            let mut registry = self.registry.write();
-            if let Some(retired) = registry.unregister_local(&name) {
-                self.chains.write().retire(&retired);
-            }
-        }
+        self.unregister(&name);
         running.end(&name).await;
     }
 }

@@ -38,7 +38,7 @@ impl ServiceBroker {
         schema: &ServiceSchema,
     ) -> Result<(), MoleculerError> {
         let dependencies: Vec<_> = schema.dependencies.iter().map(|d| d.any_of.clone()).collect();
-        if self.0.missing(&dependencies).is_empty() {
+        if missing(&self.0.registry.read(), &dependencies).is_empty() {
             return Ok(());
         }
         let limit = schema.dependency_timeout().unwrap_or(self.0.options.dependency_timeout);
@@ -110,11 +110,17 @@ impl Shared {
         }
     }
 
+    /// Makes a service unknown in one step; calls that run keep their handlers. False when there is none.
+    pub(super) fn unregister(&self, full_name: &Arc<str>) -> bool {
+        let mut registry = self.registry.write();
+        let Some(retired) = registry.unregister_local(full_name) else { return false };
+        self.chains.write().retire(&retired);
+        true
+    }
+
     pub(super) async fn remove_service(&self, full_name: &Arc<str>) -> bool {
-        {
-            let mut registry = self.registry.write();
-            let Some(retired) = registry.unregister_local(full_name) else { return false };
-            self.chains.write().retire(&retired);
+        if !self.unregister(full_name) {
+            return false;
         }
         self.registry_changed();
         self.local_event("$services.changed", &json!({"localService": true}));
@@ -159,13 +165,7 @@ impl Shared {
     }
 }
 
-impl Shared {
-    /// The entries of which no name is offered by any node.
-    fn missing(&self, services: &[Vec<String>]) -> Vec<String> {
-        missing(&self.registry.read(), services)
-    }
-}
-
+/// The entries of which no name is offered by any node.
 fn missing(registry: &Registry, services: &[Vec<String>]) -> Vec<String> {
     let absent = |any_of: &&Vec<String>| !any_of.iter().any(|name| registry.services.has(name));
     services.iter().filter(absent).map(|any_of| any_of.join(" or ")).collect()
