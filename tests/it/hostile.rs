@@ -8,7 +8,7 @@ use tests::wait;
 
 /// Tight limits, so that going past them is quick.
 const LIMITS: &str = "[instances]\nmax = 4\n[limits]\nfuel = 300_000_000\ntimeout = \"10s\"\n\
-    memory = \"16MiB\"\npayload = \"256KiB\"\nmeta = \"16KiB\"\nhandles = 200\ncallsInFlight = 50\n\
+    memory = \"16MiB\"\npayload = \"256KiB\"\nmeta = \"16KiB\"\nhandles = 400\ncallsInFlight = 50\n\
     queue = 20\nlogRate = 50\nlogLine = \"1KiB\"\n";
 
 async fn hostile() -> Host {
@@ -60,8 +60,8 @@ async fn each_way_to_misbehave_costs_its_caller_an_error_and_nobody_else_anythin
     let calls = |n: usize| json!({"n": n, "action": "greeter.hello"});
     let done = check(&host, "handles", calls(50), None).await;
     assert_eq!(done["failed"], 0);
-    // More are refused one by one, if they are in flight at the same time; the guest goes on. All fit into
-    // its 200 handles, however slow the answers are.
+    // More are refused one by one, if they are in flight at the same time; the guest goes on. Each takes a
+    // handle, and a second one while it is waited for, so that all fit however slow the answers are.
     check(&host, "handles", calls(150), None).await;
     let shout = |n: usize| json!({"n": n, "action": "greeter.hello"});
     check(&host, "shout", shout(300 << 10), Some("PAYLOAD_TOO_LARGE")).await;
