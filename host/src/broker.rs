@@ -23,7 +23,7 @@ use crate::context::{CallItem, CallOptions, Caller, EmitOptions, Outcome};
 use crate::error::MoleculerError;
 use crate::handler::Handler;
 use crate::metrics::MetricRegistry;
-use crate::middleware::{Chain, ContextTracker, Middleware, Timeout};
+use crate::middleware::{Chain, ContextTracker};
 use crate::packet::{self, Info};
 use crate::payload::Payload;
 use crate::registry::Registry;
@@ -32,6 +32,7 @@ use crate::task::CancellationToken;
 use crate::uid;
 
 mod call;
+mod chain;
 mod chains;
 mod emit;
 mod inbound;
@@ -118,19 +119,22 @@ impl ServiceBroker {
         let instance_id = uid::new();
         let info = local_info(&options, &instance_id);
         let registry = Registry::new(Arc::clone(&node_id), info, &options.registry, clock::now());
+        let registry = Arc::new(RwLock::new(registry));
         let tracker = ContextTracker::default();
-        let mut middlewares: Vec<Arc<dyn Middleware>> = Vec::new();
-        if options.tracking.enabled {
-            middlewares.push(Arc::new(tracker.clone()));
-        }
-        middlewares.push(Arc::new(Timeout::new(Arc::clone(&node_id), &metrics)));
-        let shared = Arc::new_cyclic(|this| Shared {
+        let shared = Arc::new_cyclic(|this: &Weak<Shared>| Shared {
             this: Weak::clone(this),
+            chain: Chain::new(chain::internal(&chain::Parts {
+                options: &options,
+                node_id: &node_id,
+                metrics: &metrics,
+                caller: Weak::<Shared>::clone(this),
+                registry: &registry,
+                tracker: &tracker,
+            })),
             node_id,
             instance_id,
-            registry: Arc::new(RwLock::new(registry)),
+            registry,
             chains: RwLock::default(),
-            chain: Chain::new(middlewares),
             tracker,
             metrics,
             remote: OnceLock::new(),

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+pub mod cacher;
 pub mod env;
+pub mod faults;
 pub mod file;
 pub mod limits;
 pub mod load;
@@ -20,9 +22,13 @@ pub mod quantity;
 pub mod schema;
 pub mod sidecar;
 pub mod transporter;
+pub mod validator;
 pub mod value;
 
+pub use cacher::Cacher;
+pub use faults::{Bulkhead, CircuitBreaker, RetryPolicy};
 pub use limits::{Grants, Limits, Mode};
+pub use validator::Validator;
 
 /// Options of a broker (moleculer: src/service-broker.js defaultOptions).
 #[derive(Clone, Debug)]
@@ -49,6 +55,16 @@ pub struct BrokerOptions {
     pub transit: Transit,
     /// How long to wait for dependencies; zero is for ever. 0
     pub dependency_timeout: Duration,
+    /// Try failed calls again.
+    pub retry_policy: RetryPolicy,
+    /// Leave endpoints alone that keep failing.
+    pub circuit_breaker: CircuitBreaker,
+    /// Calls of an action that run at once.
+    pub bulkhead: Bulkhead,
+    /// Keep results; `None` keeps none.
+    pub cacher: Option<Cacher>,
+    /// Check params before the guest is entered. Fastest
+    pub validator: Validator,
     /// Offer `$node`. true
     pub internal_services: bool,
     /// Pick up changed components. true
@@ -146,6 +162,11 @@ impl Default for BrokerOptions {
                 max_packet_size: 16 << 20,
             },
             dependency_timeout: Duration::ZERO,
+            retry_policy: RetryPolicy::default(),
+            circuit_breaker: CircuitBreaker::default(),
+            bulkhead: Bulkhead::default(),
+            cacher: None,
+            validator: Validator::default(),
             internal_services: true,
             hot_reload: true,
             metadata: Map::new(),

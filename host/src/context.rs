@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use futures_util::future::BoxFuture;
+use serde_json::Value;
 
 use crate::clock::Instant;
 use crate::error::MoleculerError;
@@ -68,7 +69,7 @@ pub struct Inner {
     pub service: Arc<str>,
     /// Present when this is an event.
     pub event: Option<EventInfo>,
-    /// Params or data.
+    /// Params or data, as they came; handlers are given [`Context::params`].
     pub params: Payload,
     /// Request headers; not inherited.
     pub headers: Object,
@@ -76,6 +77,10 @@ pub struct Inner {
     pub options: CallOptions,
     /// The chain of services that wait for this call on this node, innermost first.
     pub parent: Option<Context>,
+    /// Params with defaults and conversions, when a validator has changed them.
+    sanitized: OnceLock<Payload>,
+    /// Params as a tree, once somebody has looked inside; `None` when they are no JSON.
+    parsed: OnceLock<Option<Value>>,
     meta: Mutex<Object>,
     response_headers: Mutex<Object>,
     deadline: OnceLock<Deadline>,
@@ -225,6 +230,8 @@ impl ContextBuilder {
             headers: Object::default(),
             options: CallOptions::default(),
             parent: None,
+            sanitized: OnceLock::new(),
+            parsed: OnceLock::new(),
             meta: Mutex::default(),
             response_headers: Mutex::default(),
             deadline: OnceLock::new(),
@@ -295,10 +302,34 @@ impl Context {
             headers: inner.headers.clone(),
             options: inner.options.clone(),
             parent: inner.parent.clone(),
+            sanitized: OnceLock::new(),
+            parsed: OnceLock::new(),
             meta: Mutex::new(inner.meta.lock().clone()),
             response_headers: Mutex::new(inner.response_headers.lock().clone()),
             deadline: OnceLock::new(),
         })
+    }
+
+    /// Params or data as the handler is to see them.
+    #[must_use]
+    pub fn params(&self) -> &Payload {
+        self.0.sanitized.get().unwrap_or(&self.0.params)
+    }
+
+    /// Puts params with defaults and conversions in the place of those that came. Only the first counts.
+    pub fn sanitize_params(&self, params: Payload) {
+        let _ = self.0.sanitized.set(params);
+    }
+
+    /// The params as they came, as a tree; parsed once, however many middlewares ask. `None` when they are
+    /// bytes or absent.
+    #[must_use]
+    pub fn params_value(&self) -> Option<&Value> {
+        let parse = || match &self.0.params {
+            Payload::Json(text) => serde_json::from_str(text).ok(),
+            Payload::Absent | Payload::Bytes(_) => None,
+        };
+        self.0.parsed.get_or_init(parse).as_ref()
     }
 
     /// The meta now.

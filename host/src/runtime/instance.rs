@@ -241,9 +241,9 @@ async fn after<T>(
 /// Refuses params, data or meta that are too large, before the guest sees them.
 fn check_payload(what: &str, ctx: &Context, limits: &CallLimits, store: &Store<State>) -> Outcome {
     let environment = &store.data().environment;
-    check_len(what, ctx.params.len(), limits.payload)
+    check_len(what, ctx.params().len(), limits.payload)
         .and_then(|()| check_len("meta", ctx.meta().len(), environment.limits.meta))
         .and_then(|()| check_len("headers", ctx.headers.len(), environment.limits.meta))
         .inspect_err(|_| environment.counters.payload_too_large.increment())?;
-    Ok(ctx.params.clone())
+    Ok(ctx.params().clone())
 }

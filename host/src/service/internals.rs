@@ -84,7 +84,7 @@ fn answer(
 
 fn listing(registry: &Arc<RwLock<Registry>>, list: fn(&Registry, Filter) -> Value) -> Handler {
     let registry = Arc::clone(registry);
-    answer(move |ctx| filter(&ctx.params).map(|filter| list(&registry.read(), filter)))
+    answer(move |ctx| filter(ctx.params()).map(|filter| list(&registry.read(), filter)))
 }
 
 /// Reads the params. JavaScript callers send `null` and words for booleans.
