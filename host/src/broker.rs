@@ -89,6 +89,9 @@ struct Shared {
 
 /// What is needed to end a service.
 struct Running {
+    /// Without the version.
+    name: Arc<str>,
+    version: Value,
     in_use: InUse,
     stopped: Option<Stopped>,
     shutdown_timeout: Duration,

@@ -1,10 +1,10 @@
 //! The chain around every action and event: middlewares wrap a handler, once, when it is registered.
 //!
 //! Order is Moleculer's, innermost first (moleculer: src/service-broker.js registerMiddlewares): action
-//! hooks, validator, bulkhead, cacher, **context tracker**, circuit breaker, **timeout**, retry, fallback,
-//! error handler, tracing, metrics. Those in bold wrap here. Retry and fallback choose an endpoint anew or
-//! answer without one, so the broker applies them around the chain. A middleware that has nothing to do for
-//! an action returns the handler itself, so that it costs nothing.
+//! hooks, validator, bulkhead, cacher, context tracker, circuit breaker, timeout, retry, fallback, error
+//! handler, tracing, metrics, debounce, throttle. Retry and fallback choose an endpoint anew or answer
+//! without one, so the broker applies them around the chain. A middleware that has nothing to do for an
+//! action returns the handler itself, so that it costs nothing.
 
 use std::sync::Arc;
 
@@ -12,14 +12,20 @@ use crate::handler::{EventHandler, Handler};
 use crate::registry::Endpoint;
 use crate::schema::{ActionSchema, EventSchema};
 
+pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod context_tracker;
+pub mod debounce;
 pub mod fallback;
 pub mod retry;
+pub mod throttle;
 pub mod timeout;
 
+pub use bulkhead::Bulkhead;
 pub use circuit_breaker::CircuitBreaker;
 pub use context_tracker::ContextTracker;
+pub use debounce::Debounce;
+pub use throttle::Throttle;
 pub use timeout::Timeout;
 
 /// Something that wraps handlers.

@@ -9,7 +9,9 @@ use tokio::runtime::Handle;
 use crate::config::BrokerOptions;
 use crate::context::Caller;
 use crate::metrics::MetricRegistry;
-use crate::middleware::{CircuitBreaker, ContextTracker, Middleware, Timeout};
+use crate::middleware::{
+    Bulkhead, CircuitBreaker, ContextTracker, Debounce, Middleware, Throttle, Timeout,
+};
 use crate::registry::Registry;
 use crate::task::CancellationToken;
 
@@ -37,6 +39,8 @@ pub(super) fn internal(parts: &Parts<'_>) -> Vec<Arc<dyn Middleware>> {
     // Validator.
 
     // Bulkhead.
+    let node_id = || Arc::clone(parts.node_id);
+    chain.push(Arc::new(Bulkhead::new(options.bulkhead, node_id(), parts.metrics)));
 
     // Cacher.
 
@@ -48,7 +52,7 @@ pub(super) fn internal(parts: &Parts<'_>) -> Vec<Arc<dyn Middleware>> {
     // Circuit breaker.
     chain.push(Arc::new(CircuitBreaker::new(
         options.circuit_breaker.clone(),
-        Arc::clone(parts.node_id),
+        node_id(),
         Weak::clone(&parts.caller),
         Arc::clone(parts.registry),
         parts.work.clone(),
@@ -57,15 +61,15 @@ pub(super) fn internal(parts: &Parts<'_>) -> Vec<Arc<dyn Middleware>> {
     )));
 
     // Timeout.
-    chain.push(Arc::new(Timeout::new(Arc::clone(parts.node_id), parts.metrics)));
+    chain.push(Arc::new(Timeout::new(node_id(), parts.metrics)));
 
-    // Retry and the fallback of a call: call.rs, because they choose an endpoint anew or need none.
-
-    // Fallback of an action.
+    // Retry and fallback: call.rs, because they choose an endpoint anew or need none.
 
     // Metrics.
 
     // Debounce and throttle of events.
+    chain.push(Arc::new(Debounce::new(parts.work.clone(), parts.cancel.clone())));
+    chain.push(Arc::new(Throttle));
 
     chain
 }

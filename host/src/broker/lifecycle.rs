@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{ServiceBroker, Shared};
+use crate::error::MoleculerError;
 use crate::service::internals;
 
 /// Why a broker could not start.
@@ -48,7 +49,8 @@ impl ServiceBroker {
         let limit = shared.options.tracking.shutdown_timeout;
         let left = shared.tracker.idle(limit).await;
         if left > 0 {
-            tracing::warn!(left, ?limit, "calls were still running; they are ended");
+            let error = MoleculerError::graceful_stop_timeout(None);
+            tracing::error!(left, ?limit, %error, "calls were still running; they are ended");
         }
         let services = std::mem::take(&mut *shared.services.lock());
         join_all(services.into_iter().map(|(name, running)| shared.end_service(name, running)))

@@ -98,7 +98,8 @@ impl Shared {
         };
         let shutdown_timeout =
             schema.shutdown_timeout().unwrap_or(self.options.tracking.shutdown_timeout);
-        let running = Running { in_use, stopped, shutdown_timeout };
+        let (name, version) = (Arc::clone(&schema.name), schema.version.clone());
+        let running = Running { name, version, in_use, stopped, shutdown_timeout };
         let replaced = self.services.lock().insert(Arc::clone(&schema.full_name), running);
         if let Some(old) = replaced {
             let name = Arc::clone(&schema.full_name);
@@ -182,7 +183,8 @@ impl Running {
     pub(super) async fn end(mut self, full_name: &str) {
         let limit = self.shutdown_timeout;
         if tokio::time::timeout(limit, self.in_use.released()).await.is_err() {
-            tracing::warn!(service = full_name, ?limit, "calls were still running; they are ended");
+            let error = MoleculerError::graceful_stop_timeout(Some((&self.name, &self.version)));
+            tracing::error!(service = full_name, ?limit, %error, "calls were still running; they are ended");
         }
         if let Some(stopped) = self.stopped {
             stopped().await;
