@@ -75,7 +75,7 @@ struct Shared {
     chain: Chain,
     tracker: ContextTracker,
     metrics: MetricRegistry,
-    /// Sends a request to another node; set while a transporter is connected.
+    /// Sends a request to another node, without middlewares; set while a transporter is connected.
     remote: OnceLock<Handler>,
     mesh: OnceLock<mesh::Mesh>,
     services: Mutex<BTreeMap<Arc<str>, Running>>,

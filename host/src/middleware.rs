@@ -9,9 +9,11 @@
 use std::sync::Arc;
 
 use crate::handler::{EventHandler, Handler};
+use crate::registry::Endpoint;
 use crate::schema::{ActionSchema, EventSchema};
 
 pub mod context_tracker;
+pub mod fallback;
 pub mod retry;
 pub mod timeout;
 
@@ -25,8 +27,10 @@ pub trait Middleware: Send + Sync {
         next
     }
 
-    /// Wraps calls to other nodes.
-    fn remote_action(&self, next: Handler) -> Handler {
+    /// Wraps the calls of an action of another node. Runs when the endpoint is first called; the wrapped
+    /// handler is dropped when the endpoint goes. What the callee declares is in its definition: it comes
+    /// from another node, so whatever is wrong in it is ignored.
+    fn remote_action(&self, next: Handler, _endpoint: &Arc<Endpoint>) -> Handler {
         next
     }
 
@@ -53,10 +57,10 @@ impl Chain {
         self.0.iter().fold(handler, |next, middleware| middleware.local_action(next, action))
     }
 
-    /// Wraps the sending of requests.
+    /// Wraps the sending of requests to an action of another node.
     #[must_use]
-    pub fn remote_action(&self, handler: Handler) -> Handler {
-        self.0.iter().fold(handler, |next, middleware| middleware.remote_action(next))
+    pub fn remote_action(&self, handler: Handler, endpoint: &Arc<Endpoint>) -> Handler {
+        self.0.iter().fold(handler, |next, middleware| middleware.remote_action(next, endpoint))
     }
 
     /// Wraps an event handler of this node.
