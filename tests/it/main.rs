@@ -11,6 +11,7 @@ mod bench;
 mod cluster;
 mod embedding;
 mod event_match;
+mod faults;
 mod hostile;
 mod hot_reload;
 mod interop;

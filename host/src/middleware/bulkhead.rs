@@ -114,7 +114,8 @@ impl Middleware for Bulkhead {
             }
             Admission::Full => {
                 let limit = gate.max_queue_size;
-                let error = MoleculerError::queue_is_full(&ctx.name, &node_id, limit, limit);
+                let error = MoleculerError::queue_is_full(&ctx.name, &node_id, limit, limit)
+                    .with_data(&json!({"action": &*ctx.name, "nodeID": &*node_id}));
                 Box::pin(std::future::ready(Err(error)))
             }
         })
@@ -143,7 +144,7 @@ impl Middleware for Bulkhead {
                 })
             }
             Admission::Full => {
-                let error = event_refused(&ctx, &node_id, gate.max_queue_size);
+                let error = event_refused(&ctx, &node_id);
                 Box::pin(std::future::ready(Err(error)))
             }
         })
@@ -151,11 +152,10 @@ impl Middleware for Bulkhead {
 }
 
 /// Moleculer's message speaks of an undefined action; its data are these.
-fn event_refused(ctx: &Context, node_id: &str, limit: usize) -> MoleculerError {
+fn event_refused(ctx: &Context, node_id: &str) -> MoleculerError {
     let message = format!("Queue is full. Event '{}' on '{node_id}' node is rejected.", ctx.name);
-    MoleculerError::new("QueueIsFullError", 429, "QUEUE_FULL", message, true)
-        .with_data(&json!({"event": &*ctx.name, "service": &*ctx.service, "nodeID": node_id,
-            "size": limit, "limit": limit}))
+    let data = json!({"event": &*ctx.name, "service": &*ctx.service, "nodeID": node_id});
+    MoleculerError::new("QueueIsFullError", 429, "QUEUE_FULL", message, true).with_data(&data)
 }
 
 impl Gate {
