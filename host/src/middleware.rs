@@ -1,7 +1,7 @@
 //! The chain around every action and event: middlewares wrap a handler, once, when it is registered.
 //!
 //! Order is Moleculer's, innermost first (moleculer: src/service-broker.js registerMiddlewares): those of
-//! the embedding program, action hooks, validator, bulkhead, cacher, components, **context tracker**,
+//! the embedding program, action hooks, validator, bulkhead, cacher, **components**, **context tracker**,
 //! circuit breaker, **timeout**, retry, fallback, error handler, tracing, metrics. Retry and fallback choose
 //! an endpoint anew or answer without one, so the broker applies them around the chain. A middleware that
 //! has nothing to do for an action returns the handler itself, so that it costs nothing.
@@ -17,12 +17,14 @@ use crate::handler::{EventHandler, Handler};
 use crate::schema::{ActionSchema, EventSchema, ServiceSchema};
 use crate::transit::{HandleMessage, Publish};
 
+pub mod component;
 pub mod context_tracker;
 pub mod hook;
 pub mod retry;
 pub mod timeout;
 pub mod wire;
 
+pub use component::ComponentMiddleware;
 pub use context_tracker::ContextTracker;
 pub use timeout::Timeout;
 

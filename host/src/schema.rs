@@ -13,9 +13,11 @@ use serde_json::{Map, Value};
 use crate::config::limits::{ActionLimits, Mode};
 use crate::packet::ServiceItem;
 
+pub mod middleware;
 mod pattern;
 mod read;
 
+pub use middleware::MiddlewareSchema;
 pub use pattern::{Pattern, matches};
 
 /// A schema that cannot be used: everything that is wrong with it.

@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use crate::config::BrokerOptions;
 use crate::context::Caller;
 use crate::metrics::MetricRegistry;
-use crate::middleware::{ContextTracker, Middleware, Timeout};
+use crate::middleware::{ComponentMiddleware, ContextTracker, Middleware, Timeout};
 use crate::registry::Registry;
 
 /// What middlewares are made from.
@@ -20,6 +20,8 @@ pub(super) struct Parts<'a> {
     pub(super) caller: Weak<dyn Caller>,
     pub(super) registry: &'a Arc<RwLock<Registry>>,
     pub(super) tracker: &'a ContextTracker,
+    /// Places for the components that the options name.
+    pub(super) components: &'a [ComponentMiddleware],
 }
 
 /// The middlewares of the embedding program and around them those that the options switch on, innermost
@@ -36,6 +38,11 @@ pub(super) fn with_internal(
     // Bulkhead.
 
     // Cacher.
+
+    // Components: outside of the cacher, so that a kept result is given to nobody whom they refuse.
+    for component in parts.components {
+        chain.push(Arc::new(component.clone()));
+    }
 
     // Context tracker.
     if options.tracking.enabled {
