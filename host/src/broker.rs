@@ -86,7 +86,7 @@ struct Shared {
     own: Own,
     tracker: ContextTracker,
     metrics: MetricRegistry,
-    /// Sends a request to another node; set while a transporter is connected.
+    /// Sends a request to another node, without middlewares; set while a transporter is connected.
     remote: OnceLock<Handler>,
     mesh: OnceLock<mesh::Mesh>,
     services: Mutex<BTreeMap<Arc<str>, Running>>,

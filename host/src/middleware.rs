@@ -14,11 +14,13 @@ use std::sync::{Arc, Weak};
 use crate::context::Caller;
 use crate::error::MoleculerError;
 use crate::handler::{EventHandler, Handler};
+use crate::registry::Endpoint;
 use crate::schema::{ActionSchema, EventSchema, ServiceSchema};
 use crate::transit::{HandleMessage, Publish};
 
 pub mod component;
 pub mod context_tracker;
+pub mod fallback;
 pub mod hook;
 pub mod retry;
 pub mod timeout;
@@ -44,8 +46,10 @@ pub trait Middleware: Send + Sync {
         next
     }
 
-    /// Wraps calls to other nodes.
-    fn remote_action(&self, next: Handler) -> Handler {
+    /// Wraps the calls of an action of another node. Runs when the endpoint is first called; the wrapped
+    /// handler is dropped when the endpoint goes. What the callee declares is in its definition: it comes
+    /// from another node, so whatever is wrong in it is ignored.
+    fn remote_action(&self, next: Handler, _endpoint: &Arc<Endpoint>) -> Handler {
         next
     }
 
@@ -235,10 +239,10 @@ impl Chain {
         self.wrap(handler, |middleware, next| middleware.local_action(next, action))
     }
 
-    /// Wraps the sending of requests.
+    /// Wraps the sending of requests to an action of another node.
     #[must_use]
-    pub fn remote_action(&self, handler: Handler) -> Handler {
-        self.wrap(handler, |middleware, next| middleware.remote_action(next))
+    pub fn remote_action(&self, handler: Handler, endpoint: &Arc<Endpoint>) -> Handler {
+        self.wrap(handler, |middleware, next| middleware.remote_action(next, endpoint))
     }
 
     /// Wraps an event handler of this node.

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::context::{Context, Outcome};
 use crate::error::MoleculerError;
-use crate::handler::{EventHandler, Handler};
+use crate::handler::{EventHandler, FallbackHandler, Handler};
 use crate::schema::{self, Bounds, ServiceSchema};
 
 pub mod component;
@@ -27,6 +27,8 @@ pub struct LocalService {
     pub schema: Arc<ServiceSchema>,
     /// One for each action of the schema, in its order.
     pub actions: Vec<Handler>,
+    /// One for each action of the schema, in its order: answers when the action failed.
+    pub fallbacks: Vec<Option<FallbackHandler>>,
     /// One for each event of the schema, in its order.
     pub events: Vec<EventHandler>,
     /// Shown in `$node.services` of this node.
@@ -81,6 +83,7 @@ impl LocalService {
             return Err(schema::Error { service: schema.full_name.to_string(), problems });
         }
         Ok(Self {
+            fallbacks: vec![None; action_handlers.len()],
             schema: Arc::new(schema),
             actions: action_handlers,
             events: event_handlers,
@@ -100,6 +103,14 @@ impl LocalService {
             *handler = Arc::new(move |ctx: Context| -> BoxFuture<'static, Outcome> {
                 let _in_use = &token;
                 next(ctx)
+            });
+        }
+        for handler in self.fallbacks.iter_mut().flatten() {
+            let next = Arc::clone(handler);
+            let token = token.clone();
+            *handler = Arc::new(move |ctx: Context, error: MoleculerError| {
+                let _in_use = &token;
+                next(ctx, error)
             });
         }
         for handler in &mut self.events {

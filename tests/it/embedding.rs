@@ -13,6 +13,7 @@ use isomer_host::middleware::hook::{
     Step,
 };
 use isomer_host::payload::Payload;
+use isomer_host::registry::Endpoint;
 use isomer_host::schema::{ActionSchema, EventSchema, ServiceSchema};
 use isomer_host::serializer::json::Json;
 use isomer_host::service::LocalService;
@@ -74,7 +75,7 @@ impl Middleware for Spy {
         })
     }
 
-    fn remote_action(&self, next: Handler) -> Handler {
+    fn remote_action(&self, next: Handler, _: &Arc<Endpoint>) -> Handler {
         let spy = self.clone();
         Arc::new(move |ctx| {
             spy.note("remoteAction");
@@ -303,7 +304,7 @@ struct Scrambler {
 }
 
 impl Middleware for Scrambler {
-    fn remote_action(&self, next: Handler) -> Handler {
+    fn remote_action(&self, next: Handler, _: &Arc<Endpoint>) -> Handler {
         let calls = Arc::clone(&self.remote_calls);
         Arc::new(move |ctx| {
             *calls.lock() += 1;

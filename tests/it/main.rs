@@ -23,4 +23,5 @@ mod runtime_limits;
 mod runtime_load;
 mod runtime_pool;
 mod samples;
+mod scenarios;
 mod tidy;

@@ -131,7 +131,7 @@ impl Shared {
         let mesh = Mesh { transit: transit.clone(), discoverer, runtime };
         // Packets may come in before `connect` returns, and they need both.
         let _ = self.mesh.set(mesh);
-        let _ = self.remote.set(self.chain.remote_action(remote_handler(transit.clone())));
+        let _ = self.remote.set(remote_handler(transit.clone()));
         let joined = joining.spawn(async move { transit.connect().await }).await;
         joined.map_err(std::io::Error::other)?.map_err(Error::from)
     }
@@ -178,6 +178,7 @@ impl Shared {
         let this = Weak::clone(&self.this);
         Arc::new(move |event, data| {
             let Some(shared) = this.upgrade() else { return };
+            shared.retire_remote();
             shared.registry_changed();
             shared.local_event(event, &data);
         })

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
+use super::chains::Route;
 use super::{Running, ServiceBroker, Shared};
 use crate::error::MoleculerError;
 use crate::middleware::Chain;
@@ -105,11 +106,16 @@ impl Shared {
 
     pub(super) fn register(&self, mut service: LocalService) {
         let in_use = service.watch_use();
-        let LocalService { schema, actions, events, origin, stopped, .. } = service;
-        let action_chains: Vec<_> = actions
+        let LocalService { schema, actions, fallbacks, events, origin, stopped, .. } = service;
+        let routes: Vec<_> = actions
             .into_iter()
+            .zip(fallbacks)
             .zip(&schema.actions)
-            .map(|(handler, action)| self.chain.local_action(handler, action))
+            .map(|((handler, fallback), action)| {
+                let chain = self.chain.local_action(handler, action);
+                let retry = self.retry_policy(&action.faults);
+                Arc::new(Route { chain, retry, fallback })
+            })
             .collect();
         let event_chains: Vec<_> = events
             .into_iter()
@@ -120,9 +126,9 @@ impl Shared {
             let mut registry = self.registry.write();
             let registered = registry.register_local(&schema, origin);
             let mut chains = self.chains.write();
-            for (id, chain) in registered.actions.iter().zip(action_chains) {
+            for (id, route) in registered.actions.iter().zip(routes) {
                 if let Some(id) = id {
-                    chains.actions.insert(*id, chain);
+                    chains.actions.insert(*id, route);
                 }
             }
             chains.events.extend(registered.events.iter().copied().zip(event_chains));

@@ -31,6 +31,7 @@ pub fn service(
     let (starting, stopping) = (pool.clone(), pool.clone());
     LocalService {
         actions: schema.actions.iter().map(|action| action_handler(&pool, action)).collect(),
+        fallbacks: vec![None; schema.actions.len()],
         events: schema.events.iter().map(|event| event_handler(&pool, event)).collect(),
         schema: Arc::new(schema),
         origin: None,
