@@ -54,10 +54,6 @@ pub enum Delivery {
 ///
 /// Two hooks of one call may run in different instances, so what one leaves for the other goes into the
 /// meta and not into `self`.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is no middleware",
-    note = "write `#[middleware(name = \"…\")] impl Middleware for {Self} {{ … }}`"
-)]
 pub trait Middleware: Sized + 'static {
     /// Runs once in every new instance before its first hook; settings are there already.
     fn started(&mut self, _ctx: &Context) -> impl Future<Output = Result<()>> {
@@ -112,6 +108,10 @@ pub trait Middleware: Sized + 'static {
 
 /// What [`macro@crate::middleware`] adds.
 #[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no middleware",
+    note = "write `#[middleware(name = \"…\")] impl Middleware for {Self} {{ … }}`"
+)]
 pub trait Described: Middleware {
     /// What the middleware wants to see, as the text of one JSON object.
     const SCHEMA: &'static str;
