@@ -17,7 +17,7 @@ use isomer_host::uid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::mirror::{self, Received};
-use tests::{broker, guests, host, wait};
+use tests::{broker, guests, host, node, wait};
 
 /// A node with guarded services.
 struct Guarded {
@@ -325,4 +325,20 @@ async fn a_new_version_takes_over_and_a_bad_one_does_not() {
         node.call("kit.seen", &json!({}), "best").await.ok()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_middleware_is_inspected_without_a_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = guests::put("auth", folder.path(), "auth.wasm");
+    let output = node::run(folder.path(), &["inspect", file.to_str().unwrap()]).await;
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = |key: &str, expected: &str| {
+        let found = text.lines().find(|line| line.starts_with(key));
+        assert!(found.is_some_and(|line| line.ends_with(expected)), "{key}: {text}");
+    };
+    line("middleware", " auth");
+    line("hooks", " before-call, before-event");
+    line("actions", " math.*, kit.*, swapper.*");
+    line("events", " kit.*");
 }

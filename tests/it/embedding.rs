@@ -45,6 +45,20 @@ impl Spy {
         self.log.lock().push(format!("{}:{hook}", self.name));
     }
 
+    /// The node's own service has all hooks too; it is left out to keep the lists short.
+    fn note_of(&self, service: &ServiceSchema, hook: &str) {
+        if !service.name.starts_with('$') {
+            self.note(hook);
+        }
+    }
+
+    fn step_of<'a>(&'a self, service: &'a ServiceSchema, hook: &'static str) -> Step<'a> {
+        Box::pin(async move {
+            self.note_of(service, hook);
+            Ok(())
+        })
+    }
+
     fn step(&self, hook: &'static str) -> Step<'_> {
         Box::pin(async move {
             self.note(hook);
@@ -122,7 +136,7 @@ impl Middleware for Spy {
     fn create_service(&self, next: CreateService) -> CreateService {
         let spy = self.clone();
         Arc::new(move |service| {
-            spy.note("createService");
+            spy.note_of(&service.schema, "createService");
             next(service)
         })
     }
@@ -130,9 +144,7 @@ impl Middleware for Spy {
     fn register_local_service(&self, next: RegisterService) -> RegisterService {
         let spy = self.clone();
         Arc::new(move |service| {
-            if *service.schema.name != *"$node" {
-                spy.note("registerLocalService");
-            }
+            spy.note_of(&service.schema, "registerLocalService");
             next(service);
         })
     }
@@ -146,37 +158,31 @@ impl Middleware for Spy {
     }
 
     fn service_creating(&self, service: &ServiceSchema) -> Result<(), MoleculerError> {
-        self.note("serviceCreating");
+        self.note_of(service, "serviceCreating");
         match &*service.name {
             "unwanted" => Err(MoleculerError::client(400, "UNWANTED", "no")),
             _ => Ok(()),
         }
     }
 
-    fn service_created(&self, _service: &ServiceSchema) {
-        self.note("serviceCreated");
+    fn service_created(&self, service: &ServiceSchema) {
+        self.note_of(service, "serviceCreated");
     }
 
-    fn service_starting<'a>(&'a self, _service: &'a ServiceSchema) -> Step<'a> {
-        self.step("serviceStarting")
+    fn service_starting<'a>(&'a self, service: &'a ServiceSchema) -> Step<'a> {
+        self.step_of(service, "serviceStarting")
     }
 
-    fn service_started<'a>(&'a self, _service: &'a ServiceSchema) -> Step<'a> {
-        self.step("serviceStarted")
+    fn service_started<'a>(&'a self, service: &'a ServiceSchema) -> Step<'a> {
+        self.step_of(service, "serviceStarted")
     }
 
     fn service_stopping<'a>(&'a self, service: &'a ServiceSchema) -> Step<'a> {
-        if service.name.starts_with('$') {
-            return isomer_host::middleware::hook::nothing();
-        }
-        self.step("serviceStopping")
+        self.step_of(service, "serviceStopping")
     }
 
     fn service_stopped<'a>(&'a self, service: &'a ServiceSchema) -> Step<'a> {
-        if service.name.starts_with('$') {
-            return isomer_host::middleware::hook::nothing();
-        }
-        self.step("serviceStopped")
+        self.step_of(service, "serviceStopped")
     }
 
     fn created(&self, broker: &Weak<dyn Caller>) {

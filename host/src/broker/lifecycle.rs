@@ -57,7 +57,7 @@ impl ServiceBroker {
         chain.steps(|m| m.starting()).await.map_err(refused("the hook 'starting'"))?;
         if shared.options.internal_services {
             let service = internals::service(&shared.registry, &shared.options)?;
-            shared.register(service);
+            shared.hooked_create(service).await.map_err(refused("service '$node'"))?;
         }
         shared.connect().await?;
         shared.start_services().await?;
