@@ -20,6 +20,7 @@ use crate::transit::{HandleMessage, Publish};
 
 pub mod bulkhead;
 pub mod circuit_breaker;
+pub mod component;
 pub mod context_tracker;
 pub mod debounce;
 pub mod fallback;
@@ -31,6 +32,7 @@ pub mod wire;
 
 pub use bulkhead::Bulkhead;
 pub use circuit_breaker::CircuitBreaker;
+pub use component::ComponentMiddleware;
 pub use context_tracker::ContextTracker;
 pub use debounce::Debounce;
 pub use throttle::Throttle;

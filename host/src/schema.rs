@@ -14,10 +14,12 @@ use crate::config::limits::{ActionLimits, Mode};
 use crate::packet::ServiceItem;
 
 pub mod faults;
+pub mod middleware;
 mod pattern;
 mod read;
 
 pub use faults::{ActionFaults, EventFaults};
+pub use middleware::MiddlewareSchema;
 pub use pattern::{Pattern, matches};
 
 /// A schema that cannot be used: everything that is wrong with it.

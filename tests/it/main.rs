@@ -9,6 +9,7 @@
 
 mod bench;
 mod cluster;
+mod component_middleware;
 mod embedding;
 mod event_match;
 mod faults;

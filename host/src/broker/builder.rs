@@ -13,7 +13,7 @@ use crate::clock;
 use crate::config::BrokerOptions;
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
-use crate::middleware::{Chain, ContextTracker, Middleware};
+use crate::middleware::{Chain, ComponentMiddleware, ContextTracker, Middleware};
 use crate::packet;
 use crate::registry::Registry;
 use crate::serializer::Serializer;
@@ -149,6 +149,8 @@ impl Builder {
         let tracker = ContextTracker::default();
         let cancel = CancellationToken::new();
         let work = tokio::runtime::Handle::current();
+        let components: Vec<_> =
+            options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| {
             let parts = chain::Parts {
                 options: &options,
@@ -159,12 +161,14 @@ impl Builder {
                 tracker: &tracker,
                 work: &work,
                 cancel: &cancel,
+                components: &components,
             };
             let chain = Chain::new(chain::with_internal(middlewares, &parts));
             Shared {
                 this: Weak::clone(this),
                 hooks: Hooks::new(&chain, this),
                 chain,
+                components,
                 own,
                 node_id,
                 instance_id,

@@ -10,7 +10,8 @@ use crate::config::BrokerOptions;
 use crate::context::Caller;
 use crate::metrics::MetricRegistry;
 use crate::middleware::{
-    Bulkhead, CircuitBreaker, ContextTracker, Debounce, Middleware, Throttle, Timeout,
+    Bulkhead, CircuitBreaker, ComponentMiddleware, ContextTracker, Debounce, Middleware, Throttle,
+    Timeout,
 };
 use crate::registry::Registry;
 use crate::task::CancellationToken;
@@ -27,6 +28,8 @@ pub(super) struct Parts<'a> {
     /// Where tasks of middlewares run, and what ends them.
     pub(super) work: &'a Handle,
     pub(super) cancel: &'a CancellationToken,
+    /// Places for the components that the options name.
+    pub(super) components: &'a [ComponentMiddleware],
 }
 
 /// The middlewares of the embedding program and around them those that the options switch on, innermost
@@ -45,6 +48,11 @@ pub(super) fn with_internal(
     chain.push(Arc::new(Bulkhead::new(options.bulkhead, node_id(), parts.metrics)));
 
     // Cacher.
+
+    // Components: outside of the cacher, so that a kept result is given to nobody whom they refuse.
+    for component in parts.components {
+        chain.push(Arc::new(component.clone()));
+    }
 
     // Context tracker.
     if options.tracking.enabled {
