@@ -77,5 +77,5 @@ pub mod __private {
     pub use crate::component::bindings::{self, export_component};
     #[cfg(target_family = "wasm")]
     pub use crate::component::{Component, Instance, Place};
-    pub use crate::service::{create, no_action, no_event, params, reply};
+    pub use crate::service::{cause, create, no_action, no_event, params, reply, result};
 }

@@ -168,7 +168,8 @@ impl MockBroker {
         Context::new(self.host("test", None))
     }
 
-    /// Calls an action of the service by its full name (`posts.get`, `v2.posts.get`).
+    /// Calls an action of the service by its full name (`posts.get`, `v2.posts.get`), with its hooks, and
+    /// with its fallback when it fails.
     ///
     /// # Errors
     /// The handler's, or `ServiceNotFoundError` when the service has no such action.
@@ -198,7 +199,17 @@ impl MockBroker {
         };
         let params = as_params(Payload::from_value(&params)?);
         let ctx = Context::new(self.host_of(action, None, &schema));
-        ctx.run(service.call_action(&ctx, own, params))?.into_value()
+        let outcome = ctx.run(service.call_action(&ctx, own, params.clone()));
+        let result = match outcome {
+            Err(error) if has_fallback(&schema, own) => {
+                let mut host = self.host_of(action, None, &schema);
+                host.cause = Some(error);
+                let ctx = Context::new(host);
+                ctx.run(service.call_action(&ctx, &format!("{own}|fallback"), params))
+            }
+            outcome => outcome,
+        };
+        result?.into_value()
     }
 
     /// Sends an event to every handler of the service whose pattern matches, one after the other.
@@ -273,11 +284,13 @@ impl MockBroker {
         let number = self.0.contexts.get() + 1;
         self.0.contexts.set(number);
         let settings = self.0.settings.borrow().clone().unwrap_or_else(|| json!({}));
-        MockHost { broker: self.clone(), number, name: name.into(), event, settings }
+        let (name, broker) = (name.into(), self.clone());
+        MockHost { broker, number, name, event, settings, service: String::new(), cause: None }
     }
 
     fn host_of(&self, name: &str, event: Option<EventType>, schema: &Value) -> MockHost {
         let mut host = self.host(name, event);
+        host.service = full_name(schema);
         if self.0.settings.borrow().is_none()
             && let Some(settings) = schema.get("settings")
         {
@@ -320,6 +333,11 @@ fn full_name(schema: &Value) -> String {
 
 fn has_action(schema: &Value, action: &str) -> bool {
     schema.get("actions").and_then(|actions| actions.get(action)).is_some()
+}
+
+fn has_fallback(schema: &Value, action: &str) -> bool {
+    let action = schema.get("actions").and_then(|actions| actions.get(action));
+    action.and_then(|action| action.get("fallback")).is_some_and(Value::is_string)
 }
 
 fn not_found(action: &str) -> Error {
