@@ -43,8 +43,8 @@ impl Users {
 
     #[after("get")]
     fn without_secret(&self, ctx: &Context, mut user: User) -> Result<User> {
-        let admin = ctx.settings::<Value>()?["admin"].clone();
-        if ctx.local::<String>("user").map(Value::from) != Some(admin) {
+        let admin = ctx.settings::<Value>()?.get("admin").cloned();
+        if ctx.local::<String>("user").map(Value::from) != admin {
             user.secret = None;
         }
         Ok(user)
