@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+mod classes;
+
 /// The result of handlers and of broker calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

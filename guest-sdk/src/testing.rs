@@ -195,7 +195,7 @@ impl MockBroker {
         let schema = schema::<S>()?;
         let own = action.strip_prefix(&full_name(&schema)).and_then(|rest| rest.strip_prefix('.'));
         let Some(own) = own.filter(|own| has_action(&schema, own)) else {
-            return Err(not_found(action));
+            return Err(Error::service_not_found(action, None));
         };
         let params = as_params(Payload::from_value(&params)?);
         let ctx = Context::new(self.host_of(action, None, &schema));
@@ -307,7 +307,9 @@ impl MockBroker {
             MadeCall { action: action.into(), params: params.clone(), options: options.clone() };
         self.0.calls.borrow_mut().push(call);
         let answer = self.0.answers.borrow().get(action).cloned();
-        answer.ok_or_else(|| not_found(action)).and_then(|answer| answer(params, options))
+        answer
+            .ok_or_else(|| Error::service_not_found(action, None))
+            .and_then(|answer| answer(params, options))
     }
 }
 
@@ -338,11 +340,4 @@ fn has_action(schema: &Value, action: &str) -> bool {
 fn has_fallback(schema: &Value, action: &str) -> bool {
     let action = schema.get("actions").and_then(|actions| actions.get(action));
     action.and_then(|action| action.get("fallback")).is_some_and(Value::is_string)
-}
-
-fn not_found(action: &str) -> Error {
-    Error::new(404, "SERVICE_NOT_FOUND", format!("Service '{action}' is not found."))
-        .named("ServiceNotFoundError")
-        .retryable(true)
-        .data(json!({ "action": action }))
 }
