@@ -10,6 +10,10 @@ use crate::error::MoleculerError;
 /// Runs an action, locally or on another node. Middlewares wrap one into another.
 pub type Handler = Arc<dyn Fn(Context) -> BoxFuture<'static, Outcome> + Send + Sync>;
 
+/// Answers in the place of an action that failed, from the context of the call and its error.
+pub type FallbackHandler =
+    Arc<dyn Fn(Context, MoleculerError) -> BoxFuture<'static, Outcome> + Send + Sync>;
+
 /// Handles an event on this node.
 pub type EventHandler =
     Arc<dyn Fn(Context) -> BoxFuture<'static, Result<(), MoleculerError>> + Send + Sync>;

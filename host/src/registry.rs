@@ -102,6 +102,8 @@ pub struct Registry {
     local_id: Arc<str>,
     next_endpoint: u64,
     info_stale: bool,
+    /// Remote endpoints that are gone, until the broker has heard of it.
+    retired: Vec<u64>,
     /// Files of this node that hold no usable service, and why; shown in `$node.services`.
     broken: BTreeMap<String, Value>,
 }
@@ -128,6 +130,7 @@ impl Registry {
             local_id,
             next_endpoint: 0,
             info_stale: true,
+            retired: Vec::new(),
             broken: BTreeMap::new(),
         }
     }
@@ -302,9 +305,8 @@ impl Registry {
         }
         let is_new = known.is_none();
         let reconnected = known.is_some_and(|node| !node.available);
-        let newer = known.is_none_or(|node| {
-            info.seq > node.info.seq || reconnected || info.instance_id != node.info.instance_id
-        });
+        let restarted = known.is_some_and(|node| info.instance_id != node.info.instance_id);
+        let newer = restarted || known.is_none_or(|node| info.seq > node.info.seq || reconnected);
         let last_heartbeat = match known {
             Some(node) if node.available => (node.last_heartbeat, node.last_heartbeat_ms),
             _ => (now, crate::clock::unix_ms()),
@@ -322,6 +324,9 @@ impl Registry {
         self.nodes.insert(node);
         let mut effects = Vec::new();
         if newer && let Some(services) = services {
+            if restarted {
+                self.remove_remote_services(sender);
+            }
             self.replace_remote_services(sender, services);
             effects.push(Effect::ServicesChanged { local_service: false });
         }
@@ -334,11 +339,12 @@ impl Registry {
     }
 
     fn replace_remote_services(&mut self, sender: &Arc<str>, services: Vec<ServiceItem>) {
-        self.remove_remote_services(sender);
+        self.remove_remote_items(sender);
+        let mut offered = HashSet::new();
         for item in services {
             let full_name: Arc<str> = item.full_name.as_str().into();
             for (name, definition) in item.actions.iter().take(REMOTE_ITEMS_MAX) {
-                self.remote_action(sender, &full_name, name, definition);
+                offered.extend(self.remote_action(sender, &full_name, name, definition));
             }
             for (name, definition) in item.events.iter().take(REMOTE_ITEMS_MAX) {
                 self.remote_event(sender, &item.name, &full_name, name, definition);
@@ -347,23 +353,35 @@ impl Registry {
             let entry = ServiceEntry { item: Arc::new(item), node_id, local: false, origin: None };
             self.services.set(full_name, entry);
         }
+        let gone =
+            |endpoint: &Endpoint| endpoint.node_id == *sender && !offered.contains(&endpoint.id);
+        let gone = self.actions.remove(false, gone);
+        self.retired.extend(gone.iter().map(|endpoint| endpoint.id));
     }
 
+    /// Adds an action of another node and gives the ID of its endpoint. One that is offered as before keeps
+    /// its endpoint, and with it what callers have learnt about it.
     fn remote_action(
         &mut self,
         sender: &Arc<str>,
         service: &Arc<str>,
         name: &str,
         definition: &Value,
-    ) {
+    ) -> Option<u64> {
         // Protected actions are for their own node (moleculer: src/registry/registry.js registerActions).
         let hidden = definition.get("visibility").and_then(Value::as_str);
         if matches!(hidden, Some("protected" | "private")) {
-            return;
+            return None;
+        }
+        let known = self.actions.get(name).and_then(|list| list.of_service(sender, service));
+        if let Some(known) =
+            known.filter(|known| definition.as_object() == Some(&*known.definition))
+        {
+            return Some(known.id);
         }
         let id = self.endpoint_id();
         let timeout = definition.get("timeout").and_then(Value::as_f64);
-        self.actions.set(Endpoint {
+        let replaced = self.actions.set(Endpoint {
             id,
             node_id: Arc::clone(sender),
             local: false,
@@ -373,6 +391,8 @@ impl Registry {
             protected: false,
             definition: Arc::new(definition.as_object().cloned().unwrap_or_default()),
         });
+        self.retired.extend(replaced.map(|endpoint| endpoint.id));
+        Some(id)
     }
 
     fn remote_event(
@@ -401,14 +421,30 @@ impl Registry {
     }
 
     fn remove_remote_services(&mut self, node_id: &Arc<str>) {
+        self.remove_remote_items(node_id);
+        let gone = self.actions.remove(false, |endpoint| endpoint.node_id == *node_id);
+        self.retired.extend(gone.iter().map(|endpoint| endpoint.id));
+    }
+
+    /// Removes what another node offers, but not its actions.
+    fn remove_remote_items(&mut self, node_id: &Arc<str>) {
         let names: Vec<_> =
             self.services.on_node(node_id).map(|(name, _)| Arc::clone(name)).collect();
         for name in names {
             self.services.remove(&name, node_id);
         }
-        let gone = |endpoint: &Endpoint| endpoint.node_id == *node_id;
-        self.actions.remove(false, gone);
-        self.events.remove(gone);
+        self.events.remove(|endpoint| endpoint.node_id == *node_id);
+    }
+
+    /// Whether endpoints of other nodes have gone since [`Registry::take_retired`] was last asked.
+    #[must_use]
+    pub fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
+    /// Remote endpoints that have gone since the last time.
+    pub fn take_retired(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.retired)
     }
 
     /// A node has shown that it lives. An unknown or lost one is asked for its INFO

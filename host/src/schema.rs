@@ -13,9 +13,11 @@ use serde_json::{Map, Value};
 use crate::config::limits::{ActionLimits, Mode};
 use crate::packet::ServiceItem;
 
+pub mod faults;
 mod pattern;
 mod read;
 
+pub use faults::{ActionFaults, EventFaults};
 pub use pattern::{Pattern, matches};
 
 /// A schema that cannot be used: everything that is wrong with it.
@@ -76,6 +78,10 @@ pub struct ActionSchema {
     pub visibility: Visibility,
     /// Time limit of calls that bring none.
     pub timeout: Option<Duration>,
+    /// Name of the service's method that answers when the action failed; never advertised.
+    pub fallback: Option<Arc<str>>,
+    /// What it says of retries, circuit breaker and bulkhead.
+    pub faults: ActionFaults,
     /// Narrower limits in the guest.
     pub limits: ActionLimits,
     /// Everything, as it is advertised.
@@ -91,6 +97,8 @@ pub struct EventSchema {
     pub pattern: Pattern,
     /// Balancing group.
     pub group: Arc<str>,
+    /// What it says of debounce, throttle and bulkhead.
+    pub faults: EventFaults,
     /// Everything, as it is advertised.
     pub definition: Arc<Map<String, Value>>,
 }

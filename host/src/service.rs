@@ -8,11 +8,12 @@ use tokio::sync::mpsc;
 
 use crate::context::{Context, Outcome};
 use crate::error::MoleculerError;
-use crate::handler::{EventHandler, Handler};
+use crate::handler::{EventHandler, FallbackHandler, Handler};
 use crate::schema::{self, Bounds, ServiceSchema};
 
 pub mod component;
 pub mod internals;
+pub mod native;
 
 /// Runs before the service is registered; a failure keeps it from starting.
 pub type Started =
@@ -23,9 +24,11 @@ pub type Stopped = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send + Sync>;
 /// A service that can be registered with a broker.
 pub struct LocalService {
     /// What it declares.
-    pub schema: ServiceSchema,
+    pub schema: Arc<ServiceSchema>,
     /// One for each action of the schema, in its order.
     pub actions: Vec<Handler>,
+    /// One for each action of the schema, in its order: answers when the action failed.
+    pub fallbacks: Vec<Option<FallbackHandler>>,
     /// One for each event of the schema, in its order.
     pub events: Vec<EventHandler>,
     /// Shown in `$node.services` of this node.
@@ -43,10 +46,19 @@ impl LocalService {
     /// [`schema::Error`] when the schema is wrong or an action or event has no handler.
     pub fn native(
         schema: &Value,
+        actions: Vec<(&str, Handler)>,
+        events: Vec<(&str, EventHandler)>,
+    ) -> Result<Self, schema::Error> {
+        let bounds = Bounds { len: usize::MAX, items: usize::MAX, internal: true };
+        Self::with_handlers(schema, bounds, actions, events)
+    }
+
+    fn with_handlers(
+        schema: &Value,
+        bounds: Bounds,
         mut actions: Vec<(&str, Handler)>,
         mut events: Vec<(&str, EventHandler)>,
     ) -> Result<Self, schema::Error> {
-        let bounds = Bounds { len: usize::MAX, items: usize::MAX, internal: true };
         let schema = ServiceSchema::read(&schema.to_string(), &Map::new(), bounds)?;
         let mut problems = Vec::new();
         let mut take_action = |key: &Arc<str>| {
@@ -71,7 +83,8 @@ impl LocalService {
             return Err(schema::Error { service: schema.full_name.to_string(), problems });
         }
         Ok(Self {
-            schema,
+            fallbacks: vec![None; action_handlers.len()],
+            schema: Arc::new(schema),
             actions: action_handlers,
             events: event_handlers,
             origin: None,
@@ -90,6 +103,14 @@ impl LocalService {
             *handler = Arc::new(move |ctx: Context| -> BoxFuture<'static, Outcome> {
                 let _in_use = &token;
                 next(ctx)
+            });
+        }
+        for handler in self.fallbacks.iter_mut().flatten() {
+            let next = Arc::clone(handler);
+            let token = token.clone();
+            *handler = Arc::new(move |ctx: Context, error: MoleculerError| {
+                let _in_use = &token;
+                next(ctx, error)
             });
         }
         for handler in &mut self.events {

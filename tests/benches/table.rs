@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tests::bench::raw_nats::{self, Place};
 use tests::bench::table::{Row, Table};
-use tests::bench::{Scale, local, memory, remote, swap};
+use tests::bench::{Scale, features, local, memory, remote, swap};
 
 /// What can be measured, in the order of the table.
-const GROUPS: [&str; 5] = ["local", "fresh", "remote", "swap", "memory"];
+const GROUPS: [&str; 6] = ["local", "features", "fresh", "remote", "swap", "memory"];
 
 fn main() {
     // As many workers as cores, which is what a node has.
@@ -40,6 +40,7 @@ async fn measure(wanted: &[String]) {
             eprintln!("bench: measuring {group}");
             let rows: Vec<Row> = match group {
                 "local" => local::warm(scale, &js).await,
+                "features" => features::cost(scale).await,
                 "fresh" => local::fresh(scale).await,
                 "remote" => remote::throughput(scale, &place).await,
                 "swap" => swap::latency(scale).await,

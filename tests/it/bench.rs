@@ -2,7 +2,7 @@
 
 use tests::bench::raw_nats::Place;
 use tests::bench::table::{Row, Table};
-use tests::bench::{Scale, local, memory, remote, swap};
+use tests::bench::{Scale, features, local, memory, remote, swap};
 
 fn check(rows: Vec<Row>, n_rows: usize) {
     assert_eq!(rows.len(), n_rows);
@@ -15,6 +15,11 @@ fn check(rows: Vec<Row>, n_rows: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn fresh_calls_are_measured() {
     check(local::fresh(Scale::tiny()).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_middlewares_cost_is_measured() {
+    check(features::cost(Scale::tiny()).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

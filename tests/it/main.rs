@@ -9,6 +9,7 @@
 
 mod bench;
 mod cluster;
+mod embedding;
 mod event_match;
 mod hostile;
 mod hot_reload;
@@ -22,4 +23,5 @@ mod runtime_limits;
 mod runtime_load;
 mod runtime_pool;
 mod samples;
+mod scenarios;
 mod tidy;

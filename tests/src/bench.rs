@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 pub mod bare;
+pub mod features;
 pub mod js;
 pub mod local;
 pub mod memory;

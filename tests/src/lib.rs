@@ -26,6 +26,7 @@ pub mod nats_server;
 pub mod node;
 pub mod peer;
 pub mod rig;
+pub mod scenario;
 
 /// The examples in Rust of the documents, compiled as users would.
 #[cfg(doctest)]

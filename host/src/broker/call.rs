@@ -7,30 +7,42 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::Shared;
+use super::chains::Route;
 use crate::clock;
 use crate::context::{CallOptions, Context, ContextBuilder, Outcome};
 use crate::error::MoleculerError;
-use crate::handler::Handler;
-use crate::middleware::retry;
+use crate::middleware::{fallback, retry};
 use crate::payload::Payload;
 use crate::registry::{Endpoint, Lookup};
+use crate::uid;
 
 /// One attempt, ready to run.
 struct Attempt {
     ctx: Context,
     /// Kept until the end: a service is in use as long as one of its handlers is.
-    handler: Handler,
+    route: Arc<Route>,
 }
 
 impl Attempt {
     /// Runs it. The parent sees the callee's meta, also when the call failed
     /// (moleculer: src/context.js mergeMeta).
-    async fn run(self, parent: Option<Context>) -> Outcome {
-        let outcome = (self.handler)(self.ctx.clone()).await;
+    async fn run(&self, parent: Option<&Context>) -> Outcome {
+        let outcome = (self.route.chain)(self.ctx.clone()).await;
         if let Some(parent) = parent {
             parent.merge_meta(&self.ctx.meta());
         }
         outcome
+    }
+
+    /// The most that may be tried again: the call's own number, which needs no policy, or the policy's.
+    fn retries(&self) -> u32 {
+        let policy = self.route.retry.as_ref().map_or(0, |policy| policy.retries);
+        self.ctx.options.retries.unwrap_or(policy)
+    }
+
+    /// Whether there is anything to do when it fails.
+    fn is_final(&self) -> bool {
+        self.route.retry.is_none() && self.route.fallback.is_none() && self.retries() == 0
     }
 }
 
@@ -42,55 +54,112 @@ impl Shared {
         mut options: CallOptions,
     ) -> BoxFuture<'static, Outcome> {
         let params = if params == Payload::Absent { Payload::empty_object() } else { params };
-        if options.retries.unwrap_or(0) > 0 {
-            return self.call_with_retries(action.into(), params, options);
-        }
         let parent = options.parent.take();
         let fallback = options.fallback_response.take();
-        match self.prepare(action, params, options, parent.as_ref()) {
-            Ok(attempt) => match fallback {
-                None => Box::pin(attempt.run(parent)),
-                Some(fallback) => {
-                    Box::pin(async move { attempt.run(parent).await.or(Ok(fallback)) })
-                }
-            },
+        let attempt = match self.prepare(action, params, options, parent.as_ref()) {
+            Ok(attempt) => attempt,
             // Without an endpoint there is no fallback (moleculer: src/service-broker.js call).
-            Err(error) => Box::pin(std::future::ready(Err(error))),
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        };
+        if fallback.is_none() && attempt.is_final() {
+            return Box::pin(async move { attempt.run(parent.as_ref()).await });
         }
-    }
-
-    /// Tries again as long as the error is retryable; each attempt chooses its endpoint anew.
-    fn call_with_retries(
-        &self,
-        action: Arc<str>,
-        params: Payload,
-        mut options: CallOptions,
-    ) -> BoxFuture<'static, Outcome> {
         let Some(shared) = self.this.upgrade() else {
             return Box::pin(std::future::ready(Err(MoleculerError::broker_disconnected())));
         };
-        let retries = options.retries.unwrap_or(0);
-        let fallback = options.fallback_response.take();
-        let parent = options.parent.take();
-        Box::pin(async move {
-            let mut n_retries = 0;
-            loop {
-                let attempt =
-                    shared.prepare(&action, params.clone(), options.clone(), parent.as_ref());
-                let error = match attempt {
-                    Ok(attempt) => match attempt.run(parent.clone()).await {
-                        Ok(result) => return Ok(result),
-                        Err(error) => error,
-                    },
-                    Err(error) => return Err(error),
-                };
-                let Some(delay) = retry::next_delay(&error, n_retries, retries) else {
-                    return fallback.ok_or(error);
-                };
-                n_retries += 1;
-                tokio::time::sleep(delay).await;
+        Box::pin(async move { shared.insist(attempt, parent.as_ref(), fallback).await })
+    }
+
+    /// Runs a call to its end: tries again as long as the policies allow, then asks for another answer
+    /// (moleculer: src/middlewares/retry.js, fallback.js).
+    async fn insist(
+        &self,
+        mut attempt: Attempt,
+        parent: Option<&Context>,
+        fallback: Option<Payload>,
+    ) -> Outcome {
+        let mut n_retries = 0;
+        // An earlier attempt whose action has a fallback: it is asked when the last one has none.
+        let mut earlier = None;
+        let error = loop {
+            let error = match attempt.run(parent).await {
+                Ok(result) => return Ok(result),
+                Err(error) => error,
+            };
+            let Some(delay) = self.retry_delay(&attempt, &error, n_retries, parent) else {
+                break error;
+            };
+            n_retries += 1;
+            tracing::warn!(action = &*attempt.ctx.name, request_id = &*attempt.ctx.request_id,
+                n_retries, ?delay, %error, "the call failed; it is tried again");
+            tokio::time::sleep(delay).await;
+            match self.prepare_again(&attempt.ctx, parent) {
+                Ok(next) => {
+                    let failed = std::mem::replace(&mut attempt, next);
+                    if failed.route.fallback.is_some() {
+                        earlier = Some(failed);
+                    }
+                }
+                Err(error) => break error,
             }
-        })
+        };
+        if let Some(response) = fallback {
+            self.count_fallback(&attempt.ctx, &error);
+            return Ok(response);
+        }
+        let declares = |one: &&Attempt| one.route.fallback.is_some();
+        match [Some(&attempt), earlier.as_ref()].into_iter().flatten().find(declares) {
+            Some(declaring) => {
+                self.own_answer(&declaring.route, &declaring.ctx, error, parent).await
+            }
+            None => Err(error),
+        }
+    }
+
+    /// What the fallback of an action says, when there is one.
+    pub(super) async fn own_answer(
+        &self,
+        route: &Route,
+        ctx: &Context,
+        error: MoleculerError,
+        parent: Option<&Context>,
+    ) -> Outcome {
+        let Some(fallback) = &route.fallback else { return Err(error) };
+        self.count_fallback(ctx, &error);
+        let outcome = fallback::answer(fallback, ctx, error).await;
+        if let Some(parent) = parent {
+            parent.merge_meta(&ctx.meta());
+        }
+        outcome
+    }
+
+    fn count_fallback(&self, ctx: &Context, error: &MoleculerError) {
+        self.metrics.metric("moleculer.request.fallback.total").increment();
+        tracing::warn!(action = &*ctx.name, request_id = &*ctx.request_id, %error,
+            "the call failed; its fallback answers");
+    }
+
+    /// How long to wait before the next attempt, or `None` when this was the last one: also when the
+    /// parent's time would be over by then.
+    fn retry_delay(
+        &self,
+        attempt: &Attempt,
+        error: &MoleculerError,
+        n_retries: u32,
+        parent: Option<&Context>,
+    ) -> Option<Duration> {
+        let retries = attempt.retries();
+        let policy = attempt.route.retry.as_ref();
+        if policy.is_none() && retries == 0 {
+            return None;
+        }
+        let policy = policy.unwrap_or(&self.options.retry_policy);
+        if policy.check.matches(error) {
+            self.metrics.metric("moleculer.request.retry.attempts.total").increment();
+        }
+        let delay = retry::next_delay(policy, error, n_retries, retries)?;
+        let remaining = parent.and_then(|parent| parent.remaining(clock::now()));
+        remaining.is_none_or(|remaining| delay < remaining).then_some(delay)
     }
 
     fn prepare(
@@ -102,11 +171,31 @@ impl Shared {
     ) -> Result<Attempt, MoleculerError> {
         self.check_level(parent)?;
         let timeout = self.remaining_timeout(action, options.timeout, parent)?;
-        let (endpoint, handler) = self.choose(action, options.node_id.as_deref())?;
+        let (endpoint, route) = self.choose(action, options.node_id.as_deref())?;
         let declared = || endpoint.timeout.unwrap_or(self.options.request_timeout);
         let options = CallOptions { timeout: Some(timeout.unwrap_or_else(declared)), ..options };
         let ctx = self.context(&endpoint, params, options, parent);
-        Ok(Attempt { ctx, handler })
+        Ok(Attempt { ctx, route })
+    }
+
+    /// The next attempt: the same call as a new request, perhaps to another endpoint
+    /// (moleculer: src/middlewares/retry.js, src/context.js copy). A node that the call names is kept, where
+    /// Moleculer forgets it.
+    fn prepare_again(
+        &self,
+        failed: &Context,
+        parent: Option<&Context>,
+    ) -> Result<Attempt, MoleculerError> {
+        let options = &failed.options;
+        let timeout = self.remaining_timeout(&failed.name, options.timeout, parent)?;
+        let (endpoint, route) = self.choose(&failed.name, options.node_id.as_deref())?;
+        let ctx = failed.copy().with(|ctx| {
+            ctx.id = uid::new();
+            ctx.node_id = Arc::clone(&endpoint.node_id);
+            ctx.service = Arc::clone(&endpoint.service);
+            ctx.options.timeout = timeout;
+        });
+        Ok(Attempt { ctx: ctx.build(), route })
     }
 
     fn check_level(&self, parent: Option<&Context>) -> Result<(), MoleculerError> {
@@ -142,25 +231,32 @@ impl Shared {
         &self,
         action: &str,
         node_id: Option<&str>,
-    ) -> Result<(Arc<Endpoint>, Handler), MoleculerError> {
-        let registry = self.registry.read();
-        let found = match node_id {
-            Some(node_id) => registry.actions.on_node(action, node_id),
-            None => registry.actions.next(action, self.options.registry.prefer_local),
-        };
-        match found {
-            Lookup::Found(endpoint) => {
-                let handler = if endpoint.local {
-                    self.chains.read().actions.get(&endpoint.id).cloned()
-                } else {
-                    self.remote.get().cloned()
-                };
-                let handler = handler.ok_or_else(MoleculerError::broker_disconnected)?;
-                Ok((Arc::clone(endpoint), handler))
+    ) -> Result<(Arc<Endpoint>, Arc<Route>), MoleculerError> {
+        let (endpoint, route) = {
+            let registry = self.registry.read();
+            let found = match node_id {
+                Some(node_id) => registry.actions.on_node(action, node_id),
+                None => registry.actions.next(action, self.options.registry.prefer_local),
+            };
+            match found {
+                Lookup::Found(endpoint) => {
+                    let route = self.chains.read().actions.get(&endpoint.id).cloned();
+                    (Arc::clone(endpoint), route)
+                }
+                Lookup::NotFound => {
+                    return Err(MoleculerError::service_not_found(action, node_id));
+                }
+                Lookup::NotAvailable => {
+                    return Err(MoleculerError::service_not_available(action, node_id));
+                }
             }
-            Lookup::NotFound => Err(MoleculerError::service_not_found(action, node_id)),
-            Lookup::NotAvailable => Err(MoleculerError::service_not_available(action, node_id)),
-        }
+        };
+        let route = match route {
+            Some(route) => route,
+            None if endpoint.local => return Err(MoleculerError::broker_disconnected()),
+            None => self.remote_route(&endpoint)?,
+        };
+        Ok((endpoint, route))
     }
 
     fn context(

@@ -6,17 +6,17 @@ use futures_util::future::{BoxFuture, join_all};
 use serde_json::json;
 
 use super::Shared;
+use super::chains::Route;
 use super::emit::handle;
 use crate::context::{Context, EventType};
 use crate::error::MoleculerError;
-use crate::handler::Handler;
 use crate::packet::Body;
 use crate::registry::Endpoint;
 use crate::transit::{Inbound, Notice, Reply};
 
 impl Inbound for Shared {
     fn handle_request(&self, ctx: Context) -> BoxFuture<'static, Reply> {
-        let Some((endpoint, handler)) = self.local_action(&ctx.name) else {
+        let Some((endpoint, route)) = self.local_action(&ctx.name) else {
             let error = MoleculerError::service_not_found(&ctx.name, Some(&self.node_id));
             let reply = Reply { outcome: Err(error), resolved: false };
             return Box::pin(std::future::ready(reply));
@@ -31,8 +31,12 @@ impl Inbound for Shared {
             own.options.timeout = own.options.timeout.or_else(|| Some(declared()));
         });
         let own = own.build();
+        let shared = self.this.upgrade();
         Box::pin(async move {
-            let outcome = handler(own.clone()).await;
+            let outcome = match ((route.chain)(own.clone()).await, shared) {
+                (Err(error), Some(shared)) => shared.own_answer(&route, &own, error, None).await,
+                (outcome, _) => outcome,
+            };
             ctx.merge_meta(&own.meta());
             ctx.merge_response_headers(&own.response_headers());
             Reply { outcome, resolved: true }
@@ -99,10 +103,10 @@ impl Inbound for Shared {
 
 impl Shared {
     /// The next endpoint on this node for an action that other nodes may call, and its handler.
-    fn local_action(&self, name: &str) -> Option<(Arc<Endpoint>, Handler)> {
+    fn local_action(&self, name: &str) -> Option<(Arc<Endpoint>, Arc<Route>)> {
         let registry = self.registry.read();
         let endpoint = registry.actions.get(name)?.next_local().filter(|e| !e.protected)?;
-        let handler = self.chains.read().actions.get(&endpoint.id).cloned()?;
-        Some((Arc::clone(endpoint), handler))
+        let route = self.chains.read().actions.get(&endpoint.id).cloned()?;
+        Some((Arc::clone(endpoint), route))
     }
 }

@@ -15,6 +15,8 @@ use crate::handler::{EventHandler, Handler};
 use crate::payload::{Object, Payload};
 use crate::service::LocalService;
 
+mod faults;
+
 fn broker(change: impl FnOnce(&mut BrokerOptions)) -> ServiceBroker {
     let mut options = BrokerOptions { node_id: Some("me".into()), ..BrokerOptions::default() };
     change(&mut options);

@@ -11,6 +11,7 @@ use crate::error::MoleculerError;
 use crate::handler::Handler;
 use crate::metrics::{Metric, MetricRegistry};
 use crate::middleware::Middleware;
+use crate::registry::Endpoint;
 use crate::schema::ActionSchema;
 
 /// The middleware. The limit is `options.timeout` of the context, which the broker has filled from the call,
@@ -65,7 +66,7 @@ impl Middleware for Timeout {
         self.wrap(next, false)
     }
 
-    fn remote_action(&self, next: Handler) -> Handler {
+    fn remote_action(&self, next: Handler, _endpoint: &Arc<Endpoint>) -> Handler {
         self.wrap(next, true)
     }
 }

@@ -43,6 +43,13 @@ impl ActionCatalog {
         self.lists.iter()
     }
 
+    /// Whether an endpoint is still registered.
+    #[must_use]
+    pub fn offers(&self, endpoint: &Endpoint) -> bool {
+        let list = self.lists.get(&endpoint.name);
+        list.is_some_and(|list| list.endpoints().iter().any(|one| one.id == endpoint.id))
+    }
+
     /// The endpoint for one call. Actions of the node's own services (`$node.…`) stay local.
     #[must_use]
     pub fn next(&self, name: &str, prefer_local: bool) -> Lookup<'_> {

@@ -108,6 +108,11 @@ impl EndpointList {
         locals.nth(self.local_strategy.select(n_locals))
     }
 
+    /// The one of a service on a given node.
+    pub(super) fn of_service(&self, node_id: &str, service: &str) -> Option<&Arc<Endpoint>> {
+        self.endpoints.iter().find(|e| *e.node_id == *node_id && *e.service == *service)
+    }
+
     /// The one on a given node.
     #[must_use]
     pub fn on_node(&self, node_id: &str) -> Option<&Arc<Endpoint>> {

@@ -199,3 +199,39 @@ fn a_mesh_that_grows_without_end_is_not_believed() {
     assert!(registry.apply_info(&"one-more".into(), info(1, Vec::new()), now).is_empty());
     assert_eq!(registry.nodes.iter().count(), NODES_MAX);
 }
+
+fn endpoint_id(registry: &Registry, action: &str) -> Option<u64> {
+    match registry.actions.on_node(action, "peer") {
+        Lookup::Found(endpoint) => Some(endpoint.id),
+        _ => None,
+    }
+}
+
+#[test]
+fn an_action_that_is_offered_as_before_keeps_its_endpoint() {
+    let mut registry = registry();
+    let peer: Arc<str> = "peer".into();
+    let now = crate::clock::now();
+    registry.apply_info(&peer, info(1, vec![item("a", &["a.x", "a.y", "a.z"], &[])]), now);
+    let [x, y, z] = ["a.x", "a.y", "a.z"].map(|name| endpoint_id(&registry, name));
+    assert!(!registry.has_retired());
+
+    // One is the same, one changes, one goes.
+    let mut changed = item("a", &["a.x", "a.y"], &[]);
+    changed.actions.insert("a.y".into(), json!({"name": "a.y", "timeout": 1}));
+    registry.apply_info(&peer, info(2, vec![changed.clone()]), now);
+    assert_eq!(endpoint_id(&registry, "a.x"), x);
+    assert_ne!(endpoint_id(&registry, "a.y"), y);
+    assert_eq!(endpoint_id(&registry, "a.z"), None);
+    let mut retired = registry.take_retired();
+    retired.sort_unstable();
+    assert_eq!(retired, [y, z].map(Option::unwrap));
+
+    // Another process under the same name is met without prejudice.
+    let restarted = Info { instance_id: Some("i2".into()), ..info(1, vec![changed]) };
+    registry.apply_info(&peer, restarted, now);
+    assert!(endpoint_id(&registry, "a.x").is_some_and(|id| Some(id) != x));
+    assert_eq!(registry.take_retired().len(), 2);
+    registry.apply_disconnect(&peer, true);
+    assert_eq!(registry.take_retired().len(), 2);
+}

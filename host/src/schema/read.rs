@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{
-    ActionSchema, Bounds, Dependency, Error, EventSchema, Lifecycle, Pattern, ServiceSchema,
-    Visibility, full_name,
+    ActionFaults, ActionSchema, Bounds, Dependency, Error, EventFaults, EventSchema, Lifecycle,
+    Pattern, ServiceSchema, Visibility, full_name,
 };
 use crate::config::limits::{ActionLimits, Mode};
 
@@ -45,7 +45,7 @@ struct Reader {
 
 impl Reader {
     fn fault(&mut self, key: &str, found: &Value, allowed: &str) {
-        self.problems.push(format!("'{key}' must be {allowed}, found {}", shown(found)));
+        self.problems.push(fault(key, found, allowed));
     }
 
     fn service(
@@ -205,6 +205,8 @@ impl Reader {
         let name = format!("{prefix}{raw_name}");
         let visibility = self.visibility(&path, definition.get("visibility"));
         let timeout = self.millis(&format!("{path}.timeout"), definition.get("timeout"));
+        let fallback = self.fallback(&path, definition.get("fallback"));
+        let faults = ActionFaults::read(&path, &definition, &mut self.problems);
         let isomer = self.object(&mut definition, "isomer");
         let limits = self.limits(&format!("{path}.isomer.limits"), isomer.get("limits"));
         if !isomer.is_empty() {
@@ -217,9 +219,22 @@ impl Reader {
             name: name.into(),
             visibility,
             timeout,
+            fallback,
+            faults,
             limits,
             definition: Arc::new(definition),
         })
+    }
+
+    fn fallback(&mut self, path: &str, found: Option<&Value>) -> Option<Arc<str>> {
+        match found {
+            None | Some(Value::Null) => None,
+            Some(Value::String(method)) if !method.is_empty() => Some(method.as_str().into()),
+            Some(other) => {
+                self.fault(&format!("{path}.fallback"), other, "the name of a method");
+                None
+            }
+        }
     }
 
     fn definition(&mut self, path: &str, value: Value) -> Option<Map<String, Value>> {
@@ -285,11 +300,13 @@ impl Reader {
                 return None;
             }
         };
+        let faults = EventFaults::read(&path, &definition, &mut self.problems);
         definition.insert("name".into(), key.into());
         Some(EventSchema {
             key: key.into(),
             pattern,
             group: group.into(),
+            faults,
             definition: Arc::new(definition),
         })
     }
@@ -374,6 +391,11 @@ impl Reader {
             },
         }
     }
+}
+
+/// What is wrong with a value: its key, what was found, what is allowed.
+pub(super) fn fault(key: &str, found: &Value, allowed: &str) -> String {
+    format!("'{key}' must be {allowed}, found {}", shown(found))
 }
 
 /// Puts `over` over `base`, object by object.

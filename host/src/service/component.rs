@@ -44,8 +44,9 @@ pub fn service(
     let (starting, stopping) = (pool.clone(), pool.clone());
     LocalService {
         actions: schema.actions.iter().map(|action| action_handler(&pool, action)).collect(),
+        fallbacks: vec![None; schema.actions.len()],
         events: schema.events.iter().map(|event| event_handler(&pool, event)).collect(),
-        schema,
+        schema: Arc::new(schema),
         origin: None,
         started: Some(Box::new(move || Box::pin(async move { starting.start().await }))),
         // The broker has waited for the calls; what is left is cut off.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use isomer_host::broker::ServiceBroker;
@@ -44,8 +44,21 @@ impl LocalNode {
     /// # Panics
     /// When that fails.
     pub async fn start(file: &Path, mode: Mode) -> Self {
+        Self::start_with(file, mode, BrokerOptions::default(), |_| ()).await
+    }
+
+    /// The same with other options and a schema that is changed before it is read.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn start_with(
+        file: &Path,
+        mode: Mode,
+        options: BrokerOptions,
+        change: impl FnOnce(&mut Value),
+    ) -> Self {
         let cache = tempfile::tempdir().unwrap();
-        let broker = ServiceBroker::new(BrokerOptions::default()).unwrap();
+        let broker = ServiceBroker::new(options).unwrap();
         broker.start().await.unwrap();
         let node_id = Arc::clone(broker.node_id());
         let options = RuntimeOptions::new(cache.path().join("cache"), node_id);
@@ -53,6 +66,9 @@ impl LocalNode {
         let component = runtime.load(file).await.unwrap();
         let limits = Limits { mode, ..Limits::default() };
         let text = component.describe(&limits).await.unwrap();
+        let mut described: Value = serde_json::from_str(&text).unwrap();
+        change(&mut described);
+        let text = described.to_string();
         let bounds = Bounds { len: limits.schema, items: limits.schema_items, internal: false };
         let schema = ServiceSchema::read(&text, &Map::new(), bounds).unwrap();
         let options = ServiceOptions { limits, ..ServiceOptions::default() };
@@ -67,16 +83,25 @@ impl LocalNode {
     /// # Panics
     /// When it fails.
     pub async fn call(&self, action: &str) -> Payload {
-        call(&self.broker, action).await
+        call(&self.broker, action, Payload::Json(PAYLOAD.into())).await
     }
 
     /// Seconds per call of calls one after the other, made by a task as real ones are.
-    async fn sequence(&self, slice: Duration) -> f64 {
+    pub(super) async fn sequence(&self, slice: Duration) -> f64 {
+        self.sequence_of(slice, |_| Payload::Json(PAYLOAD.into())).await
+    }
+
+    /// The same with the params of the n-th call made anew.
+    pub(super) async fn sequence_of(
+        &self,
+        slice: Duration,
+        params: impl Fn(u32) -> Payload + Send + 'static,
+    ) -> f64 {
         let broker = self.broker.clone();
         let calls = async move {
             let mut turn = Turn::new(slice);
             while turn.goes_on() {
-                call(&broker, ACTION).await;
+                call(&broker, ACTION, params(turn.n_calls)).await;
             }
             turn.seconds_per_call()
         };
@@ -84,8 +109,7 @@ impl LocalNode {
     }
 }
 
-async fn call(broker: &ServiceBroker, action: &str) -> Payload {
-    let params = Payload::Json(PAYLOAD.into());
+async fn call(broker: &ServiceBroker, action: &str, params: Payload) -> Payload {
     broker.call(action, params, CallOptions::default()).await.unwrap()
 }
 

@@ -1,4 +1,7 @@
-//! Resident memory of an idle instance: the same node with one instance and with many.
+//! Physical memory of an idle instance: the same node with one instance and with many.
+//!
+//! What is read is the proportional set size. The resident size would count pages of the compiled file, of
+//! which there is one copy, once for every instance that maps them.
 
 use std::sync::Arc;
 
@@ -45,10 +48,10 @@ async fn resident(n_instances: usize) -> [f64; 2] {
     [new, resident_bytes(pid)]
 }
 
-/// Resident memory of a process.
+/// Physical memory of a process; pages that several mappings share count once.
 fn resident_bytes(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = rollup.lines().find(|line| line.starts_with("Pss:")).unwrap();
     let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kib * 1024.0
 }

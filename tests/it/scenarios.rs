@@ -1,0 +1,45 @@
+//! The same scenarios with real Moleculer brokers (`tests/vectors/scenarios.json`, recorded by
+//! `tests/vectors/scenarios.js`) and with ours: every step must end alike.
+
+use serde_json::{Value, json};
+use tests::{scenario, tree};
+
+/// Steps that end otherwise here, and why. The scenario, the step (from 0) and what we do instead.
+fn differences() -> Vec<(&'static str, usize, Value)> {
+    Vec::new()
+}
+
+fn vectors(name: &str) -> Vec<Value> {
+    let text = tree::read(&tree::top().join("tests/vectors").join(name));
+    serde_json::from_str(&text).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_step_ends_as_with_moleculer() {
+    let (scenarios, recorded) = (vectors("scenarios.in.json"), vectors("scenarios.json"));
+    assert_eq!(scenarios.len(), recorded.len(), "record anew: tests/vectors/scenarios.js");
+    let differences = differences();
+    let mut wrong = Vec::new();
+    let mut n_steps = 0;
+    for (scenario, recorded) in scenarios.iter().zip(&recorded) {
+        let name = scenario["name"].as_str().unwrap();
+        assert_eq!(recorded["name"], name, "record anew: tests/vectors/scenarios.js");
+        let outcomes = scenario::play(scenario).await;
+        for (index, outcome) in outcomes.iter().enumerate() {
+            n_steps += 1;
+            let ours = differences.iter().find(|(of, step, _)| *of == name && *step == index);
+            let expected = ours.map_or(&recorded["outcomes"][index], |(.., ours)| ours);
+            if outcome != expected {
+                let step = &scenario["steps"][index];
+                wrong.push(
+                    json!({"scenario": name, "index": index, "step": step,
+                    "moleculer": expected, "isomer": outcome})
+                    .to_string(),
+                );
+            }
+        }
+    }
+
+    assert!(n_steps > 200, "only {n_steps} steps were played");
+    assert!(wrong.is_empty(), "{} of {n_steps} steps:\n{}", wrong.len(), wrong.join("\n"));
+}
