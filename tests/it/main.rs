@@ -9,8 +9,10 @@
 
 mod bench;
 mod cluster;
+mod declared;
 mod embedding;
 mod event_match;
+mod hooks;
 mod hostile;
 mod hot_reload;
 mod interop;
