@@ -11,6 +11,7 @@ mod bench;
 mod cluster;
 mod declared;
 mod embedding;
+mod errors;
 mod event_match;
 mod hooks;
 mod hostile;
