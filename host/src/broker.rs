@@ -121,6 +121,8 @@ impl ServiceBroker {
         let registry = Registry::new(Arc::clone(&node_id), info, &options.registry, clock::now());
         let registry = Arc::new(RwLock::new(registry));
         let tracker = ContextTracker::default();
+        let cancel = CancellationToken::new();
+        let work = tokio::runtime::Handle::current();
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| Shared {
             this: Weak::clone(this),
             chain: Chain::new(chain::internal(&chain::Parts {
@@ -130,6 +132,8 @@ impl ServiceBroker {
                 caller: Weak::<Shared>::clone(this),
                 registry: &registry,
                 tracker: &tracker,
+                work: &work,
+                cancel: &cancel,
             })),
             node_id,
             instance_id,
@@ -142,8 +146,8 @@ impl ServiceBroker {
             services: Mutex::default(),
             changes: watch::Sender::new(0),
             stopping: AtomicBool::new(false),
-            cancel: CancellationToken::new(),
-            work: tokio::runtime::Handle::current(),
+            cancel,
+            work,
             options,
         });
         Ok(Self(shared))

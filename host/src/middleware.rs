@@ -12,11 +12,13 @@ use crate::handler::{EventHandler, Handler};
 use crate::registry::Endpoint;
 use crate::schema::{ActionSchema, EventSchema};
 
+pub mod circuit_breaker;
 pub mod context_tracker;
 pub mod fallback;
 pub mod retry;
 pub mod timeout;
 
+pub use circuit_breaker::CircuitBreaker;
 pub use context_tracker::ContextTracker;
 pub use timeout::Timeout;
 

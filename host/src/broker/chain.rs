@@ -4,12 +4,14 @@
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
+use tokio::runtime::Handle;
 
 use crate::config::BrokerOptions;
 use crate::context::Caller;
 use crate::metrics::MetricRegistry;
-use crate::middleware::{ContextTracker, Middleware, Timeout};
+use crate::middleware::{CircuitBreaker, ContextTracker, Middleware, Timeout};
 use crate::registry::Registry;
+use crate::task::CancellationToken;
 
 /// What middlewares are made from.
 pub(super) struct Parts<'a> {
@@ -20,6 +22,9 @@ pub(super) struct Parts<'a> {
     pub(super) caller: Weak<dyn Caller>,
     pub(super) registry: &'a Arc<RwLock<Registry>>,
     pub(super) tracker: &'a ContextTracker,
+    /// Where tasks of middlewares run, and what ends them.
+    pub(super) work: &'a Handle,
+    pub(super) cancel: &'a CancellationToken,
 }
 
 /// The middlewares that the options switch on, innermost first. Those of an action or event that has no use
@@ -41,6 +46,15 @@ pub(super) fn internal(parts: &Parts<'_>) -> Vec<Arc<dyn Middleware>> {
     }
 
     // Circuit breaker.
+    chain.push(Arc::new(CircuitBreaker::new(
+        options.circuit_breaker.clone(),
+        Arc::clone(parts.node_id),
+        Weak::clone(&parts.caller),
+        Arc::clone(parts.registry),
+        parts.work.clone(),
+        parts.cancel.clone(),
+        parts.metrics,
+    )));
 
     // Timeout.
     chain.push(Arc::new(Timeout::new(Arc::clone(parts.node_id), parts.metrics)));
