@@ -13,10 +13,12 @@ use serde_json::{Map, Value};
 use crate::config::limits::{ActionLimits, Mode};
 use crate::packet::ServiceItem;
 
+pub mod balance;
 pub mod faults;
 mod pattern;
 mod read;
 
+pub use balance::Balance;
 pub use faults::{ActionFaults, EventFaults};
 pub use pattern::{Pattern, matches};
 
@@ -82,6 +84,8 @@ pub struct ActionSchema {
     pub fallback: Option<Arc<str>>,
     /// What it says of retries, circuit breaker and bulkhead.
     pub faults: ActionFaults,
+    /// What it says of balancing.
+    pub balance: Balance,
     /// Narrower limits in the guest.
     pub limits: ActionLimits,
     /// Everything, as it is advertised.
@@ -99,6 +103,8 @@ pub struct EventSchema {
     pub group: Arc<str>,
     /// What it says of debounce, throttle and bulkhead.
     pub faults: EventFaults,
+    /// What it says of balancing.
+    pub balance: Balance,
     /// Everything, as it is advertised.
     pub definition: Arc<Map<String, Value>>,
 }
