@@ -17,31 +17,38 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::clock;
 use crate::config::BrokerOptions;
 use crate::context::{CallItem, CallOptions, Caller, EmitOptions, Outcome};
 use crate::error::MoleculerError;
 use crate::handler::Handler;
 use crate::metrics::MetricRegistry;
+use crate::middleware::hook::Settle;
 use crate::middleware::{Chain, ContextTracker};
-use crate::packet::{self, Info};
+use crate::packet::Info;
 use crate::payload::Payload;
 use crate::registry::Registry;
+use crate::schema::ServiceSchema;
 use crate::service::{InUse, Stopped};
 use crate::task::CancellationToken;
 use crate::uid;
 
+mod builder;
 mod call;
 mod chain;
 mod chains;
 mod emit;
+mod hooks;
 mod inbound;
 mod lifecycle;
 mod mcall;
 mod mesh;
 mod services;
 
+use builder::Own;
 use chains::Chains;
+use hooks::Hooks;
+
+pub use builder::Builder;
 pub use lifecycle::StartError;
 pub use mesh::Error as MeshError;
 
@@ -73,6 +80,8 @@ struct Shared {
     registry: Arc<RwLock<Registry>>,
     chains: RwLock<Chains>,
     chain: Chain,
+    hooks: Hooks,
+    own: Own,
     tracker: ContextTracker,
     metrics: MetricRegistry,
     /// Sends a request to another node, without middlewares; set while a transporter is connected.
@@ -89,6 +98,7 @@ struct Shared {
 
 /// What is needed to end a service.
 struct Running {
+    schema: Arc<ServiceSchema>,
     in_use: InUse,
     stopped: Option<Stopped>,
     shutdown_timeout: Duration,
@@ -100,57 +110,21 @@ impl ServiceBroker {
     /// # Errors
     /// [`Error`] when the options cannot be used.
     pub fn new(options: BrokerOptions) -> Result<Self, Error> {
-        Self::with_metrics(options, MetricRegistry::default())
+        Self::builder(options).build()
     }
 
     /// The same, counting into metrics that others count into as well.
     ///
     /// # Errors
     /// As [`ServiceBroker::new`].
-    pub fn with_metrics(
-        mut options: BrokerOptions,
-        metrics: MetricRegistry,
-    ) -> Result<Self, Error> {
-        let node_id: Arc<str> = options.node_id.get_or_insert_with(default_node_id).as_str().into();
-        packet::check_node_id(&node_id).map_err(|reason| Error::NodeId {
-            node_id: node_id.to_string(),
-            reason: reason.to_string(),
-        })?;
-        let instance_id = uid::new();
-        let info = local_info(&options, &instance_id);
-        let registry = Registry::new(Arc::clone(&node_id), info, &options.registry, clock::now());
-        let registry = Arc::new(RwLock::new(registry));
-        let tracker = ContextTracker::default();
-        let cancel = CancellationToken::new();
-        let work = tokio::runtime::Handle::current();
-        let shared = Arc::new_cyclic(|this: &Weak<Shared>| Shared {
-            this: Weak::clone(this),
-            chain: Chain::new(chain::internal(&chain::Parts {
-                options: &options,
-                node_id: &node_id,
-                metrics: &metrics,
-                caller: Weak::<Shared>::clone(this),
-                registry: &registry,
-                tracker: &tracker,
-                work: &work,
-                cancel: &cancel,
-            })),
-            node_id,
-            instance_id,
-            registry,
-            chains: RwLock::default(),
-            tracker,
-            metrics,
-            remote: OnceLock::new(),
-            mesh: OnceLock::new(),
-            services: Mutex::default(),
-            changes: watch::Sender::new(0),
-            stopping: AtomicBool::new(false),
-            cancel,
-            work,
-            options,
-        });
-        Ok(Self(shared))
+    pub fn with_metrics(options: BrokerOptions, metrics: MetricRegistry) -> Result<Self, Error> {
+        Self::builder(options).metrics(metrics).build()
+    }
+
+    /// A broker with more than options: middlewares, services, a transporter of the embedding program.
+    #[must_use]
+    pub fn builder(options: BrokerOptions) -> Builder {
+        Builder::new(options)
     }
 
     /// ID of this node.
@@ -200,7 +174,7 @@ impl ServiceBroker {
         params: Payload,
         options: CallOptions,
     ) -> BoxFuture<'static, Outcome> {
-        self.0.start_call(action, params, options)
+        self.0.hooked_call(action, params, options)
     }
 
     /// Calls several actions at once; the first error ends it.
@@ -208,12 +182,17 @@ impl ServiceBroker {
     /// # Errors
     /// The first error.
     pub async fn mcall(&self, calls: Vec<CallItem>) -> Result<Vec<Payload>, MoleculerError> {
-        self.0.mcall(calls).await
+        self.0.hooked_mcall(calls, Settle::FirstError).await?.into_iter().collect()
     }
 
     /// Calls several actions at once and gives every outcome.
     pub async fn mcall_settled(&self, calls: Vec<CallItem>) -> Vec<Outcome> {
-        self.0.mcall_settled(calls).await
+        let n_calls = calls.len();
+        match self.0.hooked_mcall(calls, Settle::All).await {
+            Ok(outcomes) => outcomes,
+            // A middleware refused all of them.
+            Err(error) => vec![Err(error); n_calls],
+        }
     }
 
     /// Sends an event to one instance of each group that listens.
@@ -280,7 +259,7 @@ impl Shared {
     fn local_event(&self, name: &str, data: &Value) {
         let data = Payload::from_value(data).unwrap_or_default();
         // The handlers run as tasks; the future that is left has nothing to wait for.
-        drop(self.broadcast_here(name, data, EmitOptions::default()));
+        drop(self.hooked_broadcast_local(name, data, EmitOptions::default()));
     }
 }
 
@@ -291,7 +270,7 @@ impl Caller for Shared {
         params: Payload,
         options: CallOptions,
     ) -> BoxFuture<'static, Outcome> {
-        self.start_call(action, params, options)
+        self.hooked_call(action, params, options)
     }
 
     fn emit(
@@ -300,7 +279,7 @@ impl Caller for Shared {
         data: Payload,
         options: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        self.emit_balanced(event, data, options)
+        self.hooked_emit(event, data, options)
     }
 
     fn broadcast(
@@ -309,7 +288,7 @@ impl Caller for Shared {
         data: Payload,
         options: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        self.broadcast_all(event, data, options)
+        self.hooked_broadcast(event, data, options)
     }
 
     fn broadcast_local(
@@ -318,7 +297,7 @@ impl Caller for Shared {
         data: Payload,
         options: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        self.broadcast_here(event, data, options)
+        self.hooked_broadcast_local(event, data, options)
     }
 
     fn wait_for_services(

@@ -23,11 +23,11 @@ pub mod registry;
 pub mod runtime;
 pub mod transporter;
 
-pub mod middleware;
+pub mod service;
 pub mod transit;
 
 pub mod discoverer;
-pub mod service;
+pub mod middleware;
 
 pub mod broker;
 

@@ -13,6 +13,7 @@ use crate::schema::{self, Bounds, ServiceSchema};
 
 pub mod component;
 pub mod internals;
+pub mod native;
 
 /// Runs before the service is registered; a failure keeps it from starting.
 pub type Started =
@@ -23,7 +24,7 @@ pub type Stopped = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send + Sync>;
 /// A service that can be registered with a broker.
 pub struct LocalService {
     /// What it declares.
-    pub schema: ServiceSchema,
+    pub schema: Arc<ServiceSchema>,
     /// One for each action of the schema, in its order.
     pub actions: Vec<Handler>,
     /// One for each action of the schema, in its order: answers when the action failed.
@@ -45,10 +46,19 @@ impl LocalService {
     /// [`schema::Error`] when the schema is wrong or an action or event has no handler.
     pub fn native(
         schema: &Value,
+        actions: Vec<(&str, Handler)>,
+        events: Vec<(&str, EventHandler)>,
+    ) -> Result<Self, schema::Error> {
+        let bounds = Bounds { len: usize::MAX, items: usize::MAX, internal: true };
+        Self::with_handlers(schema, bounds, actions, events)
+    }
+
+    fn with_handlers(
+        schema: &Value,
+        bounds: Bounds,
         mut actions: Vec<(&str, Handler)>,
         mut events: Vec<(&str, EventHandler)>,
     ) -> Result<Self, schema::Error> {
-        let bounds = Bounds { len: usize::MAX, items: usize::MAX, internal: true };
         let schema = ServiceSchema::read(&schema.to_string(), &Map::new(), bounds)?;
         let mut problems = Vec::new();
         let mut take_action = |key: &Arc<str>| {
@@ -74,7 +84,7 @@ impl LocalService {
         }
         Ok(Self {
             fallbacks: vec![None; action_handlers.len()],
-            schema,
+            schema: Arc::new(schema),
             actions: action_handlers,
             events: event_handlers,
             origin: None,

@@ -29,6 +29,7 @@ use crate::transporter::{self, Transporter};
 mod counters;
 mod event;
 mod gate;
+mod hook;
 mod pending;
 mod ping;
 mod receive;
@@ -38,6 +39,7 @@ mod respond;
 mod tests;
 pub mod topic;
 
+pub use hook::{HandleMessage, Publish};
 pub use ping::PingResult;
 
 use counters::Counters;
@@ -182,6 +184,7 @@ struct Shared {
     /// Inbound requests that have not been answered yet.
     answering: TaskTracker,
     gates: receive::Gates,
+    hooks: hook::Hooks,
 }
 
 impl Transit {
@@ -209,6 +212,7 @@ impl Transit {
             stop: CancellationToken::new(),
             answering: TaskTracker::new(),
             gates: receive::Gates::default(),
+            hooks: hook::Hooks::default(),
             counters,
             settings,
         }))
@@ -331,13 +335,20 @@ impl Transit {
 
 impl Shared {
     async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
-        let kind = body.kind();
         let packet = Packet {
             ver: Arc::clone(&self.version),
             sender: Arc::clone(&self.settings.node_id),
             body,
         };
-        let data = self.serializer.encode(&packet);
+        match self.hooks.publish.get() {
+            None => self.publish(&packet, target).await,
+            Some(publish) => publish(packet, target.map(Arc::from)).await,
+        }
+    }
+
+    async fn publish(&self, packet: &Packet, target: Option<&str>) -> Result<(), MoleculerError> {
+        let kind = packet.body.kind();
+        let data = self.serializer.encode(packet);
         let size = data.len();
         let limit = self.settings.options.max_packet_size;
         if size > limit {

@@ -9,6 +9,7 @@
 
 mod bench;
 mod cluster;
+mod embedding;
 mod event_match;
 mod hostile;
 mod hot_reload;

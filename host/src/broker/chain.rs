@@ -27,11 +27,13 @@ pub(super) struct Parts<'a> {
     pub(super) cancel: &'a CancellationToken,
 }
 
-/// The middlewares that the options switch on, innermost first. Those of an action or event that has no use
-/// for one leave no trace in its chain.
-pub(super) fn internal(parts: &Parts<'_>) -> Vec<Arc<dyn Middleware>> {
+/// The middlewares of the embedding program and around them those that the options switch on, innermost
+/// first. Those that an action or event has no use for leave no trace in its chain.
+pub(super) fn with_internal(
+    mut chain: Vec<Arc<dyn Middleware>>,
+    parts: &Parts<'_>,
+) -> Vec<Arc<dyn Middleware>> {
     let options = parts.options;
-    let mut chain: Vec<Arc<dyn Middleware>> = Vec::new();
     // Action hooks run in the guest.
 
     // Validator.

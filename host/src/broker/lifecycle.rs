@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use serde_json::json;
 
 use super::{ServiceBroker, Shared};
+use crate::error::MoleculerError;
 use crate::service::internals;
 
 /// Why a broker could not start.
@@ -18,23 +19,44 @@ pub enum StartError {
     /// The mesh could not be joined.
     #[error(transparent)]
     Mesh(#[from] super::MeshError),
+    /// A middleware, a service or a callback of the embedding program refused.
+    #[error("{what} failed: {error}")]
+    Refused {
+        /// Who refused.
+        what: String,
+        /// Why.
+        error: MoleculerError,
+    },
+}
+
+fn refused(what: &str) -> impl FnOnce(MoleculerError) -> StartError {
+    let what = what.to_owned();
+    move |error| StartError::Refused { what, error }
 }
 
 impl ServiceBroker {
-    /// Starts the node: its own service, the transporter, then `$broker.started`. Services are added
-    /// afterwards.
+    /// Starts the node: its own service, the transporter, the services that the builder was given, then
+    /// `$broker.started`. Components are added afterwards.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(&self) -> Result<(), StartError> {
         let shared = &self.0;
+        let chain = &shared.chain;
+        chain.steps(|m| m.starting()).await.map_err(refused("the hook 'starting'"))?;
         if shared.options.internal_services {
             let service = internals::service(&shared.registry, &shared.options)?;
             shared.register(service);
         }
         shared.connect().await?;
+        shared.start_services().await?;
         shared.local_event("$broker.started", &json!(null));
-        Ok(())
+        chain.steps(|m| m.started()).await.map_err(refused("the hook 'started'"))?;
+        let started = shared.own.started.lock().take();
+        match started {
+            Some(started) => started(self.clone()).await.map_err(refused("the callback 'started'")),
+            None => Ok(()),
+        }
     }
 
     /// Stops the node, each step with its limit: tells the others that it offers nothing any more, refuses
@@ -50,18 +72,36 @@ impl ServiceBroker {
         if left > 0 {
             tracing::warn!(left, ?limit, "calls were still running; they are ended");
         }
+        shared.chain.steps_back("stopping", |m| m.stopping()).await;
         let services = std::mem::take(&mut *shared.services.lock());
         join_all(services.into_iter().map(|(name, running)| shared.end_service(name, running)))
             .await;
         shared.disconnect().await;
+        shared.chain.steps_back("stopped", |m| m.stopped()).await;
+        let stopped = shared.own.stopped.lock().take();
+        if let Some(stopped) = stopped
+            && let Err(error) = stopped(self.clone()).await
+        {
+            tracing::error!(%error, "the callback 'stopped' failed");
+        }
         shared.local_event("$broker.stopped", &json!(null));
         shared.cancel.cancel();
     }
 }
 
 impl Shared {
+    /// The services of the builder, all at once, because they may wait for each other.
+    async fn start_services(&self) -> Result<(), StartError> {
+        let services = std::mem::take(&mut *self.own.services.lock());
+        let starts = services.into_iter().map(|service| async {
+            let what = format!("service '{}'", service.schema.full_name);
+            self.hooked_create(service).await.map_err(refused(&what))
+        });
+        try_join_all(starts).await.map(drop)
+    }
+
     async fn end_service(&self, name: Arc<str>, running: super::Running) {
         self.unregister(&name);
-        running.end(&name).await;
+        running.end(&self.chain).await;
     }
 }

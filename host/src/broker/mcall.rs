@@ -5,21 +5,19 @@ use futures_util::future::{join_all, try_join_all};
 use super::Shared;
 use crate::context::{CallItem, Outcome};
 use crate::error::MoleculerError;
-use crate::payload::Payload;
+use crate::middleware::hook::Settle;
 
 impl Shared {
-    pub(super) async fn mcall(&self, calls: Vec<CallItem>) -> Result<Vec<Payload>, MoleculerError> {
-        try_join_all(self.start_all(calls)).await
-    }
-
-    pub(super) async fn mcall_settled(&self, calls: Vec<CallItem>) -> Vec<Outcome> {
-        join_all(self.start_all(calls)).await
-    }
-
-    fn start_all(
+    pub(super) async fn mcall(
         &self,
         calls: Vec<CallItem>,
-    ) -> impl Iterator<Item = impl Future<Output = Outcome>> {
-        calls.into_iter().map(|item| self.start_call(&item.action, item.params, item.options))
+        settle: Settle,
+    ) -> Result<Vec<Outcome>, MoleculerError> {
+        let started =
+            calls.into_iter().map(|item| self.hooked_call(&item.action, item.params, item.options));
+        match settle {
+            Settle::All => Ok(join_all(started).await),
+            Settle::FirstError => Ok(try_join_all(started).await?.into_iter().map(Ok).collect()),
+        }
     }
 }

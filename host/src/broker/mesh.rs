@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::discoverer::{self, Discoverer, LocalEvent};
 use crate::error::MoleculerError;
 use crate::handler::Handler;
+use crate::middleware::wire::Wire;
 use crate::serializer::json::Json;
 use crate::transit::{self, Inbound, PingResult, Transit};
 use crate::transporter;
@@ -52,8 +53,8 @@ enum MeshRuntime {
 }
 
 impl MeshRuntime {
-    fn new(transporter: &Transporter, work: &Handle) -> std::io::Result<Self> {
-        if matches!(transporter, Transporter::Fake { .. }) {
+    fn new(in_process: bool, work: &Handle) -> std::io::Result<Self> {
+        if in_process {
             return Ok(Self::Shared(work.clone()));
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -113,9 +114,11 @@ impl ServiceBroker {
 impl Shared {
     /// Joins the mesh, when there is a transporter.
     pub(super) async fn connect(&self) -> Result<(), Error> {
-        let Some(options) = &self.options.transporter else { return Ok(()) };
-        let runtime = MeshRuntime::new(options, &self.work)?;
-        let transit = self.transit(options)?;
+        let Some(transporter) = self.transporter()? else { return Ok(()) };
+        let options = self.options.transporter.as_ref().filter(|_| self.own.transporter.is_none());
+        let in_process = matches!(options, Some(Transporter::Fake { .. }));
+        let runtime = MeshRuntime::new(in_process, &self.work)?;
+        let transit = self.transit(transporter);
         let discoverer = Discoverer::new(
             discoverer::Settings::from(&self.options),
             Arc::clone(&self.registry),
@@ -133,11 +136,25 @@ impl Shared {
         joined.map_err(std::io::Error::other)?.map_err(Error::from)
     }
 
-    fn transit(&self, options: &Transporter) -> Result<Transit, Error> {
-        let transporter: Arc<dyn transporter::Transporter> = match options {
-            Transporter::Nats { urls } => Arc::new(Nats::new(urls, &self.node_id)?),
-            Transporter::Fake { bus } => Arc::new(Fake::new(Bus::named(bus), &self.node_id)),
+    /// The program's own transporter, or what the options say; with the hooks of middlewares.
+    fn transporter(&self) -> Result<Option<Arc<dyn transporter::Transporter>>, Error> {
+        let transporter: Arc<dyn transporter::Transporter> = match &self.own.transporter {
+            Some(own) => Arc::clone(own),
+            None => match &self.options.transporter {
+                None => return Ok(None),
+                Some(Transporter::Nats { urls }) => Arc::new(Nats::new(urls, &self.node_id)?),
+                Some(Transporter::Fake { bus }) => {
+                    Arc::new(Fake::new(Bus::named(bus), &self.node_id))
+                }
+            },
         };
+        if self.own.middlewares {
+            return Ok(Some(Arc::new(Wire::new(transporter, self.chain.clone()))));
+        }
+        Ok(Some(transporter))
+    }
+
+    fn transit(&self, transporter: Arc<dyn transporter::Transporter>) -> Transit {
         let settings = transit::Settings {
             namespace: self.options.namespace.clone(),
             node_id: Arc::clone(&self.node_id),
@@ -145,8 +162,15 @@ impl Shared {
             options: self.options.transit,
             work: self.work.clone(),
         };
+        let serializer = self.own.serializer.clone().unwrap_or_else(|| Arc::new(Json));
         let inbound: Weak<dyn Inbound> = Weak::<Self>::clone(&self.this);
-        Ok(Transit::new(settings, transporter, Arc::new(Json), inbound, &self.metrics))
+        let transit = Transit::new(settings, transporter, serializer, inbound, &self.metrics);
+        let chain = &self.chain;
+        transit.wrap_publish(|publish| chain.wrap(publish, |m, next| m.transit_publish(next)));
+        transit.wrap_message_handler(|handle| {
+            chain.wrap(handle, |m, next| m.transit_message_handler(next))
+        });
+        transit
     }
 
     /// What the discoverer tells the services of this node.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::chains::Route;
 use super::{Running, ServiceBroker, Shared};
 use crate::error::MoleculerError;
+use crate::middleware::Chain;
 use crate::registry::{Registered, Registry};
 use crate::schema::ServiceSchema;
 use crate::service::LocalService;
@@ -21,13 +22,8 @@ impl ServiceBroker {
     ///
     /// # Errors
     /// What `started` failed with, or `WAITFOR_SERVICES`. Nothing has changed then.
-    pub async fn add_service(&self, mut service: LocalService) -> Result<(), MoleculerError> {
-        self.wait_for_dependencies(&service.schema).await?;
-        if let Some(started) = service.started.take() {
-            started().await?;
-        }
-        self.0.register(service);
-        Ok(())
+    pub async fn add_service(&self, service: LocalService) -> Result<(), MoleculerError> {
+        self.0.hooked_create(service).await
     }
 
     /// Waits for what a service depends on, as long as its settings or the broker's options say.
@@ -38,24 +34,30 @@ impl ServiceBroker {
         &self,
         schema: &ServiceSchema,
     ) -> Result<(), MoleculerError> {
-        let dependencies: Vec<_> = schema.dependencies.iter().map(|d| d.any_of.clone()).collect();
-        if missing(&self.0.registry.read(), &dependencies).is_empty() {
-            return Ok(());
-        }
-        let limit = schema.dependency_timeout().unwrap_or(self.0.options.dependency_timeout);
-        let names: Vec<_> = dependencies.iter().map(|any_of| any_of.join(" or ")).collect();
-        let names = names.join(", ");
-        tracing::info!(
-            service = &*schema.full_name,
-            names,
-            "waiting for the services it depends on"
-        );
-        self.0.wait_for(dependencies, Some(limit).filter(|limit| !limit.is_zero())).await
+        self.0.wait_for_dependencies(schema).await
     }
 
     /// Takes a service away, waits for its running calls and runs its `stopped`. False when there is none.
     pub async fn remove_service(&self, full_name: &Arc<str>) -> bool {
-        self.0.remove_service(full_name).await
+        self.0.hooked_destroy(full_name).await
+    }
+
+    /// The same, for whom a missing service is an error (moleculer: src/service-broker.js destroyService).
+    /// Names of services with a version are made by [`schema::full_name`](crate::schema::full_name).
+    ///
+    /// # Errors
+    /// `ServiceNotFoundError`.
+    pub async fn destroy_service(&self, full_name: &str) -> Result<(), MoleculerError> {
+        match self.remove_service(&full_name.into()).await {
+            true => Ok(()),
+            false => Err(MoleculerError::service_not_found(full_name, Some(&self.0.node_id))),
+        }
+    }
+
+    /// The schema of a service of this node (moleculer: src/service-broker.js getLocalService).
+    #[must_use]
+    pub fn get_local_service(&self, full_name: &str) -> Option<Arc<ServiceSchema>> {
+        self.0.services.lock().get(full_name).map(|running| Arc::clone(&running.schema))
     }
 
     /// Changes what `$node.services` says of the origin of a service of this node.
@@ -65,6 +67,43 @@ impl ServiceBroker {
 }
 
 impl Shared {
+    /// The whole way of a service into this node (moleculer: src/service.js _init, _start).
+    pub(super) async fn create_service(
+        &self,
+        mut service: LocalService,
+    ) -> Result<(), MoleculerError> {
+        let schema = Arc::clone(&service.schema);
+        self.chain.check(|middleware| middleware.service_creating(&schema))?;
+        self.chain.tell(|middleware| middleware.service_created(&schema));
+        self.chain.steps(|middleware| middleware.service_starting(&schema)).await?;
+        self.wait_for_dependencies(&schema).await?;
+        if let Some(started) = service.started.take() {
+            started().await?;
+        }
+        self.hooked_register(service);
+        if let Err(error) = self.chain.steps(|m| m.service_started(&schema)).await {
+            let service = &*schema.full_name;
+            tracing::error!(service, %error, "a middleware failed in its hook 'serviceStarted'");
+        }
+        Ok(())
+    }
+
+    async fn wait_for_dependencies(&self, schema: &ServiceSchema) -> Result<(), MoleculerError> {
+        let dependencies: Vec<_> = schema.dependencies.iter().map(|d| d.any_of.clone()).collect();
+        if missing(&self.registry.read(), &dependencies).is_empty() {
+            return Ok(());
+        }
+        let limit = schema.dependency_timeout().unwrap_or(self.options.dependency_timeout);
+        let names: Vec<_> = dependencies.iter().map(|any_of| any_of.join(" or ")).collect();
+        let names = names.join(", ");
+        tracing::info!(
+            service = &*schema.full_name,
+            names,
+            "waiting for the services it depends on"
+        );
+        self.wait_for(dependencies, Some(limit).filter(|limit| !limit.is_zero())).await
+    }
+
     pub(super) fn register(&self, mut service: LocalService) {
         let in_use = service.watch_use();
         let LocalService { schema, actions, fallbacks, events, origin, stopped, .. } = service;
@@ -98,12 +137,12 @@ impl Shared {
         };
         let shutdown_timeout =
             schema.shutdown_timeout().unwrap_or(self.options.tracking.shutdown_timeout);
-        let running = Running { in_use, stopped, shutdown_timeout };
+        let running = Running { schema: Arc::clone(&schema), in_use, stopped, shutdown_timeout };
         let replaced = self.services.lock().insert(Arc::clone(&schema.full_name), running);
         if let Some(old) = replaced {
-            let name = Arc::clone(&schema.full_name);
+            let chain = self.chain.clone();
             let _on = self.work.enter();
-            task::spawn("drain", &self.cancel, async move { old.end(&name).await });
+            task::spawn("drain", &self.cancel, async move { old.end(&chain).await });
         }
         self.announce(&schema.full_name, &registered);
     }
@@ -133,7 +172,7 @@ impl Shared {
         self.tell_mesh(None);
         let running = self.services.lock().remove(full_name);
         if let Some(running) = running {
-            running.end(full_name).await;
+            running.end(&self.chain).await;
         }
         true
     }
@@ -179,13 +218,16 @@ fn missing(registry: &Registry, services: &[Vec<String>]) -> Vec<String> {
 
 impl Running {
     /// Waits for the calls that still run, at most as long as the service allows, and stops it.
-    pub(super) async fn end(mut self, full_name: &str) {
-        let limit = self.shutdown_timeout;
+    pub(super) async fn end(mut self, chain: &Chain) {
+        let (limit, schema) = (self.shutdown_timeout, &self.schema);
         if tokio::time::timeout(limit, self.in_use.released()).await.is_err() {
-            tracing::warn!(service = full_name, ?limit, "calls were still running; they are ended");
+            let service = &*schema.full_name;
+            tracing::warn!(service, ?limit, "calls were still running; they are ended");
         }
+        chain.steps_back("serviceStopping", |m| m.service_stopping(schema)).await;
         if let Some(stopped) = self.stopped {
             stopped().await;
         }
+        chain.steps_back("serviceStopped", |m| m.service_stopped(schema)).await;
     }
 }

@@ -46,7 +46,7 @@ pub fn service(
         actions: schema.actions.iter().map(|action| action_handler(&pool, action)).collect(),
         fallbacks: vec![None; schema.actions.len()],
         events: schema.events.iter().map(|event| event_handler(&pool, event)).collect(),
-        schema,
+        schema: Arc::new(schema),
         origin: None,
         started: Some(Box::new(move || Box::pin(async move { starting.start().await }))),
         // The broker has waited for the calls; what is left is cut off.

@@ -84,14 +84,17 @@ impl Shared {
             self.refuse_version(kind, &packet.sender, &packet.ver);
             return;
         }
-        self.dispatch(packet);
+        match self.hooks.message.get() {
+            None => self.dispatch(packet),
+            Some(handle) => handle(packet),
+        }
     }
 
     fn accepts(&self, ver: &str) -> bool {
         self.settings.options.disable_version_check || ver == PROTOCOL_VERSION
     }
 
-    fn dispatch(self: &Arc<Self>, packet: Packet) {
+    pub(super) fn dispatch(self: &Arc<Self>, packet: Packet) {
         let Packet { sender, body, .. } = packet;
         let own = sender == self.settings.node_id;
         match body {
