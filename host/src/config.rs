@@ -71,6 +71,9 @@ pub struct BrokerOptions {
     pub validator: Validator,
     /// Offer `$node`. true
     pub internal_services: bool,
+    /// Put over the schema of `$node`: settings, metadata, options of its actions; `false` for an action
+    /// takes it away. `{}` (moleculer: option `internalServices` as an object with `$node`)
+    pub internal_schema: Map<String, Value>,
     /// Events whose names begin with `$` stay on this node however they are sent, as before Moleculer 0.13.
     /// false
     pub local_only_dollar_events: bool,
@@ -183,6 +186,7 @@ impl Default for BrokerOptions {
             cacher: None,
             validator: Validator::default(),
             internal_services: true,
+            internal_schema: Map::new(),
             local_only_dollar_events: false,
             metrics_enabled: false,
             statistics: false,

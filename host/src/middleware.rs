@@ -23,6 +23,7 @@ pub mod context_tracker;
 pub mod fallback;
 pub mod hook;
 pub mod retry;
+pub mod stats;
 pub mod timeout;
 pub mod wire;
 

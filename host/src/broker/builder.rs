@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::BrokerOptions;
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
+use crate::middleware::stats::Stats;
 use crate::middleware::{Chain, ContextTracker, Middleware};
 use crate::packet;
 use crate::registry::Registry;
@@ -147,6 +148,8 @@ impl Builder {
         let registry = Registry::new(Arc::clone(&node_id), info, &options.registry, clock::now());
         let registry = Arc::new(RwLock::new(registry));
         let tracker = ContextTracker::default();
+        let counted = options.statistics || options.metrics_enabled;
+        let stats = counted.then(Stats::default);
         let cancel = CancellationToken::new();
         let work = tokio::runtime::Handle::current();
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| {
@@ -157,6 +160,7 @@ impl Builder {
                 caller: Weak::<Shared>::clone(this),
                 registry: &registry,
                 tracker: &tracker,
+                stats: stats.as_ref(),
                 work: &work,
                 cancel: &cancel,
             };
@@ -171,6 +175,7 @@ impl Builder {
                 registry,
                 chains: RwLock::<Chains>::default(),
                 tracker,
+                stats,
                 metrics,
                 remote: OnceLock::new(),
                 mesh: OnceLock::new(),

@@ -45,7 +45,12 @@ impl ServiceBroker {
         let chain = &shared.chain;
         chain.steps(|m| m.starting()).await.map_err(refused("the hook 'starting'"))?;
         if shared.options.internal_services {
-            let service = internals::service(&shared.registry, &shared.options)?;
+            let service = internals::service(&internals::Parts {
+                registry: &shared.registry,
+                options: &shared.options,
+                metrics: &shared.metrics,
+                stats: shared.stats.as_ref(),
+            })?;
             shared.register(service);
         }
         shared.connect().await?;
