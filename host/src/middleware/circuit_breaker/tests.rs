@@ -100,7 +100,7 @@ impl Rig {
     }
 
     fn available(&self) -> bool {
-        !matches!(self.registry.read().actions.next("t.a", true), Lookup::NotAvailable)
+        matches!(self.registry.read().actions.on_node("t.a", "me"), Lookup::Found(_))
     }
 }
 
