@@ -88,6 +88,7 @@ struct Shared {
     tracker: ContextTracker,
     stats: Option<Stats>,
     metrics: MetricRegistry,
+    counters: call::Counters,
     /// Sends a request to another node, without middlewares; set while a transporter is connected.
     remote: OnceLock<Handler>,
     mesh: OnceLock<mesh::Mesh>,
