@@ -65,6 +65,11 @@ pub struct BrokerOptions {
     pub cacher: Option<Cacher>,
     /// Check params before the guest is entered. Fastest
     pub validator: Validator,
+    /// Components that stand around the services of this node, by the names of their files. As in
+    /// Moleculer, a later one wraps the earlier. None
+    pub middlewares: Vec<String>,
+    /// Where their files are. `None`: the folder `middlewares` beside that of the services
+    pub middleware_dir: Option<PathBuf>,
     /// Offer `$node`. true
     pub internal_services: bool,
     /// Pick up changed components. true
@@ -167,6 +172,8 @@ impl Default for BrokerOptions {
             bulkhead: Bulkhead::default(),
             cacher: None,
             validator: Validator::default(),
+            middlewares: Vec::new(),
+            middleware_dir: None,
             internal_services: true,
             hot_reload: true,
             metadata: Map::new(),

@@ -198,6 +198,7 @@ impl Registry {
             timeout: action.timeout,
             protected: action.visibility == Visibility::Protected,
             definition: Arc::clone(&action.definition),
+            available: true.into(),
         };
         if action.visibility == Visibility::Private {
             let own = self.private.entry(Arc::clone(&schema.full_name)).or_default();
@@ -235,6 +236,7 @@ impl Registry {
             timeout: None,
             protected: false,
             definition: Arc::clone(&event.definition),
+            available: true.into(),
         };
         retired.extend(self.events.set(&event.group, &event.pattern, endpoint));
         id
@@ -409,6 +411,7 @@ impl Registry {
             timeout: timeout.and_then(|ms| Duration::try_from_secs_f64(ms / 1_000.0).ok()),
             protected: false,
             definition: Arc::new(definition.as_object().cloned().unwrap_or_default()),
+            available: true.into(),
         });
         self.retired.extend(replaced.map(|endpoint| endpoint.id));
         Some(id)
@@ -435,6 +438,7 @@ impl Registry {
             timeout: None,
             protected: false,
             definition: Arc::new(Map::new()),
+            available: true.into(),
         };
         self.events.set(&group.into(), &pattern, endpoint);
     }

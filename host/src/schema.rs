@@ -14,11 +14,13 @@ use crate::config::limits::{ActionLimits, Mode};
 use crate::packet::ServiceItem;
 
 pub mod faults;
+pub mod middleware;
 mod pattern;
 mod read;
 mod settings;
 
 pub use faults::{ActionFaults, EventFaults};
+pub use middleware::MiddlewareSchema;
 pub use pattern::{Pattern, matches};
 pub use settings::Special;
 

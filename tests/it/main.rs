@@ -10,10 +10,12 @@
 mod bench;
 mod call_options;
 mod cluster;
+mod component_middleware;
 mod declared;
 mod embedding;
 mod errors;
 mod event_match;
+mod faults;
 mod hooks;
 mod hostile;
 mod hot_reload;

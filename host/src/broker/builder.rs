@@ -13,7 +13,7 @@ use crate::clock;
 use crate::config::BrokerOptions;
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
-use crate::middleware::{Chain, ContextTracker, Middleware};
+use crate::middleware::{Chain, ComponentMiddleware, ContextTracker, Middleware};
 use crate::packet;
 use crate::registry::Registry;
 use crate::serializer::Serializer;
@@ -147,6 +147,10 @@ impl Builder {
         let registry = Registry::new(Arc::clone(&node_id), info, &options.registry, clock::now());
         let registry = Arc::new(RwLock::new(registry));
         let tracker = ContextTracker::default();
+        let cancel = CancellationToken::new();
+        let work = tokio::runtime::Handle::current();
+        let components: Vec<_> =
+            options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| {
             let parts = chain::Parts {
                 options: &options,
@@ -155,12 +159,16 @@ impl Builder {
                 caller: Weak::<Shared>::clone(this),
                 registry: &registry,
                 tracker: &tracker,
+                work: &work,
+                cancel: &cancel,
+                components: &components,
             };
             let chain = Chain::new(chain::with_internal(middlewares, &parts));
             Shared {
                 this: Weak::clone(this),
                 hooks: Hooks::new(&chain, this),
                 chain,
+                components,
                 own,
                 node_id,
                 instance_id,
@@ -173,8 +181,8 @@ impl Builder {
                 services: Mutex::default(),
                 changes: watch::Sender::new(0),
                 stopping: std::sync::atomic::AtomicBool::new(false),
-                cancel: CancellationToken::new(),
-                work: tokio::runtime::Handle::current(),
+                cancel,
+                work,
                 options,
             }
         });

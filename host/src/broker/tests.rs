@@ -15,7 +15,7 @@ use crate::handler::{EventHandler, Handler};
 use crate::payload::{Object, Payload};
 use crate::service::LocalService;
 
-mod faults;
+mod fault_tests;
 mod services;
 
 fn broker(change: impl FnOnce(&mut BrokerOptions)) -> ServiceBroker {
