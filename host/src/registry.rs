@@ -197,6 +197,7 @@ impl Registry {
             timeout: action.timeout,
             protected: action.visibility == Visibility::Protected,
             definition: Arc::clone(&action.definition),
+            available: true.into(),
         }));
         Some(id)
     }
@@ -217,6 +218,7 @@ impl Registry {
             timeout: None,
             protected: false,
             definition: Arc::clone(&event.definition),
+            available: true.into(),
         };
         retired.extend(self.events.set(&event.group, &event.pattern, endpoint));
         id
@@ -390,6 +392,7 @@ impl Registry {
             timeout: timeout.and_then(|ms| Duration::try_from_secs_f64(ms / 1_000.0).ok()),
             protected: false,
             definition: Arc::new(definition.as_object().cloned().unwrap_or_default()),
+            available: true.into(),
         });
         self.retired.extend(replaced.map(|endpoint| endpoint.id));
         Some(id)
@@ -416,6 +419,7 @@ impl Registry {
             timeout: None,
             protected: false,
             definition: Arc::new(Map::new()),
+            available: true.into(),
         };
         self.events.set(&group.into(), &pattern, endpoint);
     }

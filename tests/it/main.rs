@@ -12,6 +12,7 @@ mod cluster;
 mod component_middleware;
 mod embedding;
 mod event_match;
+mod faults;
 mod hostile;
 mod hot_reload;
 mod interop;

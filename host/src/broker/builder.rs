@@ -149,6 +149,8 @@ impl Builder {
         let tracker = ContextTracker::default();
         let components: Vec<_> =
             options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
+        let cancel = CancellationToken::new();
+        let work = tokio::runtime::Handle::current();
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| {
             let parts = chain::Parts {
                 options: &options,
@@ -158,6 +160,8 @@ impl Builder {
                 registry: &registry,
                 tracker: &tracker,
                 components: &components,
+                work: &work,
+                cancel: &cancel,
             };
             let chain = Chain::new(chain::with_internal(middlewares, &parts));
             Shared {
@@ -177,8 +181,8 @@ impl Builder {
                 services: Mutex::default(),
                 changes: watch::Sender::new(0),
                 stopping: std::sync::atomic::AtomicBool::new(false),
-                cancel: CancellationToken::new(),
-                work: tokio::runtime::Handle::current(),
+                cancel,
+                work,
                 options,
             }
         });

@@ -24,14 +24,18 @@ struct Attempt {
 }
 
 impl Attempt {
-    /// Runs it. The parent sees the callee's meta, also when the call failed
+    /// Begins it. What it does before it first waits is done now: a circuit breaker must know of the call
+    /// before the next one chooses its endpoint.
+    fn start(&self) -> BoxFuture<'static, Outcome> {
+        (self.route.chain)(self.ctx.clone())
+    }
+
+    /// The parent sees the callee's meta, also when the call failed
     /// (moleculer: src/context.js mergeMeta).
-    async fn run(&self, parent: Option<&Context>) -> Outcome {
-        let outcome = (self.route.chain)(self.ctx.clone()).await;
+    fn give_meta(&self, parent: Option<&Context>) {
         if let Some(parent) = parent {
             parent.merge_meta(&self.ctx.meta());
         }
-        outcome
     }
 
     /// The most that may be tried again: the call's own number, which needs no policy, or the policy's.
@@ -61,13 +65,18 @@ impl Shared {
             // Without an endpoint there is no fallback (moleculer: src/service-broker.js call).
             Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
+        let running = attempt.start();
         if fallback.is_none() && attempt.is_final() {
-            return Box::pin(async move { attempt.run(parent.as_ref()).await });
+            return Box::pin(async move {
+                let outcome = running.await;
+                attempt.give_meta(parent.as_ref());
+                outcome
+            });
         }
         let Some(shared) = self.this.upgrade() else {
             return Box::pin(std::future::ready(Err(MoleculerError::broker_disconnected())));
         };
-        Box::pin(async move { shared.insist(attempt, parent.as_ref(), fallback).await })
+        Box::pin(async move { shared.insist(attempt, running, parent.as_ref(), fallback).await })
     }
 
     /// Runs a call to its end: tries again as long as the policies allow, then asks for another answer
@@ -75,6 +84,7 @@ impl Shared {
     async fn insist(
         &self,
         mut attempt: Attempt,
+        mut running: BoxFuture<'static, Outcome>,
         parent: Option<&Context>,
         fallback: Option<Payload>,
     ) -> Outcome {
@@ -82,7 +92,9 @@ impl Shared {
         // An earlier attempt whose action has a fallback: it is asked when the last one has none.
         let mut earlier = None;
         let error = loop {
-            let error = match attempt.run(parent).await {
+            let outcome = running.await;
+            attempt.give_meta(parent);
+            let error = match outcome {
                 Ok(result) => return Ok(result),
                 Err(error) => error,
             };
@@ -95,6 +107,7 @@ impl Shared {
             tokio::time::sleep(delay).await;
             match self.prepare_again(&attempt.ctx, parent) {
                 Ok(next) => {
+                    running = next.start();
                     let failed = std::mem::replace(&mut attempt, next);
                     if failed.route.fallback.is_some() {
                         earlier = Some(failed);

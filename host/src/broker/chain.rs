@@ -4,12 +4,17 @@
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
+use tokio::runtime::Handle;
 
 use crate::config::BrokerOptions;
 use crate::context::Caller;
 use crate::metrics::MetricRegistry;
-use crate::middleware::{ComponentMiddleware, ContextTracker, Middleware, Timeout};
+use crate::middleware::{
+    Bulkhead, CircuitBreaker, ComponentMiddleware, ContextTracker, Debounce, Middleware, Throttle,
+    Timeout,
+};
 use crate::registry::Registry;
+use crate::task::CancellationToken;
 
 /// What middlewares are made from.
 pub(super) struct Parts<'a> {
@@ -22,6 +27,9 @@ pub(super) struct Parts<'a> {
     pub(super) tracker: &'a ContextTracker,
     /// Places for the components that the options name.
     pub(super) components: &'a [ComponentMiddleware],
+    /// Where tasks of middlewares run, and what ends them.
+    pub(super) work: &'a Handle,
+    pub(super) cancel: &'a CancellationToken,
 }
 
 /// The middlewares of the embedding program and around them those that the options switch on, innermost
@@ -36,6 +44,8 @@ pub(super) fn with_internal(
     // Validator.
 
     // Bulkhead.
+    let node_id = || Arc::clone(parts.node_id);
+    chain.push(Arc::new(Bulkhead::new(options.bulkhead, node_id(), parts.metrics)));
 
     // Cacher.
 
@@ -50,17 +60,26 @@ pub(super) fn with_internal(
     }
 
     // Circuit breaker.
+    chain.push(Arc::new(CircuitBreaker::new(
+        options.circuit_breaker.clone(),
+        node_id(),
+        Weak::clone(&parts.caller),
+        Arc::clone(parts.registry),
+        parts.work.clone(),
+        parts.cancel.clone(),
+        parts.metrics,
+    )));
 
     // Timeout.
-    chain.push(Arc::new(Timeout::new(Arc::clone(parts.node_id), parts.metrics)));
+    chain.push(Arc::new(Timeout::new(node_id(), parts.metrics)));
 
-    // Retry and the fallback of a call: call.rs, because they choose an endpoint anew or need none.
-
-    // Fallback of an action.
+    // Retry and fallback: call.rs, because they choose an endpoint anew or need none.
 
     // Metrics.
 
     // Debounce and throttle of events.
+    chain.push(Arc::new(Debounce::new(parts.work.clone(), parts.cancel.clone())));
+    chain.push(Arc::new(Throttle));
 
     chain
 }

@@ -81,7 +81,8 @@ impl ServiceBroker {
         let limit = shared.options.tracking.shutdown_timeout;
         let left = shared.tracker.idle(limit).await;
         if left > 0 {
-            tracing::warn!(left, ?limit, "calls were still running; they are ended");
+            let error = MoleculerError::graceful_stop_timeout(None);
+            tracing::error!(left, ?limit, %error, "calls were still running; they are ended");
         }
         shared.chain.steps_back("stopping", |m| m.stopping()).await;
         let services = std::mem::take(&mut *shared.services.lock());

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use super::endpoint_list::{Endpoint, EndpointList};
 use crate::config;
 
@@ -14,7 +16,7 @@ use crate::config;
 pub enum Lookup<'a> {
     /// An endpoint to call.
     Found(&'a Arc<Endpoint>),
-    /// The action was known, or is known elsewhere than asked for.
+    /// The action was known, or its endpoints are left alone because they keep failing.
     NotAvailable,
     /// The action was never known (on the node that was asked for).
     NotFound,
@@ -50,22 +52,43 @@ impl ActionCatalog {
         list.is_some_and(|list| list.endpoints().iter().any(|one| one.id == endpoint.id))
     }
 
+    /// Makes an endpoint (un)available to callers and gives it back; `None` when it is not registered. The
+    /// definition tells it from others, also from those that were in its place before.
+    #[must_use]
+    pub fn set_available(
+        &self,
+        name: &str,
+        definition: &Arc<Map<String, Value>>,
+        available: bool,
+    ) -> Option<Arc<Endpoint>> {
+        let mut endpoints = self.lists.get(name)?.endpoints().iter();
+        let endpoint = endpoints.find(|one| Arc::ptr_eq(&one.definition, definition))?;
+        endpoint.set_available(available);
+        Some(Arc::clone(endpoint))
+    }
+
     /// The endpoint for one call. Actions of the node's own services (`$node.…`) stay local.
     #[must_use]
     pub fn next(&self, name: &str, prefer_local: bool) -> Lookup<'_> {
         let Some(list) = self.lists.get(name) else { return Lookup::NotFound };
-        match list.next(prefer_local || name.starts_with('$')) {
+        let next = if name.starts_with('$') && list.has_local() {
+            list.next_local()
+        } else {
+            list.next(prefer_local)
+        };
+        match next {
             Some(endpoint) => Lookup::Found(endpoint),
             None => Lookup::NotAvailable,
         }
     }
 
-    /// The endpoint on a node that the caller names.
+    /// The endpoint on a node that the caller names. One that is not available counts as not found
+    /// (moleculer: src/registry/endpoint-list.js getEndpointByNodeID).
     #[must_use]
     pub fn on_node(&self, name: &str, node_id: &str) -> Lookup<'_> {
         match self.lists.get(name).and_then(|list| list.on_node(node_id)) {
-            Some(endpoint) => Lookup::Found(endpoint),
-            None => Lookup::NotFound,
+            Some(endpoint) if endpoint.available() => Lookup::Found(endpoint),
+            _ => Lookup::NotFound,
         }
     }
 

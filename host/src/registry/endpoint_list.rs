@@ -1,6 +1,7 @@
 //! The endpoints of one action, or of one event pattern and group.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -27,6 +28,20 @@ pub struct Endpoint {
     pub protected: bool,
     /// As it was declared.
     pub definition: Arc<Map<String, Value>>,
+    /// False while the circuit breaker keeps callers away (moleculer: src/registry/endpoint.js state).
+    pub(super) available: AtomicBool,
+}
+
+impl Endpoint {
+    /// Whether it may be called.
+    #[must_use]
+    pub fn available(&self) -> bool {
+        self.available.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_available(&self, available: bool) {
+        self.available.store(available, Ordering::Release);
+    }
 }
 
 /// Endpoints with the state of their balancing.
@@ -78,17 +93,25 @@ impl EndpointList {
         self.endpoints.extract_if(.., |endpoint| gone(endpoint)).collect()
     }
 
-    /// The next one: a local one first when wished, else by the strategy
+    /// Whether one of them may be called.
+    #[must_use]
+    pub fn has_available(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.available())
+    }
+
+    /// The next one that is available: a local one first when wished, else by the strategy
     /// (moleculer: src/registry/endpoint-list.js next).
     #[must_use]
     pub fn next(&self, prefer_local: bool) -> Option<&Arc<Endpoint>> {
-        if self.endpoints.len() < 2 {
-            return self.endpoints.first();
+        if let [only] = self.endpoints.as_slice() {
+            return Some(only).filter(|endpoint| endpoint.available());
         }
         if prefer_local && let Some(local) = self.next_local() {
             return Some(local);
         }
-        self.endpoints.get(self.strategy.select(self.endpoints.len()))
+        let mut available = self.endpoints.iter().filter(|endpoint| endpoint.available());
+        let n_available = available.clone().count();
+        available.nth(self.strategy.select(n_available))
     }
 
     /// The node of the next one. Does not count as a turn of the local endpoints, since which of them
@@ -100,10 +123,10 @@ impl EndpointList {
         endpoint.map(|endpoint| &endpoint.node_id)
     }
 
-    /// The next one on this node.
+    /// The next one on this node that is available.
     #[must_use]
     pub fn next_local(&self) -> Option<&Arc<Endpoint>> {
-        let mut locals = self.endpoints.iter().filter(|endpoint| endpoint.local);
+        let mut locals = self.endpoints.iter().filter(|one| one.local && one.available());
         let n_locals = locals.clone().count();
         locals.nth(self.local_strategy.select(n_locals))
     }

@@ -32,6 +32,11 @@ fn refused() -> Error {
     Error::client(401, "UNAUTHORIZED", "Who are you?").named("UnauthorizedError")
 }
 
+#[expect(clippy::panic, reason = "the purpose of this function")]
+fn trap() -> ! {
+    panic!("the guard fell over");
+}
+
 #[middleware(name = "auth", actions = ["math.*", "kit.*", "swapper.*"], events = ["kit.*"], settings = { token: "good" })]
 impl Middleware for Auth {
     async fn started(&mut self, ctx: &Context) -> Result<()> {
@@ -47,7 +52,7 @@ impl Middleware for Auth {
     ) -> Result<Decision> {
         self.n_calls += 1;
         match token(ctx)?.as_str() {
-            "trap" => panic!("the guard fell over"),
+            "trap" => trap(),
             "loop" => loop {
                 std::hint::black_box(&self);
             },
