@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::BrokerOptions;
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
+use crate::middleware::stats::Stats;
 use crate::middleware::{Chain, ComponentMiddleware, ContextTracker, Middleware};
 use crate::packet;
 use crate::registry::Registry;
@@ -149,6 +150,8 @@ impl Builder {
         let tracker = ContextTracker::default();
         let components: Vec<_> =
             options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
+        let counted = options.statistics || options.metrics_enabled;
+        let stats = counted.then(Stats::default);
         let cancel = CancellationToken::new();
         let work = tokio::runtime::Handle::current();
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| {
@@ -159,9 +162,10 @@ impl Builder {
                 caller: Weak::<Shared>::clone(this),
                 registry: &registry,
                 tracker: &tracker,
-                components: &components,
                 work: &work,
                 cancel: &cancel,
+                components: &components,
+                stats: stats.as_ref(),
             };
             let chain = Chain::new(chain::with_internal(middlewares, &parts));
             Shared {
@@ -175,6 +179,7 @@ impl Builder {
                 registry,
                 chains: RwLock::<Chains>::default(),
                 tracker,
+                stats,
                 metrics,
                 remote: OnceLock::new(),
                 mesh: OnceLock::new(),

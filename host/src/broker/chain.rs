@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use crate::config::BrokerOptions;
 use crate::context::Caller;
 use crate::metrics::MetricRegistry;
+use crate::middleware::stats::Stats;
 use crate::middleware::{
     Bulkhead, CircuitBreaker, ComponentMiddleware, ContextTracker, Debounce, Middleware, Throttle,
     Timeout,
@@ -25,11 +26,13 @@ pub(super) struct Parts<'a> {
     pub(super) caller: Weak<dyn Caller>,
     pub(super) registry: &'a Arc<RwLock<Registry>>,
     pub(super) tracker: &'a ContextTracker,
-    /// Places for the components that the options name.
-    pub(super) components: &'a [ComponentMiddleware],
+    /// Counts calls, when somebody wants to know.
+    pub(super) stats: Option<&'a Stats>,
     /// Where tasks of middlewares run, and what ends them.
     pub(super) work: &'a Handle,
     pub(super) cancel: &'a CancellationToken,
+    /// Places for the components that the options name.
+    pub(super) components: &'a [ComponentMiddleware],
 }
 
 /// The middlewares of the embedding program and around them those that the options switch on, innermost
@@ -76,6 +79,9 @@ pub(super) fn with_internal(
     // Retry and fallback: call.rs, because they choose an endpoint anew or need none.
 
     // Metrics.
+    if let Some(stats) = parts.stats {
+        chain.push(Arc::new(stats.clone()));
+    }
 
     // Debounce and throttle of events.
     chain.push(Arc::new(Debounce::new(parts.work.clone(), parts.cancel.clone())));
