@@ -9,13 +9,16 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 pub mod cacher;
+pub mod effective;
 pub mod env;
 pub mod faults;
 pub mod file;
 pub mod limits;
 pub mod load;
 pub mod log;
+pub mod mask;
 pub mod names;
+pub mod older;
 pub mod options;
 pub mod problem;
 pub mod quantity;
@@ -67,6 +70,8 @@ pub struct BrokerOptions {
     pub validator: Validator,
     /// Offer `$node`. true
     pub internal_services: bool,
+    /// Stand between calls and services: validate, cache, track, try again, … Time limits stay in any case. true
+    pub internal_middlewares: bool,
     /// Pick up changed components. true
     pub hot_reload: bool,
     /// Sent in INFO. `{}`
@@ -168,6 +173,7 @@ impl Default for BrokerOptions {
             cacher: None,
             validator: Validator::default(),
             internal_services: true,
+            internal_middlewares: true,
             hot_reload: true,
             metadata: Map::new(),
             limits: Limits::default(),
