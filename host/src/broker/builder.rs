@@ -13,7 +13,8 @@ use crate::clock;
 use crate::config::BrokerOptions;
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
-use crate::middleware::{Chain, ContextTracker, Middleware};
+use crate::middleware::stats::Stats;
+use crate::middleware::{Chain, ComponentMiddleware, ContextTracker, Middleware};
 use crate::packet;
 use crate::registry::Registry;
 use crate::serializer::Serializer;
@@ -147,6 +148,12 @@ impl Builder {
         let registry = Registry::new(Arc::clone(&node_id), info, &options.registry, clock::now());
         let registry = Arc::new(RwLock::new(registry));
         let tracker = ContextTracker::default();
+        let components: Vec<_> =
+            options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
+        let counted = options.statistics || options.metrics_enabled;
+        let stats = counted.then(Stats::default);
+        let cancel = CancellationToken::new();
+        let work = tokio::runtime::Handle::current();
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| {
             let parts = chain::Parts {
                 options: &options,
@@ -155,26 +162,32 @@ impl Builder {
                 caller: Weak::<Shared>::clone(this),
                 registry: &registry,
                 tracker: &tracker,
+                work: &work,
+                cancel: &cancel,
+                components: &components,
+                stats: stats.as_ref(),
             };
             let chain = Chain::new(chain::with_internal(middlewares, &parts));
             Shared {
                 this: Weak::clone(this),
                 hooks: Hooks::new(&chain, this),
                 chain,
+                components,
                 own,
                 node_id,
                 instance_id,
                 registry,
                 chains: RwLock::<Chains>::default(),
                 tracker,
+                stats,
                 metrics,
                 remote: OnceLock::new(),
                 mesh: OnceLock::new(),
                 services: Mutex::default(),
                 changes: watch::Sender::new(0),
                 stopping: std::sync::atomic::AtomicBool::new(false),
-                cancel: CancellationToken::new(),
-                work: tokio::runtime::Handle::current(),
+                cancel,
+                work,
                 options,
             }
         });

@@ -4,12 +4,18 @@
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
+use tokio::runtime::Handle;
 
 use crate::config::BrokerOptions;
 use crate::context::Caller;
 use crate::metrics::MetricRegistry;
-use crate::middleware::{ContextTracker, Middleware, Timeout};
+use crate::middleware::stats::Stats;
+use crate::middleware::{
+    Bulkhead, CircuitBreaker, ComponentMiddleware, ContextTracker, Debounce, Middleware, Throttle,
+    Timeout,
+};
 use crate::registry::Registry;
+use crate::task::CancellationToken;
 
 /// What middlewares are made from.
 pub(super) struct Parts<'a> {
@@ -20,6 +26,13 @@ pub(super) struct Parts<'a> {
     pub(super) caller: Weak<dyn Caller>,
     pub(super) registry: &'a Arc<RwLock<Registry>>,
     pub(super) tracker: &'a ContextTracker,
+    /// Counts calls, when somebody wants to know.
+    pub(super) stats: Option<&'a Stats>,
+    /// Where tasks of middlewares run, and what ends them.
+    pub(super) work: &'a Handle,
+    pub(super) cancel: &'a CancellationToken,
+    /// Places for the components that the options name.
+    pub(super) components: &'a [ComponentMiddleware],
 }
 
 /// The middlewares of the embedding program and around them those that the options switch on, innermost
@@ -39,8 +52,15 @@ pub(super) fn with_internal(
     // Validator.
 
     // Bulkhead.
+    let node_id = || Arc::clone(parts.node_id);
+    chain.push(Arc::new(Bulkhead::new(options.bulkhead, node_id(), parts.metrics)));
 
     // Cacher.
+
+    // Components: outside of the cacher, so that a kept result is given to nobody whom they refuse.
+    for component in parts.components {
+        chain.push(Arc::new(component.clone()));
+    }
 
     // Context tracker.
     if options.tracking.enabled {
@@ -48,17 +68,29 @@ pub(super) fn with_internal(
     }
 
     // Circuit breaker.
+    chain.push(Arc::new(CircuitBreaker::new(
+        options.circuit_breaker.clone(),
+        node_id(),
+        Weak::clone(&parts.caller),
+        Arc::clone(parts.registry),
+        parts.work.clone(),
+        parts.cancel.clone(),
+        parts.metrics,
+    )));
 
     // Timeout.
-    chain.push(Arc::new(Timeout::new(Arc::clone(parts.node_id), parts.metrics)));
+    chain.push(Arc::new(Timeout::new(node_id(), parts.metrics)));
 
-    // Retry and the fallback of a call: call.rs, because they choose an endpoint anew or need none.
-
-    // Fallback of an action.
+    // Retry and fallback: call.rs, because they choose an endpoint anew or need none.
 
     // Metrics.
+    if let Some(stats) = parts.stats {
+        chain.push(Arc::new(stats.clone()));
+    }
 
     // Debounce and throttle of events.
+    chain.push(Arc::new(Debounce::new(parts.work.clone(), parts.cancel.clone())));
+    chain.push(Arc::new(Throttle));
 
     chain
 }

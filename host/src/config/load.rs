@@ -116,7 +116,14 @@ fn trees(
 
 /// Options that Moleculer does not have.
 fn is_own(name: &str) -> bool {
-    let own = ["limits.", "cacheDir", "controlSocket", "compat"];
+    let own = [
+        "limits.",
+        "cacheDir",
+        "controlSocket",
+        "compat",
+        "localOnlyDollarEvents",
+        "middlewareDir",
+    ];
     own.iter().any(|start| name.starts_with(start))
 }
 

@@ -77,6 +77,10 @@ pub const ANSWERED: [Answered; 39] = [
         ..refused("transit.maxChunkSize", "this version does not send streams")
     },
     refused("transit.packetLogFilter", "packets are not logged one by one"),
+    always_so(
+        "registry.strategyOptions.cacheSize",
+        "finding a shard is cheap enough without a cache",
+    ),
     refused("uidGenerator", "a function; IDs are UUIDs of version 4"),
     refused("errorHandler", "a function; a middleware sees, changes and answers errors"),
     refused("errorRegenerator", "a class; errors keep all the fields that they came with"),
@@ -116,7 +120,6 @@ pub const ANSWERED: [Answered; 39] = [
     refused("created", EMBED),
     refused("started", EMBED),
     refused("stopped", EMBED),
-    refused("middlewares", EMBED),
 ];
 
 /// The right name of a common slip.

@@ -110,6 +110,7 @@ pub fn defaults_of_0_12() -> Json {
         "heartbeatInterval": 5,
         "heartbeatTimeout": 15,
         "tracking": {"shutdownTimeout": 2000},
+        "localOnlyDollarEvents": true,
     })
 }
 

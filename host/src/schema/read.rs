@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{
-    ActionFaults, ActionSchema, Bounds, Dependency, Error, EventFaults, EventSchema, Lifecycle,
-    Pattern, ServiceSchema, Visibility, full_name,
+    ActionFaults, ActionSchema, Balance, Bounds, Dependency, Error, EventFaults, EventSchema,
+    Lifecycle, Pattern, ServiceSchema, Special, Visibility, full_name,
 };
 use crate::config::limits::{ActionLimits, Mode};
 
@@ -20,16 +20,7 @@ pub(super) fn service(
     overlay: &Map<String, Value>,
     bounds: Bounds,
 ) -> Result<ServiceSchema, Error> {
-    let fail = |problem: String| Error { service: "?".into(), problems: vec![problem] };
-    if text.len() > bounds.len {
-        return Err(fail(format!("it has {} bytes; the limit is {}", text.len(), bounds.len)));
-    }
-    let root: Value =
-        serde_json::from_str(text).map_err(|error| fail(format!("it is not JSON: {error}")))?;
-    let Value::Object(root) = root else {
-        return Err(fail(format!("it must be an object, found {}", kind(&root))));
-    };
-    let mut reader = Reader { problems: Vec::new(), bounds };
+    let (mut reader, root) = Reader::begin(text, bounds)?;
     let schema = reader.service(root, overlay);
     if reader.problems.is_empty() {
         Ok(schema)
@@ -38,13 +29,28 @@ pub(super) fn service(
     }
 }
 
-struct Reader {
-    problems: Vec<String>,
-    bounds: Bounds,
+/// Reads parts of a schema and collects what is wrong with them.
+pub(super) struct Reader {
+    pub(super) problems: Vec<String>,
+    pub(super) bounds: Bounds,
 }
 
 impl Reader {
-    fn fault(&mut self, key: &str, found: &Value, allowed: &str) {
+    /// The object that a text holds, and a reader for its parts.
+    pub(super) fn begin(text: &str, bounds: Bounds) -> Result<(Self, Map<String, Value>), Error> {
+        let fail = |problem: String| Error { service: "?".into(), problems: vec![problem] };
+        if text.len() > bounds.len {
+            return Err(fail(format!("it has {} bytes; the limit is {}", text.len(), bounds.len)));
+        }
+        let root: Value =
+            serde_json::from_str(text).map_err(|error| fail(format!("it is not JSON: {error}")))?;
+        let Value::Object(root) = root else {
+            return Err(fail(format!("it must be an object, found {}", kind(&root))));
+        };
+        Ok((Self { problems: Vec::new(), bounds }, root))
+    }
+
+    pub(super) fn fault(&mut self, key: &str, found: &Value, allowed: &str) {
         self.problems.push(fault(key, found, allowed));
     }
 
@@ -58,14 +64,14 @@ impl Reader {
         let mut settings = self.object(&mut root, "settings");
         merge_deep(&mut settings, overlay);
         let metadata = Value::Object(self.object(&mut root, "metadata"));
-        let flag = |key: &str| settings.get(key).and_then(Value::as_bool).unwrap_or(false);
-        let full_name: Arc<str> = if flag("$noVersionPrefix") {
+        let special = Special::read(&settings, &mut self.problems);
+        let full_name: Arc<str> = if special.no_version_prefix {
             Arc::from(name.as_str())
         } else {
             full_name(&name, &version).into()
         };
         let prefix =
-            if flag("$noServiceNamePrefix") { String::new() } else { format!("{full_name}.") };
+            if special.no_service_name_prefix { String::new() } else { format!("{full_name}.") };
         let dependencies = self.dependencies(root.get("dependencies"));
         let actions = self.actions(&mut root, &prefix);
         let events = self.events(&mut root, &name);
@@ -75,6 +81,7 @@ impl Reader {
             version,
             full_name,
             settings,
+            special,
             metadata,
             dependencies,
             actions,
@@ -126,7 +133,11 @@ impl Reader {
         }
     }
 
-    fn object(&mut self, root: &mut Map<String, Value>, key: &str) -> Map<String, Value> {
+    pub(super) fn object(
+        &mut self,
+        root: &mut Map<String, Value>,
+        key: &str,
+    ) -> Map<String, Value> {
         match root.shift_remove(key) {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(map)) => map,
@@ -156,12 +167,18 @@ impl Reader {
             self.fault("dependencies", found, "names, or objects with 'name' and 'version'");
             return None;
         };
-        let any_of = match found.get("version") {
-            Some(Value::Array(versions)) => versions.iter().map(|v| full_name(name, v)).collect(),
-            Some(version) => vec![full_name(name, version)],
-            None => vec![name.to_owned()],
+        let versions = match found.get("version") {
+            Some(Value::Array(versions)) => versions.clone(),
+            Some(version) => vec![version.clone()],
+            None => vec![Value::Null],
         };
-        Some(Dependency { any_of })
+        let version = |v: &Value| matches!(v, Value::Null | Value::Number(_) | Value::String(_));
+        if versions.is_empty() || !versions.iter().all(version) {
+            let found = found.get("version").unwrap_or(&Value::Null);
+            self.fault("dependencies.version", found, "a number, a text, or an array of them");
+            return None;
+        }
+        Some(Dependency { any_of: versions.iter().map(|v| full_name(name, v)).collect() })
     }
 
     fn count(&mut self, key: &str, items: &Map<String, Value>) {
@@ -207,6 +224,7 @@ impl Reader {
         let timeout = self.millis(&format!("{path}.timeout"), definition.get("timeout"));
         let fallback = self.fallback(&path, definition.get("fallback"));
         let faults = ActionFaults::read(&path, &definition, &mut self.problems);
+        let balance = Balance::read(&path, &definition, &mut self.problems);
         let isomer = self.object(&mut definition, "isomer");
         let limits = self.limits(&format!("{path}.isomer.limits"), isomer.get("limits"));
         if !isomer.is_empty() {
@@ -221,6 +239,7 @@ impl Reader {
             timeout,
             fallback,
             faults,
+            balance,
             limits,
             definition: Arc::new(definition),
         })
@@ -301,17 +320,19 @@ impl Reader {
             }
         };
         let faults = EventFaults::read(&path, &definition, &mut self.problems);
+        let balance = Balance::read(&path, &definition, &mut self.problems);
         definition.insert("name".into(), key.into());
         Some(EventSchema {
             key: key.into(),
             pattern,
             group: group.into(),
             faults,
+            balance,
             definition: Arc::new(definition),
         })
     }
 
-    fn mode(&mut self, found: Option<&Value>) -> Option<Mode> {
+    pub(super) fn mode(&mut self, found: Option<&Value>) -> Option<Mode> {
         match found {
             None | Some(Value::Null) => None,
             Some(Value::String(word)) if word == "pooled" => Some(Mode::Pooled),
@@ -323,7 +344,7 @@ impl Reader {
         }
     }
 
-    fn lifecycle(&mut self, found: Option<&Value>) -> Lifecycle {
+    pub(super) fn lifecycle(&mut self, found: Option<&Value>) -> Lifecycle {
         let Some(found) = found else { return Lifecycle { started: true, stopped: true } };
         let words: Option<Vec<&str>> =
             found.as_array().and_then(|words| words.iter().map(Value::as_str).collect());
@@ -341,7 +362,7 @@ impl Reader {
         }
     }
 
-    fn limits(&mut self, path: &str, found: Option<&Value>) -> ActionLimits {
+    pub(super) fn limits(&mut self, path: &str, found: Option<&Value>) -> ActionLimits {
         let mut limits = ActionLimits::default();
         let map = match found {
             None | Some(Value::Null) => return limits,
@@ -381,16 +402,20 @@ impl Reader {
     fn millis(&mut self, path: &str, found: Option<&Value>) -> Option<Duration> {
         match found {
             None | Some(Value::Null) => None,
-            Some(found) => match found.as_f64().map(|ms| Duration::try_from_secs_f64(ms / 1_000.0))
-            {
-                Some(Ok(duration)) => Some(duration),
-                _ => {
+            Some(found) => {
+                let time = milliseconds(found);
+                if time.is_none() {
                     self.fault(path, found, "milliseconds (0 for none)");
-                    None
                 }
-            },
+                time
+            }
         }
     }
+}
+
+/// A time that is not negative.
+pub(super) fn milliseconds(found: &Value) -> Option<Duration> {
+    Duration::try_from_secs_f64(found.as_f64()? / 1_000.0).ok()
 }
 
 /// What is wrong with a value: its key, what was found, what is allowed.
@@ -399,7 +424,7 @@ pub(super) fn fault(key: &str, found: &Value, allowed: &str) -> String {
 }
 
 /// Puts `over` over `base`, object by object.
-fn merge_deep(base: &mut Map<String, Value>, over: &Map<String, Value>) {
+pub(super) fn merge_deep(base: &mut Map<String, Value>, over: &Map<String, Value>) {
     for (key, value) in over {
         match (base.get_mut(key), value) {
             (Some(Value::Object(inner)), Value::Object(value)) => merge_deep(inner, value),

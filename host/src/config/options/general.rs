@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::Value as Json;
+
 use crate::config::log::{self, Format, Level, Levels};
 use crate::config::options::{ControlSocket, NodeOptions};
 use crate::config::schema::{Entry, Kind};
@@ -48,9 +50,27 @@ fn general() -> Vec<Entry<NodeOptions>> {
         },
         Entry {
             name: "internalServices",
-            kind: Kind::Switch(|node, on| node.broker.internal_services = on),
+            kind: Kind::Special("true, false, or a table {\"$node\": …}", internal_services),
             default: "true",
-            doc: "Offer the service `$node`, which the client verbs ask.",
+            doc: "Offer the service `$node`, which the client verbs ask. What the table holds is put over its \
+                  schema.",
+        },
+        Entry {
+            name: "middlewares",
+            kind: Kind::Special("a list of names", |node, value| {
+                names(value).map(|names| node.broker.middlewares = names)
+            }),
+            default: "[]",
+            doc: "Components that stand around the services, see [middlewares.md](middlewares.md); a later one \
+                  wraps the earlier.",
+        },
+        Entry {
+            name: "middlewareDir",
+            kind: Kind::Special("a path", |node, value| {
+                path(value).map(|path| node.broker.middleware_dir = Some(path))
+            }),
+            default: "",
+            doc: "Where their files are. Without it: the folder `middlewares` beside that of the services.",
         },
         Entry {
             name: "internalMiddlewares",
@@ -58,6 +78,24 @@ fn general() -> Vec<Entry<NodeOptions>> {
             default: "true",
             doc: "Without them no call is validated, cached, counted, tried again or refused for its load; \
                   time limits stay.",
+        },
+        Entry {
+            name: "localOnlyDollarEvents",
+            kind: Kind::Switch(|node, on| node.broker.local_only_dollar_events = on),
+            default: "false",
+            doc: "Events whose names begin with `$` never leave the node, as before Moleculer 0.13.",
+        },
+        Entry {
+            name: "metrics.enabled",
+            kind: Kind::Switch(|node, on| node.broker.metrics_enabled = on),
+            default: "false",
+            doc: "Serve `$node.metrics`. `metrics = true` is short for it.",
+        },
+        Entry {
+            name: "statistics",
+            kind: Kind::Switch(|node, on| node.broker.statistics = on),
+            default: "false",
+            doc: "Serve `$node.stats`, as before Moleculer 0.13.",
         },
         Entry {
             name: "serializer.type",
@@ -197,6 +235,37 @@ fn hot_reload(value: &Located) -> Result<bool, String> {
         Value::Table(_) => Ok(true),
         _ => value.as_bool().ok_or_else(|| "not true or false".into()),
     }
+}
+
+/// Names of components, which are names of files without their ending.
+fn names(value: &Located) -> Result<Vec<String>, String> {
+    if matches!(value.value, Value::Null) {
+        return Ok(Vec::new());
+    }
+    let items = value.as_list().ok_or("not a list")?;
+    let name = |item: &Located| match item.as_text() {
+        Some(name) if !name.is_empty() && !name.contains(['/', '\\']) => Ok(name.to_owned()),
+        _ => Err(format!("{} is no name", item.found())),
+    };
+    items.iter().map(name).collect()
+}
+
+/// moleculer: src/service-broker.js registerInternalServices
+fn internal_services(node: &mut NodeOptions, value: &Located) -> Result<(), String> {
+    let Value::Table(entries) = &value.value else {
+        let off = matches!(value.value, Value::Null).then_some(false);
+        node.broker.internal_services =
+            off.or_else(|| value.as_bool()).ok_or("not true or false")?;
+        return Ok(());
+    };
+    for (key, schema) in entries {
+        match (key.as_str(), schema.to_json()) {
+            ("$node", Json::Object(schema)) => node.broker.internal_schema = schema,
+            ("$node", _) => return Err("'$node' is not a table".into()),
+            _ => return Err(format!("there is no internal service '{key}'")),
+        }
+    }
+    Ok(())
 }
 
 fn serializer(_: &mut NodeOptions, value: &Located) -> Result<(), String> {
