@@ -88,7 +88,7 @@ fn options(parts: &[&Value]) -> BrokerOptions {
     let file = tempfile::Builder::new().suffix(".json").tempfile().unwrap();
     std::fs::write(file.path(), Value::Object(all).to_string()).unwrap();
     let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
-    load::load(sources).unwrap_or_else(|problems| panic!("{problems}")).broker
+    load::load(sources).unwrap_or_else(|problems| panic!("{problems}")).options.broker
 }
 
 impl World {

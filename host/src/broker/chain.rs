@@ -42,6 +42,11 @@ pub(super) fn with_internal(
     parts: &Parts<'_>,
 ) -> Vec<Arc<dyn Middleware>> {
     let options = parts.options;
+    if !options.internal_middlewares {
+        // Contexts carry deadlines; something has to end them.
+        chain.push(Arc::new(Timeout::new(Arc::clone(parts.node_id), parts.metrics)));
+        return chain;
+    }
     // Action hooks run in the guest.
 
     // Validator.
