@@ -18,6 +18,7 @@ pub mod serializer;
 pub mod handler;
 pub mod strategy;
 
+pub mod cacher;
 pub mod registry;
 
 pub mod runtime;

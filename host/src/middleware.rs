@@ -18,6 +18,7 @@ use crate::registry::Endpoint;
 use crate::schema::{ActionSchema, EventSchema, ServiceSchema};
 use crate::transit::{HandleMessage, Publish};
 
+pub mod cacher;
 pub mod context_tracker;
 pub mod fallback;
 pub mod hook;
@@ -25,6 +26,7 @@ pub mod retry;
 pub mod timeout;
 pub mod wire;
 
+pub use cacher::Cacher;
 pub use context_tracker::ContextTracker;
 pub use timeout::Timeout;
 

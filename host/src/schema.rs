@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::config::limits::{ActionLimits, Mode};
 use crate::packet::ServiceItem;
 
+pub mod cache;
 pub mod faults;
 mod pattern;
 mod read;
@@ -82,6 +83,8 @@ pub struct ActionSchema {
     pub fallback: Option<Arc<str>>,
     /// What it says of retries, circuit breaker and bulkhead.
     pub faults: ActionFaults,
+    /// Whether and how its results are cached.
+    pub cache: Option<cache::Cache>,
     /// Narrower limits in the guest.
     pub limits: ActionLimits,
     /// Everything, as it is advertised.

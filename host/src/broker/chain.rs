@@ -5,10 +5,11 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 
+use crate::cacher;
 use crate::config::BrokerOptions;
 use crate::context::Caller;
 use crate::metrics::MetricRegistry;
-use crate::middleware::{ContextTracker, Middleware, Timeout};
+use crate::middleware::{Cacher, ContextTracker, Middleware, Timeout};
 use crate::registry::Registry;
 
 /// What middlewares are made from.
@@ -20,6 +21,7 @@ pub(super) struct Parts<'a> {
     pub(super) caller: Weak<dyn Caller>,
     pub(super) registry: &'a Arc<RwLock<Registry>>,
     pub(super) tracker: &'a ContextTracker,
+    pub(super) cacher: Option<&'a Arc<dyn cacher::Cacher>>,
 }
 
 /// The middlewares of the embedding program and around them those that the options switch on, innermost
@@ -36,6 +38,10 @@ pub(super) fn with_internal(
     // Bulkhead.
 
     // Cacher.
+    if let Some(cacher) = parts.cacher {
+        let options = options.cacher.clone().unwrap_or_default();
+        chain.push(Arc::new(Cacher::new(Arc::clone(cacher), options)));
+    }
 
     // Context tracker.
     if options.tracking.enabled {

@@ -48,6 +48,7 @@ impl ServiceBroker {
             let service = internals::service(&shared.registry, &shared.options)?;
             shared.register(service);
         }
+        shared.start_cacher()?;
         shared.connect().await?;
         shared.start_services().await?;
         shared.local_event("$broker.started", &json!(null));

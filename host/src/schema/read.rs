@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::cache::{self, Cache};
 use super::{
     ActionFaults, ActionSchema, Bounds, Dependency, Error, EventFaults, EventSchema, Lifecycle,
     Pattern, ServiceSchema, Visibility, full_name,
@@ -67,6 +68,9 @@ impl Reader {
         let prefix =
             if flag("$noServiceNamePrefix") { String::new() } else { format!("{full_name}.") };
         let dependencies = self.dependencies(root.get("dependencies"));
+        if let Some(default) = settings.get("$cache") {
+            cache::apply_default(&mut root, default, &mut self.problems);
+        }
         let actions = self.actions(&mut root, &prefix);
         let events = self.events(&mut root, &name);
         let isomer = self.object(&mut root, "isomer");
@@ -207,6 +211,8 @@ impl Reader {
         let timeout = self.millis(&format!("{path}.timeout"), definition.get("timeout"));
         let fallback = self.fallback(&path, definition.get("fallback"));
         let faults = ActionFaults::read(&path, &definition, &mut self.problems);
+        let cache_path = format!("{path}.cache");
+        let cache = Cache::read(&cache_path, definition.get("cache"), &mut self.problems);
         let isomer = self.object(&mut definition, "isomer");
         let limits = self.limits(&format!("{path}.isomer.limits"), isomer.get("limits"));
         if !isomer.is_empty() {
@@ -221,6 +227,7 @@ impl Reader {
             timeout,
             fallback,
             faults,
+            cache,
             limits,
             definition: Arc::new(definition),
         })
