@@ -23,6 +23,7 @@ use crate::error::MoleculerError;
 use crate::handler::Handler;
 use crate::metrics::MetricRegistry;
 use crate::middleware::hook::Settle;
+use crate::middleware::stats::Stats;
 use crate::middleware::{Chain, ComponentMiddleware, ContextTracker};
 use crate::packet::Info;
 use crate::payload::Payload;
@@ -85,6 +86,7 @@ struct Shared {
     components: Vec<ComponentMiddleware>,
     own: Own,
     tracker: ContextTracker,
+    stats: Option<Stats>,
     metrics: MetricRegistry,
     /// Sends a request to another node, without middlewares; set while a transporter is connected.
     remote: OnceLock<Handler>,

@@ -26,6 +26,7 @@ pub mod debounce;
 pub mod fallback;
 pub mod hook;
 pub mod retry;
+pub mod stats;
 pub mod throttle;
 pub mod timeout;
 pub mod wire;

@@ -13,12 +13,14 @@ use serde_json::{Map, Value};
 use crate::config::limits::{ActionLimits, Mode};
 use crate::packet::ServiceItem;
 
+pub mod balance;
 pub mod faults;
 pub mod middleware;
 mod pattern;
 mod read;
 mod settings;
 
+pub use balance::Balance;
 pub use faults::{ActionFaults, EventFaults};
 pub use middleware::MiddlewareSchema;
 pub use pattern::{Pattern, matches};
@@ -86,6 +88,8 @@ pub struct ActionSchema {
     pub fallback: Option<Arc<str>>,
     /// What it says of retries, circuit breaker and bulkhead.
     pub faults: ActionFaults,
+    /// What it says of balancing.
+    pub balance: Balance,
     /// Narrower limits in the guest.
     pub limits: ActionLimits,
     /// Everything, as it is advertised.
@@ -103,6 +107,8 @@ pub struct EventSchema {
     pub group: Arc<str>,
     /// What it says of debounce, throttle and bulkhead.
     pub faults: EventFaults,
+    /// What it says of balancing.
+    pub balance: Balance,
     /// Everything, as it is advertised.
     pub definition: Arc<Map<String, Value>>,
 }

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::BrokerOptions;
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
+use crate::middleware::stats::Stats;
 use crate::middleware::{Chain, ComponentMiddleware, ContextTracker, Middleware};
 use crate::packet;
 use crate::registry::Registry;
@@ -147,10 +148,12 @@ impl Builder {
         let registry = Registry::new(Arc::clone(&node_id), info, &options.registry, clock::now());
         let registry = Arc::new(RwLock::new(registry));
         let tracker = ContextTracker::default();
-        let cancel = CancellationToken::new();
-        let work = tokio::runtime::Handle::current();
         let components: Vec<_> =
             options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
+        let counted = options.statistics || options.metrics_enabled;
+        let stats = counted.then(Stats::default);
+        let cancel = CancellationToken::new();
+        let work = tokio::runtime::Handle::current();
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| {
             let parts = chain::Parts {
                 options: &options,
@@ -162,6 +165,7 @@ impl Builder {
                 work: &work,
                 cancel: &cancel,
                 components: &components,
+                stats: stats.as_ref(),
             };
             let chain = Chain::new(chain::with_internal(middlewares, &parts));
             Shared {
@@ -175,6 +179,7 @@ impl Builder {
                 registry,
                 chains: RwLock::<Chains>::default(),
                 tracker,
+                stats,
                 metrics,
                 remote: OnceLock::new(),
                 mesh: OnceLock::new(),

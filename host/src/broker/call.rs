@@ -14,7 +14,12 @@ use crate::error::MoleculerError;
 use crate::middleware::{fallback, retry};
 use crate::payload::Payload;
 use crate::registry::{Endpoint, Lookup};
+use crate::strategy::Subject;
 use crate::uid;
+
+/// The shortest pause before a retry, as that of JavaScript's timers: attempts that fail at once must not
+/// keep a thread busy.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// One attempt, ready to run.
 struct Attempt {
@@ -170,7 +175,7 @@ impl Shared {
         if policy.check.matches(error) {
             self.metrics.metric("moleculer.request.retry.attempts.total").increment();
         }
-        let delay = retry::next_delay(policy, error, n_retries, retries)?;
+        let delay = retry::next_delay(policy, error, n_retries, retries)?.max(RETRY_PAUSE_MIN);
         let remaining = parent.and_then(|parent| parent.remaining(clock::now()));
         remaining.is_none_or(|remaining| delay < remaining).then_some(delay)
     }
@@ -184,7 +189,8 @@ impl Shared {
     ) -> Result<Attempt, MoleculerError> {
         self.check_level(parent)?;
         let timeout = self.remaining_timeout(action, options.timeout, parent)?;
-        let (endpoint, route) = self.choose(action, options.node_id.as_deref(), parent)?;
+        let subject = Subject::call(&params, options.meta.as_ref(), parent);
+        let (endpoint, route) = self.choose(action, options.node_id.as_deref(), subject, parent)?;
         let declared = || endpoint.timeout.unwrap_or(self.options.request_timeout);
         let options = CallOptions { timeout: Some(timeout.unwrap_or_else(declared)), ..options };
         let ctx = self.context(&endpoint, params, options, parent);
@@ -201,7 +207,9 @@ impl Shared {
     ) -> Result<Attempt, MoleculerError> {
         let options = &failed.options;
         let timeout = self.remaining_timeout(&failed.name, options.timeout, parent)?;
-        let (endpoint, route) = self.choose(&failed.name, options.node_id.as_deref(), parent)?;
+        let subject = Subject::context(failed);
+        let (endpoint, route) =
+            self.choose(&failed.name, options.node_id.as_deref(), subject, parent)?;
         let ctx = failed.copy().with(|ctx| {
             ctx.id = uid::new();
             ctx.node_id = Arc::clone(&endpoint.node_id);
@@ -244,13 +252,15 @@ impl Shared {
         &self,
         action: &str,
         node_id: Option<&str>,
+        subject: Subject<'_>,
         parent: Option<&Context>,
     ) -> Result<(Arc<Endpoint>, Arc<Route>), MoleculerError> {
         let (endpoint, route) = {
+            let prefer_local = self.options.registry.prefer_local;
             let registry = self.registry.read();
             let found = match node_id {
                 Some(node_id) => registry.actions.on_node(action, node_id),
-                None => registry.actions.next(action, self.options.registry.prefer_local),
+                None => registry.actions.next(action, prefer_local, subject),
             };
             // Whoever may call a private action finds it; for all others there is none.
             let own = || {

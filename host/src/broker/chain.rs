@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use crate::config::BrokerOptions;
 use crate::context::Caller;
 use crate::metrics::MetricRegistry;
+use crate::middleware::stats::Stats;
 use crate::middleware::{
     Bulkhead, CircuitBreaker, ComponentMiddleware, ContextTracker, Debounce, Middleware, Throttle,
     Timeout,
@@ -25,6 +26,8 @@ pub(super) struct Parts<'a> {
     pub(super) caller: Weak<dyn Caller>,
     pub(super) registry: &'a Arc<RwLock<Registry>>,
     pub(super) tracker: &'a ContextTracker,
+    /// Counts calls, when somebody wants to know.
+    pub(super) stats: Option<&'a Stats>,
     /// Where tasks of middlewares run, and what ends them.
     pub(super) work: &'a Handle,
     pub(super) cancel: &'a CancellationToken,
@@ -39,6 +42,11 @@ pub(super) fn with_internal(
     parts: &Parts<'_>,
 ) -> Vec<Arc<dyn Middleware>> {
     let options = parts.options;
+    if !options.internal_middlewares {
+        // Contexts carry deadlines; something has to end them.
+        chain.push(Arc::new(Timeout::new(Arc::clone(parts.node_id), parts.metrics)));
+        return chain;
+    }
     // Action hooks run in the guest.
 
     // Validator.
@@ -76,6 +84,9 @@ pub(super) fn with_internal(
     // Retry and fallback: call.rs, because they choose an endpoint anew or need none.
 
     // Metrics.
+    if let Some(stats) = parts.stats {
+        chain.push(Arc::new(stats.clone()));
+    }
 
     // Debounce and throttle of events.
     chain.push(Arc::new(Debounce::new(parts.work.clone(), parts.cancel.clone())));

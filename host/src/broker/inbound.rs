@@ -87,11 +87,12 @@ impl Inbound for Shared {
                 let data = json!({"error": error, "module": "transit", "type": kind});
                 self.local_event("$transit.error", &data);
             }
-            Notice::Pong(pong) => self.local_event(
-                "$node.pong",
-                &json!({"nodeID": &*pong.node_id, "elapsedTime": pong.elapsed_time,
-                    "timeDiff": pong.time_diff, "id": pong.id.as_deref()}),
-            ),
+            Notice::Pong(pong) => {
+                self.registry.write().apply_pong(&pong.node_id, pong.elapsed_time);
+                let data = json!({"nodeID": &*pong.node_id, "elapsedTime": pong.elapsed_time,
+                    "timeDiff": pong.time_diff, "id": pong.id.as_deref()});
+                self.local_event("$node.pong", &data);
+            }
             Notice::DuplicateNodeId { instance_id } => {
                 tracing::error!(
                     node_id = &*self.node_id,

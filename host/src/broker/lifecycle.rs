@@ -56,7 +56,12 @@ impl ServiceBroker {
         }
         chain.steps(|m| m.starting()).await.map_err(refused("the hook 'starting'"))?;
         if shared.options.internal_services {
-            let service = internals::service(&shared.registry, &shared.options)?;
+            let service = internals::service(&internals::Parts {
+                registry: &shared.registry,
+                options: &shared.options,
+                metrics: &shared.metrics,
+                stats: shared.stats.as_ref(),
+            })?;
             shared.hooked_create(service).await.map_err(refused("service '$node'"))?;
         }
         shared.connect().await?;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::endpoint_list::{Endpoint, EndpointList};
-use crate::config;
+use crate::config::BalanceOptions;
+use crate::schema::Balance;
+use crate::strategy::Subject;
 
 /// What a look-up found.
 #[derive(Debug)]
@@ -26,12 +28,13 @@ pub enum Lookup<'a> {
 #[derive(Debug)]
 pub struct ActionCatalog {
     lists: HashMap<Arc<str>, EndpointList>,
-    strategy: config::Strategy,
+    /// How actions are balanced that say nothing of it.
+    balance: BalanceOptions,
 }
 
 impl ActionCatalog {
-    pub(super) fn new(strategy: config::Strategy) -> Self {
-        Self { lists: HashMap::new(), strategy }
+    pub(super) fn new(balance: BalanceOptions) -> Self {
+        Self { lists: HashMap::new(), balance }
     }
 
     /// The list of one action.
@@ -69,12 +72,12 @@ impl ActionCatalog {
 
     /// The endpoint for one call. Actions of the node's own services (`$node.…`) stay local.
     #[must_use]
-    pub fn next(&self, name: &str, prefer_local: bool) -> Lookup<'_> {
+    pub fn next(&self, name: &str, prefer_local: bool, subject: Subject<'_>) -> Lookup<'_> {
         let Some(list) = self.lists.get(name) else { return Lookup::NotFound };
         let next = if name.starts_with('$') && list.has_local() {
             list.next_local()
         } else {
-            list.next(prefer_local)
+            list.next(prefer_local, subject)
         };
         match next {
             Some(endpoint) => Lookup::Found(endpoint),
@@ -92,13 +95,20 @@ impl ActionCatalog {
         }
     }
 
-    /// Adds an endpoint, or puts it in the place of an older one, which it gives back.
-    pub(super) fn set(&mut self, endpoint: Endpoint) -> Option<Arc<Endpoint>> {
-        let strategy = self.strategy;
-        self.lists
+    /// Adds an endpoint, or puts it in the place of an older one, which it gives back. The first endpoint
+    /// of an action says how it is balanced, and a new version of an endpoint may say otherwise
+    /// (moleculer: src/registry/action-catalog.js add, which asks only the first).
+    pub(super) fn set(&mut self, endpoint: Endpoint, balance: &Balance) -> Option<Arc<Endpoint>> {
+        let options = || balance.over(&self.balance);
+        let list = self
+            .lists
             .entry(Arc::clone(&endpoint.name))
-            .or_insert_with(|| EndpointList::new(strategy))
-            .set(Arc::new(endpoint))
+            .or_insert_with(|| EndpointList::new(options()));
+        let old = list.set(Arc::new(endpoint));
+        if old.as_ref().is_some_and(|old| Balance::advertised(&old.definition) != *balance) {
+            list.set_balance(options());
+        }
+        old
     }
 
     /// Removes the endpoints that the test picks. Lists that become empty stay, unless `forget` is set.

@@ -54,7 +54,7 @@ impl Registry {
         let nodes = self.nodes.iter().filter(|node| node.available || !filter.only_available);
         nodes
             .map(|node| {
-                let mut value = node.to_value();
+                let mut value = node.to_value(self.started);
                 if let (true, Value::Object(value)) = (filter.with_services, &mut value) {
                     let services = self.services.on_node(&node.id);
                     let services = services.map(|(_, entry)| item_value(entry)).collect();

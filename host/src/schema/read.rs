@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{
-    ActionFaults, ActionSchema, Bounds, Dependency, Error, EventFaults, EventSchema, Lifecycle,
-    Pattern, ServiceSchema, Special, Visibility, full_name,
+    ActionFaults, ActionSchema, Balance, Bounds, Dependency, Error, EventFaults, EventSchema,
+    Lifecycle, Pattern, ServiceSchema, Special, Visibility, full_name,
 };
 use crate::config::limits::{ActionLimits, Mode};
 
@@ -224,6 +224,7 @@ impl Reader {
         let timeout = self.millis(&format!("{path}.timeout"), definition.get("timeout"));
         let fallback = self.fallback(&path, definition.get("fallback"));
         let faults = ActionFaults::read(&path, &definition, &mut self.problems);
+        let balance = Balance::read(&path, &definition, &mut self.problems);
         let isomer = self.object(&mut definition, "isomer");
         let limits = self.limits(&format!("{path}.isomer.limits"), isomer.get("limits"));
         if !isomer.is_empty() {
@@ -238,6 +239,7 @@ impl Reader {
             timeout,
             fallback,
             faults,
+            balance,
             limits,
             definition: Arc::new(definition),
         })
@@ -318,12 +320,14 @@ impl Reader {
             }
         };
         let faults = EventFaults::read(&path, &definition, &mut self.problems);
+        let balance = Balance::read(&path, &definition, &mut self.problems);
         definition.insert("name".into(), key.into());
         Some(EventSchema {
             key: key.into(),
             pattern,
             group: group.into(),
             faults,
+            balance,
             definition: Arc::new(definition),
         })
     }
