@@ -60,7 +60,10 @@ impl ServiceBroker {
                 registry: &shared.registry,
                 options: &shared.options,
                 metrics: &shared.metrics,
-                stats: shared.stats.as_ref(),
+                stats: shared
+                    .stats
+                    .clone()
+                    .map(|stats| -> internals::Snapshot { Arc::new(move || stats.snapshot()) }),
             })?;
             shared.hooked_create(service).await.map_err(refused("service '$node'"))?;
         }
