@@ -31,3 +31,4 @@ mod runtime_pool;
 mod samples;
 mod scenarios;
 mod tidy;
+mod validation;

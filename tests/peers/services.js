@@ -62,6 +62,15 @@ exports.all = Errors => [
 			}
 		}
 	},
+	{
+		name: "js.checked",
+		actions: {
+			echo: {
+				params: { $$strict: true, id: "number|positive", tags: "string[]|optional" },
+				handler: ctx => ctx.params
+			}
+		}
+	},
 	{ name: "js.versioned", version: 3, actions: { version: () => 3 } },
 	{
 		// What it advertises is applied by its callers.
