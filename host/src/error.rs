@@ -314,6 +314,19 @@ impl MoleculerError {
         Self::new("BrokerOptionsError", 500, "BROKER_OPTIONS_ERROR", message, false)
     }
 
+    /// A service did not end its calls in time when it was stopped; without a name, the whole broker.
+    #[must_use]
+    pub fn graceful_stop_timeout(service: Option<(&str, &Value)>) -> Self {
+        let error = |message| {
+            Self::new("GracefulStopTimeoutError", 500, "GRACEFUL_STOP_TIMEOUT", message, false)
+        };
+        match service {
+            Some((name, version)) => error(format!("Unable to stop '{name}' service gracefully."))
+                .with_data(&json!({"name": name, "version": version})),
+            None => error("Unable to stop ServiceBroker gracefully.".into()),
+        }
+    }
+
     /// A node speaks another version of the protocol.
     #[must_use]
     pub fn protocol_version_mismatch(node_id: &str, actual: &str, received: &str) -> Self {
