@@ -43,10 +43,10 @@ impl Located {
     /// one variable can hold a whole section.
     #[must_use]
     pub fn word(text: String, place: Place) -> Self {
-        if text.trim_start().starts_with(['{', '[']) {
-            if let Ok(json) = serde_json::from_str(&text) {
-                return Self::from_json(json, &place);
-            }
+        if text.trim_start().starts_with(['{', '['])
+            && let Ok(json) = serde_json::from_str(&text)
+        {
+            return Self::from_json(json, &place);
         }
         Self { value: Value::Word(text), place }
     }

@@ -236,6 +236,38 @@ fn every_answer_accepts_what_asks_for_nothing() {
 }
 
 #[test]
+fn switches_of_the_mesh_are_read() {
+    let node = load_file(
+        "isomer.json",
+        r#"{
+            "transit": {"disableReconnect": true, "disableVersionCheck": true, "maxQueueSize": 7},
+            "registry": {
+                "strategy": "cpuusage", "strategyOptions": {"lowCpuUsage": 20, "sampleCount": 0, "cacheSize": 9},
+                "discoverer": {"type": "Local", "options": {"heartbeatInterval": 1, "heartbeatTimeout": 3,
+                    "disableHeartbeatChecks": true, "cleanOfflineNodesTimeout": 60}},
+                "stopDelay": 0, "preferLocal": false
+            },
+            "internalServices": {"$node": {"metadata": {"a": 1}}}, "localOnlyDollarEvents": true,
+            "metrics": true, "middlewares": ["auth", "audit"], "middlewareDir": "guards"
+        }"#,
+        &[],
+    )
+    .unwrap()
+    .broker;
+    assert!(node.transit.disable_reconnect && node.transit.disable_version_check);
+    assert_eq!(node.registry.strategy, Strategy::CpuUsage);
+    assert_eq!(node.registry.strategy_options.sample_count, Some(0));
+    assert!((node.registry.strategy_options.low_cpu_usage - 20.0).abs() < 1e-9);
+    assert_eq!(node.heartbeat_timeout, Duration::from_secs(3));
+    assert!(node.registry.discoverer.disable_heartbeat_checks);
+    assert_eq!(node.registry.discoverer.clean_offline_nodes_timeout, Duration::from_secs(60));
+    assert_eq!(node.internal_schema["metadata"]["a"], 1);
+    assert!(node.internal_services && node.local_only_dollar_events && node.metrics_enabled);
+    assert_eq!(node.middlewares, ["auth", "audit"]);
+    assert_eq!(node.middleware_dir.as_deref(), Some(Path::new("guards")));
+}
+
+#[test]
 fn fault_tolerance_is_read() {
     let node = load_file(
         "isomer.json",
