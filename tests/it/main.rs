@@ -11,6 +11,7 @@ mod bench;
 mod call_options;
 mod cluster;
 mod component_middleware;
+mod config;
 mod declared;
 mod embedding;
 mod errors;

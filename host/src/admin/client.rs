@@ -113,6 +113,7 @@ impl Client {
             kind,
             groups: options.groups.iter().map(ToString::to_string).collect(),
             meta: options.meta,
+            headers: options.headers,
             data: Body::of(&data).0,
         };
         self.clone().ask(request, data).map(|sent| sent.map(drop)).boxed()
@@ -134,7 +135,10 @@ impl Caller for Client {
             action: action.to_owned(),
             node_id: options.node_id.as_deref().map(str::to_owned),
             timeout: options.timeout.map(millis),
+            retries: options.retries,
             meta: options.meta,
+            headers: options.headers,
+            request_id: options.request_id.as_deref().map(str::to_owned),
             params: Body::of(&params).0,
         };
         self.clone().ask(request, params).boxed()
