@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod cacher;
 mod cluster;
 mod embedding;
 mod event_match;

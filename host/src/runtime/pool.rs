@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::cacher::Cacher;
 use crate::clock::{self, Instant};
 use crate::config::Limits;
 use crate::config::limits::{ActionLimits, Grants, Mode};
@@ -45,6 +46,8 @@ pub struct PoolOptions {
     pub lifecycle: Lifecycle,
     /// The broker.
     pub caller: Weak<dyn Caller>,
+    /// The cacher of the node, if it has one.
+    pub cacher: Option<Arc<dyn Cacher>>,
 }
 
 /// An action or event of a service, with the limits of its calls. Made once, used for each call.
@@ -182,6 +185,7 @@ impl Pool {
             settings: options.settings,
             env: options.env,
             caller: Some(options.caller),
+            cacher: options.cacher,
             grants: &options.grants,
             metrics: &node.metrics,
             limits: options.limits,

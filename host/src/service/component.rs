@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::cacher::Cacher;
 use crate::config::limits::ActionLimits;
 use crate::config::{Mode, ServiceOptions};
 use crate::context::Caller;
@@ -22,6 +23,7 @@ pub fn service(
     schema: ServiceSchema,
     options: &ServiceOptions,
     caller: Weak<dyn Caller>,
+    cacher: Option<Arc<dyn Cacher>>,
 ) -> LocalService {
     let mut limits = options.limits.narrowed(&schema.limits);
     if schema.mode == Some(Mode::Fresh) {
@@ -39,6 +41,7 @@ pub fn service(
             env: options.env.clone().into_iter().collect(),
             lifecycle: schema.lifecycle,
             caller,
+            cacher,
         },
     );
     let (starting, stopping) = (pool.clone(), pool.clone());
