@@ -24,7 +24,8 @@ use crate::error::MoleculerError;
 use crate::handler::Handler;
 use crate::metrics::MetricRegistry;
 use crate::middleware::hook::Settle;
-use crate::middleware::{Chain, ContextTracker};
+use crate::middleware::stats::Stats;
+use crate::middleware::{Chain, ComponentMiddleware, ContextTracker};
 use crate::packet::Info;
 use crate::payload::Payload;
 use crate::registry::Registry;
@@ -86,9 +87,12 @@ struct Shared {
     chains: RwLock<Chains>,
     chain: Chain,
     hooks: Hooks,
+    /// The middlewares that are components, in the order of the options.
+    components: Vec<ComponentMiddleware>,
     own: Own,
     tracker: ContextTracker,
     cacher: Option<Arc<dyn Cacher>>,
+    stats: Option<Stats>,
     metrics: MetricRegistry,
     /// Sends a request to another node, without middlewares; set while a transporter is connected.
     remote: OnceLock<Handler>,
@@ -149,6 +153,12 @@ impl ServiceBroker {
     #[must_use]
     pub fn metrics(&self) -> &MetricRegistry {
         &self.0.metrics
+    }
+
+    /// The places of the middlewares that are components; to be filled before the start.
+    #[must_use]
+    pub fn component_middlewares(&self) -> &[ComponentMiddleware] {
+        &self.0.components
     }
 
     /// What this node knows of the mesh.

@@ -9,25 +9,32 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 pub mod cacher;
+pub mod discoverer;
+pub mod effective;
 pub mod env;
 pub mod faults;
 pub mod file;
 pub mod limits;
 pub mod load;
 pub mod log;
+pub mod mask;
 pub mod names;
+pub mod older;
 pub mod options;
 pub mod problem;
 pub mod quantity;
 pub mod schema;
 pub mod sidecar;
+pub mod strategy;
 pub mod transporter;
 pub mod validator;
 pub mod value;
 
 pub use cacher::Cacher;
+pub use discoverer::Discoverer;
 pub use faults::{Bulkhead, CircuitBreaker, RetryPolicy};
 pub use limits::{Grants, Limits, Mode};
+pub use strategy::{BalanceOptions, Strategy, StrategyOptions};
 pub use validator::Validator;
 
 /// Options of a broker (moleculer: src/service-broker.js defaultOptions).
@@ -65,8 +72,25 @@ pub struct BrokerOptions {
     pub cacher: Option<Cacher>,
     /// Check params before the guest is entered. Fastest
     pub validator: Validator,
+    /// Components that stand around the services of this node, by the names of their files. As in
+    /// Moleculer, a later one wraps the earlier. None
+    pub middlewares: Vec<String>,
+    /// Where their files are. `None`: the folder `middlewares` beside that of the services
+    pub middleware_dir: Option<PathBuf>,
     /// Offer `$node`. true
     pub internal_services: bool,
+    /// Stand between calls and services: validate, cache, track, try again, … Time limits stay in any case. true
+    pub internal_middlewares: bool,
+    /// Put over the schema of `$node`: settings, metadata, options of its actions; `false` for an action
+    /// takes it away. `{}` (moleculer: option `internalServices` as an object with `$node`)
+    pub internal_schema: Map<String, Value>,
+    /// Events whose names begin with `$` stay on this node however they are sent, as before Moleculer 0.13.
+    /// false
+    pub local_only_dollar_events: bool,
+    /// Measure calls; `$node.metrics` answers only then. false
+    pub metrics_enabled: bool,
+    /// Count calls for `$node.stats`, as before Moleculer 0.14. false
+    pub statistics: bool,
     /// Pick up changed components. true
     pub hot_reload: bool,
     /// Sent in INFO. `{}`
@@ -91,20 +115,22 @@ pub struct Tracking {
 pub struct Registry {
     /// Balancing among nodes. `RoundRobin`
     pub strategy: Strategy,
+    /// What the strategy is told. `{}`
+    pub strategy_options: StrategyOptions,
     /// Use a local endpoint when there is one. true
     pub prefer_local: bool,
     /// Between the last INFO and refusing requests. 100 ms
     pub stop_delay: Duration,
+    /// How the other nodes are watched over.
+    pub discoverer: Discoverer,
 }
 
-/// Names of balancing strategies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Strategy {
-    /// One after the other.
-    #[default]
-    RoundRobin,
-    /// Any.
-    Random,
+impl Registry {
+    /// How actions and events are balanced that say nothing of it.
+    #[must_use]
+    pub fn balance(&self) -> BalanceOptions {
+        BalanceOptions { strategy: self.strategy, options: self.strategy_options.clone() }
+    }
 }
 
 /// Section `transit`.
@@ -151,8 +177,10 @@ impl Default for BrokerOptions {
             tracking: Tracking { enabled: true, shutdown_timeout: Duration::from_secs(5) },
             registry: Registry {
                 strategy: Strategy::RoundRobin,
+                strategy_options: StrategyOptions::default(),
                 prefer_local: true,
                 stop_delay: Duration::from_millis(100),
+                discoverer: Discoverer::default(),
             },
             transit: Transit {
                 max_queue_size: 50_000,
@@ -167,7 +195,14 @@ impl Default for BrokerOptions {
             bulkhead: Bulkhead::default(),
             cacher: None,
             validator: Validator::default(),
+            middlewares: Vec::new(),
+            middleware_dir: None,
             internal_services: true,
+            internal_middlewares: true,
+            internal_schema: Map::new(),
+            local_only_dollar_events: false,
+            metrics_enabled: false,
+            statistics: false,
             hot_reload: true,
             metadata: Map::new(),
             limits: Limits::default(),

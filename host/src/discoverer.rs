@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 
 use crate::clock;
-use crate::config::BrokerOptions;
+use crate::config::{self, BrokerOptions};
 use crate::packet::Body;
 use crate::registry::{Effect, Registry};
 use crate::task::CancellationToken;
@@ -42,6 +42,8 @@ pub struct Settings {
     pub debounce: Duration,
     /// Between the last INFO of a stopping node and its refusal of requests.
     pub stop_delay: Duration,
+    /// How the others are watched over.
+    pub options: config::Discoverer,
 }
 
 impl From<&BrokerOptions> for Settings {
@@ -51,6 +53,7 @@ impl From<&BrokerOptions> for Settings {
             heartbeat_timeout: options.heartbeat_timeout,
             debounce: options.transit.service_changed_debounce_time,
             stop_delay: options.registry.stop_delay,
+            options: options.registry.discoverer,
         }
     }
 }
@@ -122,7 +125,7 @@ impl Discoverer {
             Body::Heartbeat(heartbeat) => {
                 registry.write().apply_heartbeat(&sender, heartbeat.cpu, now)
             }
-            Body::Disconnect => registry.write().apply_disconnect(&sender, false),
+            Body::Disconnect => registry.write().apply_disconnect(&sender, false, now),
             Body::Discover => {
                 self.0.post(Outgoing::Info { target: Some(sender) });
                 return;

@@ -224,6 +224,12 @@ impl MoleculerError {
         Self::new("MoleculerServerError", 500, kind, message, true)
     }
 
+    /// `MoleculerRetryableError`: the same call may succeed later.
+    #[must_use]
+    pub fn temporary(code: i64, kind: &'static str, message: impl Into<String>) -> Self {
+        Self::new("MoleculerRetryableError", code, kind, message, true)
+    }
+
     /// No node ever offered the action (or not that node, when one was asked for).
     #[must_use]
     pub fn service_not_found(action: &str, node_id: Option<&str>) -> Self {
@@ -300,6 +306,41 @@ impl MoleculerError {
     #[must_use]
     pub fn service_schema(message: impl Into<String>) -> Self {
         Self::new("ServiceSchemaError", 500, "SERVICE_SCHEMA_ERROR", message, false)
+    }
+
+    /// The options of the broker are wrong.
+    #[must_use]
+    pub fn broker_options(message: impl Into<String>) -> Self {
+        Self::new("BrokerOptionsError", 500, "BROKER_OPTIONS_ERROR", message, false)
+    }
+
+    /// A service did not end its calls in time when it was stopped; without a name, the whole broker.
+    #[must_use]
+    pub fn graceful_stop_timeout(service: Option<(&str, &Value)>) -> Self {
+        let error = |message| {
+            Self::new("GracefulStopTimeoutError", 500, "GRACEFUL_STOP_TIMEOUT", message, false)
+        };
+        match service {
+            Some((name, version)) => error(format!("Unable to stop '{name}' service gracefully."))
+                .with_data(&json!({"name": name, "version": version})),
+            None => error("Unable to stop ServiceBroker gracefully.".into()),
+        }
+    }
+
+    /// A node speaks another version of the protocol.
+    #[must_use]
+    pub fn protocol_version_mismatch(node_id: &str, actual: &str, received: &str) -> Self {
+        let message = "Protocol version mismatch.";
+        Self::new("ProtocolVersionMismatchError", 500, "PROTOCOL_VERSION_MISMATCH", message, false)
+            .with_data(&json!({"nodeID": node_id, "actual": actual, "received": received}))
+    }
+
+    /// A packet cannot be read.
+    #[must_use]
+    pub fn invalid_packet_data(data: &Value) -> Self {
+        let message = "Invalid packet data.";
+        Self::new("InvalidPacketDataError", 500, "INVALID_PACKET_DATA", message, false)
+            .with_data(data)
     }
 
     /// Nothing can be sent because the transporter is not connected.
@@ -408,30 +449,4 @@ impl fmt::Debug for MoleculerError {
 impl std::error::Error for MoleculerError {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_remote_error_keeps_every_field_through_this_node() {
-        let sender: Arc<str> = "node-b".into();
-        let wire = json!({"name": "OddError", "message": "m", "nodeID": "node-c", "code": "E_ODD",
-            "type": "T", "retryable": true, "stack": "s", "data": {"z": 1, "a": null}, "hint": [1]});
-        let error = MoleculerError::from_wire(wire.clone(), &sender);
-        assert_eq!(error.to_wire("node-a"), wire);
-    }
-
-    #[test]
-    fn a_missing_node_is_the_sender() {
-        let error = MoleculerError::from_wire(json!({"message": "m"}), &"node-b".into());
-        assert_eq!(
-            error.to_wire("me"),
-            json!({"name": "Error", "message": "m", "nodeID": "node-b"})
-        );
-    }
-
-    #[test]
-    fn an_error_that_is_no_object_becomes_one() {
-        let error = MoleculerError::from_wire(json!("x"), &"b".into());
-        assert_eq!(error.code(), 500);
-    }
-}
+mod tests;

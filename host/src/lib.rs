@@ -17,6 +17,7 @@ pub mod serializer;
 
 pub mod handler;
 pub mod strategy;
+pub mod validator;
 
 pub mod cacher;
 pub mod registry;

@@ -3,20 +3,22 @@
 //! The registry is pure: it is told what happened and when, and answers with [`Effect`]s for others to carry
 //! out. It holds no handler, channel, timer or socket. Its rules are those of moleculer: src/registry/.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::clock::Instant;
 use crate::config;
 use crate::packet::{Info, ServiceItem};
-use crate::schema::{self, Pattern, ServiceSchema, Visibility};
+use crate::schema::{self, Balance, Pattern, ServiceSchema, Visibility};
+use crate::strategy::NodeLoad;
 
 pub mod action_catalog;
 pub mod endpoint_list;
 pub mod event_catalog;
+pub mod latency;
 pub mod listing;
 pub mod node_catalog;
 pub mod service_catalog;
@@ -75,8 +77,8 @@ pub enum Effect {
 /// What registering a local service did.
 #[derive(Debug)]
 pub struct Registered {
-    /// Endpoint IDs, one for each action of the schema; `None` for private ones, which nobody can call.
-    pub actions: Vec<Option<u64>>,
+    /// Endpoint IDs, one for each action of the schema.
+    pub actions: Vec<u64>,
     /// Endpoint IDs, one for each event of the schema.
     pub events: Vec<u64>,
     /// Endpoint IDs that were replaced or removed.
@@ -97,9 +99,15 @@ pub struct Registry {
     pub services: ServiceCatalog,
     /// Actions.
     pub actions: ActionCatalog,
+    /// Private actions of this node by service and full name. No look-up by name alone finds them.
+    private: HashMap<Arc<str>, HashMap<Arc<str>, Arc<Endpoint>>>,
     /// Events.
     pub events: EventCatalog,
     local_id: Arc<str>,
+    /// When this node was made; `$node.list` counts its seconds from here.
+    started: Instant,
+    /// How fast hosts answer, when a strategy asks for it.
+    latency: latency::Hosts,
     next_endpoint: u64,
     info_stale: bool,
     /// Remote endpoints that are gone, until the broker has heard of it.
@@ -118,16 +126,20 @@ impl Registry {
             local: true,
             available: true,
             info: Info { services: None, seq: 1, ..info },
-            cpu: None,
+            load: Arc::default(),
+            cpu_seq: 0,
             last_heartbeat: now,
-            last_heartbeat_ms: crate::clock::unix_ms(),
+            offline_since: None,
         });
         Self {
             nodes,
             services: ServiceCatalog::default(),
-            actions: ActionCatalog::new(options.strategy),
-            events: EventCatalog::new(options.strategy),
+            actions: ActionCatalog::new(options.balance()),
+            private: HashMap::new(),
+            events: EventCatalog::new(options.balance()),
             local_id,
+            started: now,
+            latency: latency::Hosts::default(),
             next_endpoint: 0,
             info_stale: true,
             retired: Vec::new(),
@@ -139,6 +151,17 @@ impl Registry {
     #[must_use]
     pub fn local_id(&self) -> &Arc<str> {
         &self.local_id
+    }
+
+    /// A node as `$node.list` shows it, without services; `None` when it is not known.
+    #[must_use]
+    pub fn node_value(&self, node_id: &str) -> Option<Value> {
+        self.nodes.get(node_id).map(|node| node.to_value(self.started))
+    }
+
+    /// The load of a node that is known.
+    fn load_of(&self, node_id: &str) -> Arc<NodeLoad> {
+        self.nodes.get(node_id).map(|node| Arc::clone(&node.load)).unwrap_or_default()
     }
 
     fn endpoint_id(&mut self) -> u64 {
@@ -154,11 +177,12 @@ impl Registry {
         let old =
             self.services.get(&schema.full_name, &node_id).map(|entry| Arc::clone(&entry.item));
         let mut retired = Vec::new();
+        retired.extend(self.take_private(&schema.full_name));
         let actions: Vec<_> =
             schema.actions.iter().map(|a| self.local_action(schema, a, &mut retired)).collect();
         let events: Vec<_> =
             schema.events.iter().map(|e| self.local_event(schema, e, &mut retired)).collect();
-        let current: HashSet<u64> = actions.iter().flatten().chain(&events).copied().collect();
+        let current: HashSet<u64> = actions.iter().chain(&events).copied().collect();
         let stale = |endpoint: &Endpoint| {
             endpoint.local
                 && endpoint.service == schema.full_name
@@ -183,12 +207,9 @@ impl Registry {
         schema: &ServiceSchema,
         action: &schema::ActionSchema,
         retired: &mut Vec<Arc<Endpoint>>,
-    ) -> Option<u64> {
-        if action.visibility == Visibility::Private {
-            return None;
-        }
+    ) -> u64 {
         let id = self.endpoint_id();
-        retired.extend(self.actions.set(Endpoint {
+        let endpoint = Endpoint {
             id,
             node_id: Arc::clone(&self.local_id),
             local: true,
@@ -197,8 +218,27 @@ impl Registry {
             timeout: action.timeout,
             protected: action.visibility == Visibility::Protected,
             definition: Arc::clone(&action.definition),
-        }));
-        Some(id)
+            load: self.load_of(&self.local_id),
+            available: true.into(),
+        };
+        if action.visibility == Visibility::Private {
+            let own = self.private.entry(Arc::clone(&schema.full_name)).or_default();
+            own.insert(Arc::clone(&action.name), Arc::new(endpoint));
+        } else {
+            retired.extend(self.actions.set(endpoint, &action.balance));
+        }
+        id
+    }
+
+    /// A private action of a service of this node. Only that service may call it
+    /// (moleculer: src/service.js `this.actions`).
+    #[must_use]
+    pub fn private_action(&self, service: &str, action: &str) -> Option<&Arc<Endpoint>> {
+        self.private.get(service)?.get(action)
+    }
+
+    fn take_private(&mut self, service: &Arc<str>) -> impl Iterator<Item = Arc<Endpoint>> + use<> {
+        self.private.remove(service).unwrap_or_default().into_values()
     }
 
     fn local_event(
@@ -217,8 +257,10 @@ impl Registry {
             timeout: None,
             protected: false,
             definition: Arc::clone(&event.definition),
+            load: self.load_of(&self.local_id),
+            available: true.into(),
         };
-        retired.extend(self.events.set(&event.group, &event.pattern, endpoint));
+        retired.extend(self.events.set(&event.group, &event.pattern, &event.balance, endpoint));
         id
     }
 
@@ -231,6 +273,7 @@ impl Registry {
         let gone = |endpoint: &Endpoint| endpoint.local && endpoint.service == *full_name;
         let mut removed = self.actions.remove(true, gone);
         removed.extend(self.events.remove(gone));
+        removed.extend(self.take_private(full_name));
         Some(removed.iter().map(|endpoint| endpoint.id).collect())
     }
 
@@ -287,9 +330,8 @@ impl Registry {
     pub fn set_local_cpu(&mut self, cpu: Option<f64>, now: Instant) {
         let local_id = Arc::clone(&self.local_id);
         if let Some(node) = self.nodes.get_mut(&local_id) {
-            node.cpu = cpu;
+            node.set_cpu(cpu);
             node.last_heartbeat = now;
-            node.last_heartbeat_ms = crate::clock::unix_ms();
         }
     }
 
@@ -307,20 +349,21 @@ impl Registry {
         let reconnected = known.is_some_and(|node| !node.available);
         let restarted = known.is_some_and(|node| info.instance_id != node.info.instance_id);
         let newer = restarted || known.is_none_or(|node| info.seq > node.info.seq || reconnected);
-        let last_heartbeat = match known {
-            Some(node) if node.available => (node.last_heartbeat, node.last_heartbeat_ms),
-            _ => (now, crate::clock::unix_ms()),
-        };
+        let last_heartbeat =
+            known.filter(|node| node.available).map_or(now, |node| node.last_heartbeat);
+        let load = self.load_of(sender);
+        self.latency.join(&info.hostname, &load);
         let node = Node {
             id: Arc::clone(sender),
             local: false,
             available: true,
-            cpu: known.and_then(|node| node.cpu),
+            load,
+            cpu_seq: known.map_or(0, |node| node.cpu_seq),
             info,
-            last_heartbeat: last_heartbeat.0,
-            last_heartbeat_ms: last_heartbeat.1,
+            last_heartbeat,
+            offline_since: None,
         };
-        let node_value = node.to_value();
+        let node_value = node.to_value(self.started);
         self.nodes.insert(node);
         let mut effects = Vec::new();
         if newer && let Some(services) = services {
@@ -381,7 +424,7 @@ impl Registry {
         }
         let id = self.endpoint_id();
         let timeout = definition.get("timeout").and_then(Value::as_f64);
-        let replaced = self.actions.set(Endpoint {
+        let endpoint = Endpoint {
             id,
             node_id: Arc::clone(sender),
             local: false,
@@ -390,7 +433,11 @@ impl Registry {
             timeout: timeout.and_then(|ms| Duration::try_from_secs_f64(ms / 1_000.0).ok()),
             protected: false,
             definition: Arc::new(definition.as_object().cloned().unwrap_or_default()),
-        });
+            load: self.load_of(sender),
+            available: true.into(),
+        };
+        let balance = Balance::advertised(&endpoint.definition);
+        let replaced = self.actions.set(endpoint, &balance);
         self.retired.extend(replaced.map(|endpoint| endpoint.id));
         Some(id)
     }
@@ -415,9 +462,12 @@ impl Registry {
             name: event.into(),
             timeout: None,
             protected: false,
-            definition: Arc::new(Map::new()),
+            definition: Arc::new(definition.as_object().cloned().unwrap_or_default()),
+            load: self.load_of(sender),
+            available: true.into(),
         };
-        self.events.set(&group.into(), &pattern, endpoint);
+        let balance = Balance::advertised(&endpoint.definition);
+        self.events.set(&group.into(), &pattern, &balance, endpoint);
     }
 
     fn remove_remote_services(&mut self, node_id: &Arc<str>) {
@@ -457,9 +507,11 @@ impl Registry {
     ) -> Vec<Effect> {
         match self.nodes.get_mut(sender) {
             Some(node) if node.available => {
-                node.cpu = cpu;
+                // One that does not tell its load leaves the last (moleculer: src/registry/node.js heartbeat).
+                if cpu.is_some() {
+                    node.set_cpu(cpu);
+                }
                 node.last_heartbeat = now;
-                node.last_heartbeat_ms = crate::clock::unix_ms();
                 Vec::new()
             }
             _ => vec![Effect::Discover { node_id: Arc::clone(sender) }],
@@ -468,15 +520,25 @@ impl Registry {
 
     /// A node has said good-bye, or was lost (`unexpected`). Stays quiet about unknown and lost ones
     /// (moleculer: src/registry/node-catalog.js disconnected).
-    pub fn apply_disconnect(&mut self, node_id: &Arc<str>, unexpected: bool) -> Vec<Effect> {
-        let node = match self.nodes.get_mut(node_id) {
+    pub fn apply_disconnect(
+        &mut self,
+        node_id: &Arc<str>,
+        unexpected: bool,
+        now: Instant,
+    ) -> Vec<Effect> {
+        let started = self.started;
+        let (node, hostname) = match self.nodes.get_mut(node_id) {
             Some(node) if node.available && !node.local => {
                 node.available = false;
                 node.info.seq += 1;
-                node.to_value()
+                node.offline_since = Some(now);
+                (node.to_value(started), node.info.hostname.clone())
             }
             _ => return Vec::new(),
         };
+        if !self.nodes.iter().any(|node| node.available && node.info.hostname == hostname) {
+            self.latency.forget(&hostname);
+        }
         self.remove_remote_services(node_id);
         vec![
             Effect::RejectPending { node_id: Arc::clone(node_id) },
@@ -488,13 +550,31 @@ impl Registry {
     /// Declares lost every node that was silent for longer than `timeout`.
     pub fn expire_nodes(&mut self, now: Instant, timeout: Duration) -> Vec<Effect> {
         let lost = self.nodes.silent(now, timeout, true);
-        lost.iter().flat_map(|node_id| self.apply_disconnect(node_id, true)).collect()
+        lost.iter().flat_map(|node_id| self.apply_disconnect(node_id, true, now)).collect()
     }
 
     /// Forgets nodes that have been gone for longer than `timeout`.
     pub fn remove_offline(&mut self, now: Instant, timeout: Duration) {
         for node_id in self.nodes.silent(now, timeout, false) {
             self.nodes.remove(&node_id);
+        }
+    }
+
+    /// The nodes to ping in this round, one for each host, and the time until the next round; `None` when no
+    /// strategy asks for it (moleculer: src/strategies/latency.js pingHosts).
+    pub fn latency_round(&mut self) -> Option<(Vec<Arc<str>>, Duration)> {
+        let events = self.events.lists().iter().map(|entry| &entry.list);
+        let lists = self.actions.iter().map(|(_, list)| list).chain(events);
+        let interval = self.latency.plan(lists.map(EndpointList::balance))?;
+        Some((latency::one_of_each_host(&self.nodes), interval))
+    }
+
+    /// A node has answered a ping; the figures of its host are those of all its nodes.
+    pub fn apply_pong(&mut self, node_id: &str, elapsed_ms: f64) {
+        let Some(node) = self.nodes.get(node_id).filter(|node| node.available) else { return };
+        let Some(average) = self.latency.record(&node.info.hostname, elapsed_ms) else { return };
+        for other in self.nodes.iter().filter(|one| one.info.hostname == node.info.hostname) {
+            other.load.set_latency(Some(average));
         }
     }
 }

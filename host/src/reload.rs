@@ -20,11 +20,13 @@ use crate::runtime::Runtime;
 use crate::task::{self, CancellationToken};
 
 mod deploy;
+pub mod middlewares;
 pub mod scan;
 pub mod watch;
 
 use deploy::Deployed;
 pub use deploy::Error;
+pub use middlewares::Middlewares;
 use watch::{Change, Watcher};
 
 /// A file that cannot be used is looked at again after this time, a few times, before it is reported: it

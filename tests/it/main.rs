@@ -9,9 +9,15 @@
 
 mod bench;
 mod cacher;
+mod call_options;
 mod cluster;
+mod component_middleware;
+mod declared;
 mod embedding;
+mod errors;
 mod event_match;
+mod faults;
+mod hooks;
 mod hostile;
 mod hot_reload;
 mod interop;

@@ -37,10 +37,10 @@ exports.all = Errors => [
 				ctx.meta.touched = "before the error";
 				throw new Errors.MoleculerClientError("no", 409, "CONFLICT", { a: 1 });
 			},
-			/** Throws an error of the wanted class, with fields of its own. */
+			/** Throws an error of the wanted class, made with these arguments, with fields of its own. */
 			fail(ctx) {
-				const { className, message, code, type, data, extra } = ctx.params;
-				const err = new Errors[className](message, code, type, data);
+				const { className, message, code, type, data, extra, args } = ctx.params;
+				const err = new Errors[className](...(args ?? [message, code, type, data]));
 				throw Object.assign(err, extra);
 			},
 			/** Throws what is no Moleculer error at all. */
@@ -72,5 +72,31 @@ exports.all = Errors => [
 			}
 		}
 	},
-	{ name: "js.versioned", version: 3, actions: { version: () => 3 } }
+	{ name: "js.versioned", version: 3, actions: { version: () => 3 } },
+	{
+		// What it advertises is applied by its callers.
+		name: "js.faulty",
+		actions: {
+			/** Fails twice, then says how often it was called. */
+			flaky: {
+				retryPolicy: { enabled: true, retries: 2, delay: 10 },
+				handler() {
+					this.calls = (this.calls ?? 0) + 1;
+					if (this.calls < 3) throw new Errors.MoleculerRetryableError("busy", 503, "BUSY");
+					return this.calls;
+				}
+			},
+			broken: {
+				circuitBreaker: { enabled: true, minRequestCount: 2, halfOpenTime: 60_000 },
+				handler() {
+					throw new Errors.MoleculerServerError("broken", 500, "BROKEN");
+				}
+			},
+			/** One call runs, one waits. */
+			narrow: {
+				bulkhead: { enabled: true, concurrency: 1, maxQueueSize: 1 },
+				handler: ctx => new Promise(resolve => setTimeout(resolve, ctx.params.ms, "done"))
+			}
+		}
+	}
 ];

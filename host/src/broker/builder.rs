@@ -14,7 +14,8 @@ use crate::clock;
 use crate::config::BrokerOptions;
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
-use crate::middleware::{Chain, ContextTracker, Middleware};
+use crate::middleware::stats::Stats;
+use crate::middleware::{Chain, ComponentMiddleware, ContextTracker, Middleware};
 use crate::packet;
 use crate::registry::Registry;
 use crate::serializer::Serializer;
@@ -163,6 +164,12 @@ impl Builder {
             }
             (None, None) => None,
         };
+        let components: Vec<_> =
+            options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
+        let counted = options.statistics || options.metrics_enabled;
+        let stats = counted.then(Stats::default);
+        let cancel = CancellationToken::new();
+        let work = tokio::runtime::Handle::current();
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| {
             let parts = chain::Parts {
                 options: &options,
@@ -172,12 +179,17 @@ impl Builder {
                 registry: &registry,
                 tracker: &tracker,
                 cacher: cacher.as_ref(),
+                work: &work,
+                cancel: &cancel,
+                components: &components,
+                stats: stats.as_ref(),
             };
             let chain = Chain::new(chain::with_internal(middlewares, &parts));
             Shared {
                 this: Weak::clone(this),
                 hooks: Hooks::new(&chain, this),
                 chain,
+                components,
                 own,
                 node_id,
                 instance_id,
@@ -185,14 +197,15 @@ impl Builder {
                 chains: RwLock::<Chains>::default(),
                 tracker,
                 cacher,
+                stats,
                 metrics,
                 remote: OnceLock::new(),
                 mesh: OnceLock::new(),
                 services: Mutex::default(),
                 changes: watch::Sender::new(0),
                 stopping: std::sync::atomic::AtomicBool::new(false),
-                cancel: CancellationToken::new(),
-                work: tokio::runtime::Handle::current(),
+                cancel,
+                work,
                 options,
             }
         });

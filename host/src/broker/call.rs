@@ -14,7 +14,12 @@ use crate::error::MoleculerError;
 use crate::middleware::{fallback, retry};
 use crate::payload::Payload;
 use crate::registry::{Endpoint, Lookup};
+use crate::strategy::Subject;
 use crate::uid;
+
+/// The shortest pause before a retry, as that of JavaScript's timers: attempts that fail at once must not
+/// keep a thread busy.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// One attempt, ready to run.
 struct Attempt {
@@ -24,14 +29,18 @@ struct Attempt {
 }
 
 impl Attempt {
-    /// Runs it. The parent sees the callee's meta, also when the call failed
+    /// Begins it. What it does before it first waits is done now: a circuit breaker must know of the call
+    /// before the next one chooses its endpoint.
+    fn start(&self) -> BoxFuture<'static, Outcome> {
+        (self.route.chain)(self.ctx.clone())
+    }
+
+    /// The parent sees the callee's meta, also when the call failed
     /// (moleculer: src/context.js mergeMeta).
-    async fn run(&self, parent: Option<&Context>) -> Outcome {
-        let outcome = (self.route.chain)(self.ctx.clone()).await;
+    fn give_meta(&self, parent: Option<&Context>) {
         if let Some(parent) = parent {
             parent.merge_meta(&self.ctx.meta());
         }
-        outcome
     }
 
     /// The most that may be tried again: the call's own number, which needs no policy, or the policy's.
@@ -61,13 +70,18 @@ impl Shared {
             // Without an endpoint there is no fallback (moleculer: src/service-broker.js call).
             Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
+        let running = attempt.start();
         if fallback.is_none() && attempt.is_final() {
-            return Box::pin(async move { attempt.run(parent.as_ref()).await });
+            return Box::pin(async move {
+                let outcome = running.await;
+                attempt.give_meta(parent.as_ref());
+                outcome
+            });
         }
         let Some(shared) = self.this.upgrade() else {
             return Box::pin(std::future::ready(Err(MoleculerError::broker_disconnected())));
         };
-        Box::pin(async move { shared.insist(attempt, parent.as_ref(), fallback).await })
+        Box::pin(async move { shared.insist(attempt, running, parent.as_ref(), fallback).await })
     }
 
     /// Runs a call to its end: tries again as long as the policies allow, then asks for another answer
@@ -75,6 +89,7 @@ impl Shared {
     async fn insist(
         &self,
         mut attempt: Attempt,
+        mut running: BoxFuture<'static, Outcome>,
         parent: Option<&Context>,
         fallback: Option<Payload>,
     ) -> Outcome {
@@ -82,7 +97,9 @@ impl Shared {
         // An earlier attempt whose action has a fallback: it is asked when the last one has none.
         let mut earlier = None;
         let error = loop {
-            let error = match attempt.run(parent).await {
+            let outcome = running.await;
+            attempt.give_meta(parent);
+            let error = match outcome {
                 Ok(result) => return Ok(result),
                 Err(error) => error,
             };
@@ -95,6 +112,7 @@ impl Shared {
             tokio::time::sleep(delay).await;
             match self.prepare_again(&attempt.ctx, parent) {
                 Ok(next) => {
+                    running = next.start();
                     let failed = std::mem::replace(&mut attempt, next);
                     if failed.route.fallback.is_some() {
                         earlier = Some(failed);
@@ -157,7 +175,7 @@ impl Shared {
         if policy.check.matches(error) {
             self.metrics.metric("moleculer.request.retry.attempts.total").increment();
         }
-        let delay = retry::next_delay(policy, error, n_retries, retries)?;
+        let delay = retry::next_delay(policy, error, n_retries, retries)?.max(RETRY_PAUSE_MIN);
         let remaining = parent.and_then(|parent| parent.remaining(clock::now()));
         remaining.is_none_or(|remaining| delay < remaining).then_some(delay)
     }
@@ -171,7 +189,8 @@ impl Shared {
     ) -> Result<Attempt, MoleculerError> {
         self.check_level(parent)?;
         let timeout = self.remaining_timeout(action, options.timeout, parent)?;
-        let (endpoint, route) = self.choose(action, options.node_id.as_deref())?;
+        let subject = Subject::call(&params, options.meta.as_ref(), parent);
+        let (endpoint, route) = self.choose(action, options.node_id.as_deref(), subject, parent)?;
         let declared = || endpoint.timeout.unwrap_or(self.options.request_timeout);
         let options = CallOptions { timeout: Some(timeout.unwrap_or_else(declared)), ..options };
         let ctx = self.context(&endpoint, params, options, parent);
@@ -188,7 +207,9 @@ impl Shared {
     ) -> Result<Attempt, MoleculerError> {
         let options = &failed.options;
         let timeout = self.remaining_timeout(&failed.name, options.timeout, parent)?;
-        let (endpoint, route) = self.choose(&failed.name, options.node_id.as_deref())?;
+        let subject = Subject::context(failed);
+        let (endpoint, route) =
+            self.choose(&failed.name, options.node_id.as_deref(), subject, parent)?;
         let ctx = failed.copy().with(|ctx| {
             ctx.id = uid::new();
             ctx.node_id = Arc::clone(&endpoint.node_id);
@@ -231,12 +252,24 @@ impl Shared {
         &self,
         action: &str,
         node_id: Option<&str>,
+        subject: Subject<'_>,
+        parent: Option<&Context>,
     ) -> Result<(Arc<Endpoint>, Arc<Route>), MoleculerError> {
         let (endpoint, route) = {
+            let prefer_local = self.options.registry.prefer_local;
             let registry = self.registry.read();
             let found = match node_id {
                 Some(node_id) => registry.actions.on_node(action, node_id),
-                None => registry.actions.next(action, self.options.registry.prefer_local),
+                None => registry.actions.next(action, prefer_local, subject),
+            };
+            // Whoever may call a private action finds it; for all others there is none.
+            let own = || {
+                let here = node_id.is_none_or(|node_id| *node_id == *self.node_id);
+                parent.filter(|_| here).and_then(|p| registry.private_action(&p.service, action))
+            };
+            let found = match found {
+                Lookup::Found(_) => found,
+                other => own().map_or(other, Lookup::Found),
             };
             match found {
                 Lookup::Found(endpoint) => {

@@ -4,13 +4,19 @@
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
+use tokio::runtime::Handle;
 
 use crate::cacher;
 use crate::config::BrokerOptions;
 use crate::context::Caller;
 use crate::metrics::MetricRegistry;
-use crate::middleware::{Cacher, ContextTracker, Middleware, Timeout};
+use crate::middleware::stats::Stats;
+use crate::middleware::{
+    Bulkhead, Cacher, CircuitBreaker, ComponentMiddleware, ContextTracker, Debounce, Middleware,
+    Throttle, Timeout,
+};
 use crate::registry::Registry;
+use crate::task::CancellationToken;
 
 /// What middlewares are made from.
 pub(super) struct Parts<'a> {
@@ -22,6 +28,13 @@ pub(super) struct Parts<'a> {
     pub(super) registry: &'a Arc<RwLock<Registry>>,
     pub(super) tracker: &'a ContextTracker,
     pub(super) cacher: Option<&'a Arc<dyn cacher::Cacher>>,
+    /// Counts calls, when somebody wants to know.
+    pub(super) stats: Option<&'a Stats>,
+    /// Where tasks of middlewares run, and what ends them.
+    pub(super) work: &'a Handle,
+    pub(super) cancel: &'a CancellationToken,
+    /// Places for the components that the options name.
+    pub(super) components: &'a [ComponentMiddleware],
 }
 
 /// The middlewares of the embedding program and around them those that the options switch on, innermost
@@ -31,16 +44,28 @@ pub(super) fn with_internal(
     parts: &Parts<'_>,
 ) -> Vec<Arc<dyn Middleware>> {
     let options = parts.options;
+    if !options.internal_middlewares {
+        // Contexts carry deadlines; something has to end them.
+        chain.push(Arc::new(Timeout::new(Arc::clone(parts.node_id), parts.metrics)));
+        return chain;
+    }
     // Action hooks run in the guest.
 
     // Validator.
 
     // Bulkhead.
+    let node_id = || Arc::clone(parts.node_id);
+    chain.push(Arc::new(Bulkhead::new(options.bulkhead, node_id(), parts.metrics)));
 
     // Cacher.
     if let Some(cacher) = parts.cacher {
         let options = options.cacher.clone().unwrap_or_default();
         chain.push(Arc::new(Cacher::new(Arc::clone(cacher), options)));
+    }
+
+    // Components: outside of the cacher, so that a kept result is given to nobody whom they refuse.
+    for component in parts.components {
+        chain.push(Arc::new(component.clone()));
     }
 
     // Context tracker.
@@ -49,17 +74,29 @@ pub(super) fn with_internal(
     }
 
     // Circuit breaker.
+    chain.push(Arc::new(CircuitBreaker::new(
+        options.circuit_breaker.clone(),
+        node_id(),
+        Weak::clone(&parts.caller),
+        Arc::clone(parts.registry),
+        parts.work.clone(),
+        parts.cancel.clone(),
+        parts.metrics,
+    )));
 
     // Timeout.
-    chain.push(Arc::new(Timeout::new(Arc::clone(parts.node_id), parts.metrics)));
+    chain.push(Arc::new(Timeout::new(node_id(), parts.metrics)));
 
-    // Retry and the fallback of a call: call.rs, because they choose an endpoint anew or need none.
-
-    // Fallback of an action.
+    // Retry and fallback: call.rs, because they choose an endpoint anew or need none.
 
     // Metrics.
+    if let Some(stats) = parts.stats {
+        chain.push(Arc::new(stats.clone()));
+    }
 
     // Debounce and throttle of events.
+    chain.push(Arc::new(Debounce::new(parts.work.clone(), parts.cancel.clone())));
+    chain.push(Arc::new(Throttle));
 
     chain
 }

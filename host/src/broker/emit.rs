@@ -13,6 +13,7 @@ use crate::context::{Context, ContextBuilder, EmitOptions, EventInfo, EventType}
 use crate::error::MoleculerError;
 use crate::handler::EventHandler;
 use crate::payload::Payload;
+use crate::strategy::Subject;
 use crate::task;
 
 /// What sending an event ends with.
@@ -24,10 +25,15 @@ type Delivery = (EventHandler, Context);
 impl Shared {
     pub(super) fn emit_balanced(&self, event: &str, data: Payload, options: EmitOptions) -> Sent {
         let ctx = self.event_context(event, data, &options, EventType::Emit);
+        if self.stays_here(event) {
+            let deliveries = self.deliveries(&ctx, &options.groups, false);
+            return self.finish(deliveries, Vec::new(), options.throw_error);
+        }
         let targets = {
             let registry = self.registry.read();
             let prefer_local = self.options.registry.prefer_local;
-            registry.events.balance(event, &options.groups, prefer_local)
+            let subject = Subject::context(&ctx);
+            registry.events.balance(event, &options.groups, prefer_local, subject)
         };
         let (mut deliveries, mut sends) = (Vec::new(), Vec::new());
         for target in targets {
@@ -42,6 +48,10 @@ impl Shared {
 
     pub(super) fn broadcast_all(&self, event: &str, data: Payload, options: EmitOptions) -> Sent {
         let ctx = self.event_context(event, data, &options, EventType::Broadcast);
+        if self.stays_here(event) {
+            let deliveries = self.deliveries(&ctx, &options.groups, true);
+            return self.finish(deliveries, Vec::new(), options.throw_error);
+        }
         let nodes = self.registry.read().events.nodes(event, &options.groups);
         let (mut deliveries, mut sends) = (Vec::new(), Vec::new());
         for node_id in nodes {
@@ -58,6 +68,11 @@ impl Shared {
         let ctx = self.event_context(event, data, &options, EventType::BroadcastLocal);
         let deliveries = self.deliveries(&ctx, &options.groups, true);
         self.finish(deliveries, Vec::new(), options.throw_error)
+    }
+
+    /// Whether an event is kept on this node, as all with a `$` were before Moleculer 0.13.
+    fn stays_here(&self, event: &str) -> bool {
+        self.options.local_only_dollar_events && event.starts_with('$')
     }
 
     fn event_context(

@@ -16,10 +16,12 @@ use crate::transit::{Inbound, Notice, Reply};
 
 impl Inbound for Shared {
     fn handle_request(&self, ctx: Context) -> BoxFuture<'static, Reply> {
-        let Some((endpoint, route)) = self.local_action(&ctx.name) else {
-            let error = MoleculerError::service_not_found(&ctx.name, Some(&self.node_id));
-            let reply = Reply { outcome: Err(error), resolved: false };
-            return Box::pin(std::future::ready(reply));
+        let (endpoint, route) = match self.local_action(&ctx.name) {
+            Ok(found) => found,
+            Err(error) => {
+                let reply = Reply { outcome: Err(error), resolved: false };
+                return Box::pin(std::future::ready(reply));
+            }
         };
         // The handler's context names its service; what it changes is what the answer carries.
         // A caller that says nothing of a time limit gets the action's
@@ -86,11 +88,12 @@ impl Inbound for Shared {
                 let data = json!({"error": error, "module": "transit", "type": kind});
                 self.local_event("$transit.error", &data);
             }
-            Notice::Pong(pong) => self.local_event(
-                "$node.pong",
-                &json!({"nodeID": &*pong.node_id, "elapsedTime": pong.elapsed_time,
-                    "timeDiff": pong.time_diff, "id": pong.id.as_deref()}),
-            ),
+            Notice::Pong(pong) => {
+                self.registry.write().apply_pong(&pong.node_id, pong.elapsed_time);
+                let data = json!({"nodeID": &*pong.node_id, "elapsedTime": pong.elapsed_time,
+                    "timeDiff": pong.time_diff, "id": pong.id.as_deref()});
+                self.local_event("$node.pong", &data);
+            }
             Notice::DuplicateNodeId { instance_id } => {
                 tracing::error!(
                     node_id = &*self.node_id,
@@ -103,11 +106,20 @@ impl Inbound for Shared {
 }
 
 impl Shared {
-    /// The next endpoint on this node for an action that other nodes may call, and its handler.
-    fn local_action(&self, name: &str) -> Option<(Arc<Endpoint>, Arc<Route>)> {
+    /// The next endpoint on this node for an action that other nodes may call, and how to call it
+    /// (moleculer: src/service-broker.js _getLocalActionEndpoint).
+    fn local_action(&self, name: &str) -> Result<(Arc<Endpoint>, Arc<Route>), MoleculerError> {
+        let not_found = || MoleculerError::service_not_found(name, Some(&self.node_id));
         let registry = self.registry.read();
-        let endpoint = registry.actions.get(name)?.next_local().filter(|e| !e.protected)?;
-        let route = self.chains.read().actions.get(&endpoint.id).cloned()?;
-        Some((Arc::clone(endpoint), route))
+        let list = registry.actions.get(name).filter(|list| list.has_local());
+        let endpoint = list
+            .ok_or_else(not_found)?
+            .next_local()
+            .ok_or_else(|| MoleculerError::service_not_available(name, Some(&self.node_id)))?;
+        if endpoint.protected {
+            return Err(not_found());
+        }
+        let route = self.chains.read().actions.get(&endpoint.id).cloned();
+        Ok((Arc::clone(endpoint), route.ok_or_else(not_found)?))
     }
 }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use serde_json::json;
 
 use super::{ServiceBroker, Shared};
 use crate::error::MoleculerError;
+use crate::middleware::ComponentMiddleware;
 use crate::service::internals;
 
 /// Why a broker could not start.
@@ -19,6 +21,12 @@ pub enum StartError {
     /// The mesh could not be joined.
     #[error(transparent)]
     Mesh(#[from] super::MeshError),
+    /// A middleware that is a component has not been loaded before the start.
+    #[error("the middleware '{name}', which the options name, is not loaded")]
+    NotLoaded {
+        /// Its name.
+        name: String,
+    },
     /// A middleware, a service or a callback of the embedding program refused.
     #[error("{what} failed: {error}")]
     Refused {
@@ -43,10 +51,18 @@ impl ServiceBroker {
     pub async fn start(&self) -> Result<(), StartError> {
         let shared = &self.0;
         let chain = &shared.chain;
+        if let Some(missing) = shared.components.iter().find(|place| !place.is_loaded()) {
+            return Err(StartError::NotLoaded { name: missing.name().to_string() });
+        }
         chain.steps(|m| m.starting()).await.map_err(refused("the hook 'starting'"))?;
         if shared.options.internal_services {
-            let service = internals::service(&shared.registry, &shared.options)?;
-            shared.register(service);
+            let service = internals::service(&internals::Parts {
+                registry: &shared.registry,
+                options: &shared.options,
+                metrics: &shared.metrics,
+                stats: shared.stats.as_ref(),
+            })?;
+            shared.hooked_create(service).await.map_err(refused("service '$node'"))?;
         }
         shared.start_cacher()?;
         shared.connect().await?;
@@ -71,12 +87,15 @@ impl ServiceBroker {
         let limit = shared.options.tracking.shutdown_timeout;
         let left = shared.tracker.idle(limit).await;
         if left > 0 {
-            tracing::warn!(left, ?limit, "calls were still running; they are ended");
+            let error = MoleculerError::graceful_stop_timeout(None);
+            tracing::error!(left, ?limit, %error, "calls were still running; they are ended");
         }
         shared.chain.steps_back("stopping", |m| m.stopping()).await;
         let services = std::mem::take(&mut *shared.services.lock());
         join_all(services.into_iter().map(|(name, running)| shared.end_service(name, running)))
             .await;
+        let pools = shared.components.iter().filter_map(ComponentMiddleware::unload);
+        join_all(pools.map(|pool| async move { pool.drain(Duration::ZERO).await })).await;
         shared.disconnect().await;
         shared.chain.steps_back("stopped", |m| m.stopped()).await;
         let stopped = shared.own.stopped.lock().take();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -19,9 +19,15 @@ use crate::uid;
 /// Largest deviation of the heartbeat interval, so that the nodes of a mesh do not beat together.
 const JITTER_MAX: Duration = Duration::from_millis(500);
 
-/// How often long-gone nodes are looked for, and for how long they are remembered.
+/// How often long-gone nodes are looked for.
 const CLEAN_UP_INTERVAL: Duration = Duration::from_secs(60);
-const OFFLINE_KEPT: Duration = Duration::from_secs(600);
+
+/// How often it is asked whether a strategy wants latencies, while none does.
+const LATENCY_LOOK: Duration = Duration::from_secs(10);
+
+/// Pings for the Latency strategy that are under way at once, and how long an answer may take.
+const LATENCY_PINGS_MAX: usize = 5;
+const LATENCY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The watch runs this many times per heartbeat timeout. Moleculer's runs once, so that it notices a loss
 /// up to twice the timeout late.
@@ -56,12 +62,19 @@ pub(super) fn start_timers(shared: &Arc<Shared>) {
         });
     };
     start("announcer", Box::pin(Arc::clone(shared).announce_changes()));
+    start("latencies", Box::pin(Arc::clone(shared).measure_latencies()));
     if shared.settings.heartbeat_interval.is_zero() {
         return;
     }
     start("heartbeat", Box::pin(Arc::clone(shared).beat()));
-    start("heartbeat watch", Box::pin(Arc::clone(shared).watch_heartbeats()));
-    start("offline nodes", Box::pin(Arc::clone(shared).forget_offline()));
+    let options = shared.settings.options;
+    if !options.disable_heartbeat_checks {
+        start("heartbeat watch", Box::pin(Arc::clone(shared).watch_heartbeats()));
+    }
+    let kept = options.clean_offline_nodes_timeout;
+    if !options.disable_offline_node_removing && !kept.is_zero() {
+        start("offline nodes", Box::pin(Arc::clone(shared).forget_offline(kept)));
+    }
 }
 
 impl Shared {
@@ -111,11 +124,34 @@ impl Shared {
         }
     }
 
-    async fn forget_offline(self: Arc<Self>) {
+    async fn forget_offline(self: Arc<Self>, kept: Duration) {
         let mut ticks = interval(CLEAN_UP_INTERVAL);
         loop {
             ticks.tick().await;
-            self.registry.write().remove_offline(clock::now(), OFFLINE_KEPT);
+            self.registry.write().remove_offline(clock::now(), kept);
+        }
+    }
+
+    /// Pings a node of every host from time to time, as long as a strategy asks for it. The answers are
+    /// counted where all pongs are.
+    async fn measure_latencies(self: Arc<Self>) {
+        loop {
+            let round = self.registry.write().latency_round();
+            let Some((nodes, interval)) = round else {
+                tokio::time::sleep(LATENCY_LOOK).await;
+                continue;
+            };
+            let next = clock::now() + interval;
+            let ping = |node_id: Arc<str>| {
+                let shared = Arc::clone(&self);
+                async move {
+                    if let Err(error) = shared.transit.ping(&node_id, LATENCY_TIMEOUT).await {
+                        shared.transit.report_unsent("failedSendPingPacket", &node_id, error);
+                    }
+                }
+            };
+            stream::iter(nodes).for_each_concurrent(LATENCY_PINGS_MAX, ping).await;
+            tokio::time::sleep_until(next).await;
         }
     }
 

@@ -14,6 +14,7 @@ use crate::payload::Payload;
 use crate::registry::Lookup;
 use crate::schema::{Bounds, ServiceSchema};
 use crate::serializer::Json;
+use crate::strategy::Subject;
 use crate::transit::{self, Inbound, Notice, Reply};
 use crate::transporter::Fake;
 use crate::transporter::fake::{Bus, Verdict};
@@ -82,7 +83,10 @@ impl Node {
     }
 
     fn knows(&self, action: &str) -> bool {
-        matches!(self.registry.read().actions.next(action, true), Lookup::Found(_))
+        matches!(
+            self.registry.read().actions.next(action, true, Subject::default()),
+            Lookup::Found(_)
+        )
     }
 
     fn sees(&self, node: &str) -> Option<bool> {

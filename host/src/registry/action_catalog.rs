@@ -6,15 +6,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use super::endpoint_list::{Endpoint, EndpointList};
-use crate::config;
+use crate::config::BalanceOptions;
+use crate::schema::Balance;
+use crate::strategy::Subject;
 
 /// What a look-up found.
 #[derive(Debug)]
 pub enum Lookup<'a> {
     /// An endpoint to call.
     Found(&'a Arc<Endpoint>),
-    /// The action was known, or is known elsewhere than asked for.
+    /// The action was known, or its endpoints are left alone because they keep failing.
     NotAvailable,
     /// The action was never known (on the node that was asked for).
     NotFound,
@@ -24,12 +28,13 @@ pub enum Lookup<'a> {
 #[derive(Debug)]
 pub struct ActionCatalog {
     lists: HashMap<Arc<str>, EndpointList>,
-    strategy: config::Strategy,
+    /// How actions are balanced that say nothing of it.
+    balance: BalanceOptions,
 }
 
 impl ActionCatalog {
-    pub(super) fn new(strategy: config::Strategy) -> Self {
-        Self { lists: HashMap::new(), strategy }
+    pub(super) fn new(balance: BalanceOptions) -> Self {
+        Self { lists: HashMap::new(), balance }
     }
 
     /// The list of one action.
@@ -50,32 +55,60 @@ impl ActionCatalog {
         list.is_some_and(|list| list.endpoints().iter().any(|one| one.id == endpoint.id))
     }
 
+    /// Makes an endpoint (un)available to callers and gives it back; `None` when it is not registered. The
+    /// definition tells it from others, also from those that were in its place before.
+    #[must_use]
+    pub fn set_available(
+        &self,
+        name: &str,
+        definition: &Arc<Map<String, Value>>,
+        available: bool,
+    ) -> Option<Arc<Endpoint>> {
+        let mut endpoints = self.lists.get(name)?.endpoints().iter();
+        let endpoint = endpoints.find(|one| Arc::ptr_eq(&one.definition, definition))?;
+        endpoint.set_available(available);
+        Some(Arc::clone(endpoint))
+    }
+
     /// The endpoint for one call. Actions of the node's own services (`$node.…`) stay local.
     #[must_use]
-    pub fn next(&self, name: &str, prefer_local: bool) -> Lookup<'_> {
+    pub fn next(&self, name: &str, prefer_local: bool, subject: Subject<'_>) -> Lookup<'_> {
         let Some(list) = self.lists.get(name) else { return Lookup::NotFound };
-        match list.next(prefer_local || name.starts_with('$')) {
+        let next = if name.starts_with('$') && list.has_local() {
+            list.next_local()
+        } else {
+            list.next(prefer_local, subject)
+        };
+        match next {
             Some(endpoint) => Lookup::Found(endpoint),
             None => Lookup::NotAvailable,
         }
     }
 
-    /// The endpoint on a node that the caller names.
+    /// The endpoint on a node that the caller names. One that is not available counts as not found
+    /// (moleculer: src/registry/endpoint-list.js getEndpointByNodeID).
     #[must_use]
     pub fn on_node(&self, name: &str, node_id: &str) -> Lookup<'_> {
         match self.lists.get(name).and_then(|list| list.on_node(node_id)) {
-            Some(endpoint) => Lookup::Found(endpoint),
-            None => Lookup::NotFound,
+            Some(endpoint) if endpoint.available() => Lookup::Found(endpoint),
+            _ => Lookup::NotFound,
         }
     }
 
-    /// Adds an endpoint, or puts it in the place of an older one, which it gives back.
-    pub(super) fn set(&mut self, endpoint: Endpoint) -> Option<Arc<Endpoint>> {
-        let strategy = self.strategy;
-        self.lists
+    /// Adds an endpoint, or puts it in the place of an older one, which it gives back. The first endpoint
+    /// of an action says how it is balanced, and a new version of an endpoint may say otherwise
+    /// (moleculer: src/registry/action-catalog.js add, which asks only the first).
+    pub(super) fn set(&mut self, endpoint: Endpoint, balance: &Balance) -> Option<Arc<Endpoint>> {
+        let options = || balance.over(&self.balance);
+        let list = self
+            .lists
             .entry(Arc::clone(&endpoint.name))
-            .or_insert_with(|| EndpointList::new(strategy))
-            .set(Arc::new(endpoint))
+            .or_insert_with(|| EndpointList::new(options()));
+        let old = list.set(Arc::new(endpoint));
+        if old.as_ref().is_some_and(|old| Balance::advertised(&old.definition) != *balance) {
+            list.set_balance(options());
+        }
+        old
     }
 
     /// Removes the endpoints that the test picks. Lists that become empty stay, unless `forget` is set.

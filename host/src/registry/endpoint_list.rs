@@ -1,12 +1,13 @@
 //! The endpoints of one action, or of one event pattern and group.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::config;
-use crate::strategy::Strategy;
+use crate::config::BalanceOptions;
+use crate::strategy::{Candidate, NodeLoad, Strategy, Subject};
 
 /// One place where an action runs or an event is handled.
 #[derive(Debug)]
@@ -27,22 +28,68 @@ pub struct Endpoint {
     pub protected: bool,
     /// As it was declared.
     pub definition: Arc<Map<String, Value>>,
+    /// What is known of the node's load.
+    pub(super) load: Arc<NodeLoad>,
+    /// False while the circuit breaker keeps callers away (moleculer: src/registry/endpoint.js state).
+    pub(super) available: AtomicBool,
+}
+
+impl Endpoint {
+    /// Whether it may be called.
+    #[must_use]
+    pub fn available(&self) -> bool {
+        self.available.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_available(&self, available: bool) {
+        self.available.store(available, Ordering::Release);
+    }
+}
+
+impl Candidate for Endpoint {
+    fn node_id(&self) -> &Arc<str> {
+        &self.node_id
+    }
+
+    fn load(&self) -> &NodeLoad {
+        &self.load
+    }
 }
 
 /// Endpoints with the state of their balancing.
 #[derive(Debug)]
 pub struct EndpointList {
     endpoints: Vec<Arc<Endpoint>>,
+    balance: BalanceOptions,
     strategy: Strategy,
     local_strategy: Strategy,
 }
 
 impl EndpointList {
-    pub(super) fn new(strategy: config::Strategy) -> Self {
+    pub(super) fn new(balance: BalanceOptions) -> Self {
         Self {
             endpoints: Vec::new(),
-            strategy: Strategy::new(strategy),
-            local_strategy: Strategy::new(strategy),
+            strategy: Strategy::new(&balance),
+            local_strategy: Strategy::within_node(&balance),
+            balance,
+        }
+    }
+
+    /// How it is balanced.
+    #[must_use]
+    pub fn balance(&self) -> &BalanceOptions {
+        &self.balance
+    }
+
+    /// Begins to balance in another way, unless it is the same.
+    pub(super) fn set_balance(&mut self, balance: BalanceOptions) {
+        if balance == self.balance {
+            return;
+        }
+        let endpoints = std::mem::take(&mut self.endpoints);
+        *self = Self::new(balance);
+        for endpoint in endpoints {
+            self.set(endpoint);
         }
     }
 
@@ -67,6 +114,7 @@ impl EndpointList {
         match self.endpoints.iter_mut().find(same) {
             Some(old) => Some(std::mem::replace(old, endpoint)),
             None => {
+                self.strategy.add(&endpoint.node_id);
                 self.endpoints.push(endpoint);
                 None
             }
@@ -75,37 +123,46 @@ impl EndpointList {
 
     /// Removes those that the test picks and gives them back.
     pub(super) fn remove(&mut self, gone: impl Fn(&Endpoint) -> bool) -> Vec<Arc<Endpoint>> {
-        self.endpoints.extract_if(.., |endpoint| gone(endpoint)).collect()
+        let removed: Vec<_> = self.endpoints.extract_if(.., |endpoint| gone(endpoint)).collect();
+        for endpoint in &removed {
+            self.strategy.remove(&endpoint.node_id);
+        }
+        removed
     }
 
-    /// The next one: a local one first when wished, else by the strategy
+    /// Whether one of them may be called.
+    #[must_use]
+    pub fn has_available(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.available())
+    }
+
+    /// The next one that is available: a local one first when wished, else by the strategy
     /// (moleculer: src/registry/endpoint-list.js next).
     #[must_use]
-    pub fn next(&self, prefer_local: bool) -> Option<&Arc<Endpoint>> {
-        if self.endpoints.len() < 2 {
-            return self.endpoints.first();
+    pub fn next(&self, prefer_local: bool, subject: Subject<'_>) -> Option<&Arc<Endpoint>> {
+        if let [only] = self.endpoints.as_slice() {
+            return Some(only).filter(|endpoint| endpoint.available());
         }
         if prefer_local && let Some(local) = self.next_local() {
             return Some(local);
         }
-        self.endpoints.get(self.strategy.select(self.endpoints.len()))
+        let available = self.endpoints.iter().filter(|endpoint| endpoint.available());
+        self.strategy.select(available, subject)
     }
 
     /// The node of the next one. Does not count as a turn of the local endpoints, since which of them
     /// handles an event is decided on its node.
-    pub(super) fn next_node(&self, prefer_local: bool) -> Option<&Arc<str>> {
+    pub(super) fn next_node(&self, prefer_local: bool, subject: Subject<'_>) -> Option<&Arc<str>> {
         let local = self.endpoints.iter().find(|endpoint| prefer_local && endpoint.local);
-        let endpoint =
-            local.or_else(|| self.endpoints.get(self.strategy.select(self.endpoints.len())));
+        let endpoint = local.or_else(|| self.strategy.select(self.endpoints.iter(), subject));
         endpoint.map(|endpoint| &endpoint.node_id)
     }
 
-    /// The next one on this node.
+    /// The next one on this node that is available.
     #[must_use]
     pub fn next_local(&self) -> Option<&Arc<Endpoint>> {
-        let mut locals = self.endpoints.iter().filter(|endpoint| endpoint.local);
-        let n_locals = locals.clone().count();
-        locals.nth(self.local_strategy.select(n_locals))
+        let locals = self.endpoints.iter().filter(|one| one.local && one.available());
+        self.local_strategy.select(locals, Subject::default())
     }
 
     /// The one of a service on a given node.

@@ -8,8 +8,9 @@
 use std::sync::Arc;
 
 use super::endpoint_list::{Endpoint, EndpointList};
-use crate::config;
-use crate::schema::Pattern;
+use crate::config::BalanceOptions;
+use crate::schema::{Balance, Pattern};
+use crate::strategy::Subject;
 
 /// The subscriptions of one pattern in one group.
 #[derive(Debug)]
@@ -36,12 +37,13 @@ pub struct Target {
 #[derive(Debug)]
 pub struct EventCatalog {
     lists: Vec<EventList>,
-    strategy: config::Strategy,
+    /// How events are balanced that say nothing of it.
+    balance: BalanceOptions,
 }
 
 impl EventCatalog {
-    pub(super) fn new(strategy: config::Strategy) -> Self {
-        Self { lists: Vec::new(), strategy }
+    pub(super) fn new(balance: BalanceOptions) -> Self {
+        Self { lists: Vec::new(), balance }
     }
 
     /// All lists.
@@ -66,7 +68,13 @@ impl EventCatalog {
     /// One node for every group, merged by node. Lists of one group prefer the node chosen before, since
     /// that node runs all its matching handlers of the group anyway.
     #[must_use]
-    pub fn balance(&self, name: &str, groups: &[Arc<str>], prefer_local: bool) -> Vec<Target> {
+    pub fn balance(
+        &self,
+        name: &str,
+        groups: &[Arc<str>],
+        prefer_local: bool,
+        subject: Subject<'_>,
+    ) -> Vec<Target> {
         let mut targets: Vec<Target> = Vec::new();
         for entry in self.matching(name, groups) {
             let covered = targets.iter().any(|target| {
@@ -76,7 +84,7 @@ impl EventCatalog {
             if covered {
                 continue;
             }
-            let next = entry.list.next_node(prefer_local || name.starts_with('$'));
+            let next = entry.list.next_node(prefer_local || entry.name.starts_with('$'), subject);
             let Some(node_id) = next else { continue };
             match targets.iter_mut().find(|target| target.node_id == *node_id) {
                 Some(target) => target.groups.push(Arc::clone(&entry.group)),
@@ -101,6 +109,34 @@ impl EventCatalog {
         nodes
     }
 
+    /// Every endpoint that hears an event, one for each node and service
+    /// (moleculer: src/service-broker.js getEventListeners).
+    #[must_use]
+    pub fn listeners(&self, name: &str, groups: &[Arc<str>]) -> Vec<Arc<Endpoint>> {
+        let mut listeners: Vec<Arc<Endpoint>> = Vec::new();
+        for endpoint in self.matching(name, groups).flat_map(|entry| entry.list.endpoints()) {
+            let same = |one: &Arc<Endpoint>| {
+                one.node_id == endpoint.node_id && one.service == endpoint.service
+            };
+            if !listeners.iter().any(same) {
+                listeners.push(Arc::clone(endpoint));
+            }
+        }
+        listeners
+    }
+
+    /// The groups that hear an event (moleculer: src/service-broker.js getEventGroups).
+    #[must_use]
+    pub fn groups(&self, name: &str) -> Vec<Arc<str>> {
+        let mut groups: Vec<Arc<str>> = Vec::new();
+        for entry in self.matching(name, &[]) {
+            if !groups.contains(&entry.group) {
+                groups.push(Arc::clone(&entry.group));
+            }
+        }
+        groups
+    }
+
     /// The handlers on this node: of each matching list all (broadcast) or the next one (balanced).
     #[must_use]
     pub fn local(&self, name: &str, groups: &[Arc<str>], all: bool) -> Vec<Arc<Endpoint>> {
@@ -120,13 +156,19 @@ impl EventCatalog {
         &mut self,
         group: &Arc<str>,
         pattern: &Pattern,
+        balance: &Balance,
         endpoint: Endpoint,
     ) -> Option<Arc<Endpoint>> {
+        let options = || balance.over(&self.balance);
         let same = |entry: &&mut EventList| entry.name == endpoint.name && entry.group == *group;
         if let Some(entry) = self.lists.iter_mut().find(same) {
-            return entry.list.set(Arc::new(endpoint));
+            let old = entry.list.set(Arc::new(endpoint));
+            if old.as_ref().is_some_and(|old| Balance::advertised(&old.definition) != *balance) {
+                entry.list.set_balance(options());
+            }
+            return old;
         }
-        let mut list = EndpointList::new(self.strategy);
+        let mut list = EndpointList::new(options());
         let name = Arc::clone(&endpoint.name);
         list.set(Arc::new(endpoint));
         self.lists.push(EventList {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{EndpointList, Registry, ServiceEntry};
+use super::{Endpoint, EndpointList, Registry, ServiceEntry};
 
 /// What to list. Fields are the params of the `$node` actions; those that an action does not know are
 /// ignored by it.
@@ -54,7 +54,7 @@ impl Registry {
         let nodes = self.nodes.iter().filter(|node| node.available || !filter.only_available);
         nodes
             .map(|node| {
-                let mut value = node.to_value();
+                let mut value = node.to_value(self.started);
                 if let (true, Value::Object(value)) = (filter.with_services, &mut value) {
                     let services = self.services.on_node(&node.id);
                     let services = services.map(|(_, entry)| item_value(entry)).collect();
@@ -181,21 +181,21 @@ fn is_internal(name: &str) -> bool {
 fn wanted(list: &EndpointList, name: &str, filter: Filter) -> bool {
     let hidden = (filter.only_local && !list.has_local())
         || (filter.skip_internal && is_internal(name))
-        || (filter.only_available && list.endpoints().is_empty());
+        || (filter.only_available && !list.has_available());
     !hidden
 }
 
 fn list_row(list: &EndpointList, name: &str, filter: Filter) -> Map<String, Value> {
-    let available = !list.endpoints().is_empty();
+    let available = list.has_available();
     let mut row = Map::new();
     row.insert("name".into(), name.into());
     row.insert("count".into(), list.endpoints().len().into());
     row.insert("hasLocal".into(), list.has_local().into());
     row.insert("available".into(), available.into());
     if filter.with_endpoints {
-        let endpoint =
-            |node_id: &Arc<str>| json!({"nodeID": &**node_id, "state": true, "available": true});
-        let endpoints = list.endpoints().iter().map(|e| endpoint(&e.node_id)).collect();
+        // Endpoints of lost nodes are forgotten at once, so that `available`, which is their node's, is true.
+        let endpoint = |one: &Arc<Endpoint>| json!({"nodeID": &*one.node_id, "state": one.available(), "available": true});
+        let endpoints = list.endpoints().iter().map(endpoint).collect();
         row.insert("endpoints".into(), endpoints);
     }
     row

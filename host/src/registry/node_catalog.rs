@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Instant;
 use crate::packet::Info;
+use crate::strategy::NodeLoad;
 
 /// One node.
 #[derive(Debug)]
@@ -20,23 +21,36 @@ pub struct Node {
     pub available: bool,
     /// Its latest INFO, without the services.
     pub info: Info,
-    /// CPU load in percent.
-    pub cpu: Option<f64>,
+    /// Its load, shared with its endpoints.
+    pub load: Arc<NodeLoad>,
+    /// How often its CPU load has changed.
+    pub cpu_seq: u64,
     /// When it was last heard.
     pub last_heartbeat: Instant,
-    /// The same in milliseconds since 1970, for people.
-    pub last_heartbeat_ms: u64,
+    /// Since when it cannot be reached.
+    pub offline_since: Option<Instant>,
 }
 
 impl Node {
-    /// As `$node.list` shows it, without services (moleculer: src/registry/node-catalog.js list).
+    /// Sets the CPU load and counts its changes (moleculer: src/registry/node.js updateLocalInfo).
+    pub(super) fn set_cpu(&mut self, cpu: Option<f64>) {
+        if cpu != self.load.cpu() {
+            self.cpu_seq += 1;
+            self.load.set_cpu(cpu);
+        }
+    }
+
+    /// As `$node.list` shows it, without services; times are whole seconds since this node `started`
+    /// (moleculer: src/registry/node-catalog.js list, where they are those of `process.uptime()`).
     #[must_use]
-    pub fn to_value(&self) -> Value {
+    pub fn to_value(&self, started: Instant) -> Value {
+        let seconds = |at: Instant| at.saturating_duration_since(started).as_secs_f64().round();
         json!({
             "id": &*self.id,
+            "instanceID": self.info.instance_id.as_deref(),
             "available": self.available,
             "local": self.local,
-            "lastHeartbeatTime": self.last_heartbeat_ms,
+            "lastHeartbeatTime": seconds(self.last_heartbeat),
             "config": self.info.config,
             "client": self.info.client,
             "metadata": self.info.metadata,
@@ -44,11 +58,10 @@ impl Node {
             "port": null,
             "hostname": self.info.hostname,
             "udpAddress": null,
-            "cpu": self.cpu,
-            "cpuSeq": null,
+            "cpu": self.load.cpu(),
+            "cpuSeq": (self.cpu_seq > 0).then_some(self.cpu_seq),
             "seq": self.info.seq,
-            "offlineSince": null,
-            "instanceID": self.info.instance_id.as_deref(),
+            "offlineSince": self.offline_since.map(seconds),
         })
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::*;
 use crate::schema::Bounds;
+use crate::strategy::Subject;
 
 fn registry() -> Registry {
     let options = config::BrokerOptions::default();
@@ -32,7 +33,7 @@ fn info(seq: u64, services: Vec<ServiceItem>) -> Info {
 }
 
 fn found(registry: &Registry, action: &str) -> &'static str {
-    match registry.actions.next(action, true) {
+    match registry.actions.next(action, true, Subject::default()) {
         Lookup::Found(_) => "found",
         Lookup::NotAvailable => "not available",
         Lookup::NotFound => "not found",
@@ -46,10 +47,10 @@ fn an_action_that_was_known_is_not_available_after_its_node_has_gone() {
     assert_eq!(found(&registry, "a.x"), "not found");
     registry.apply_info(&peer, info(1, vec![item("a", &["a.x"], &[])]), crate::clock::now());
     assert_eq!(found(&registry, "a.x"), "found");
-    let effects = registry.apply_disconnect(&peer, false);
+    let effects = registry.apply_disconnect(&peer, false, crate::clock::now());
     assert_eq!(effects.len(), 3);
     assert_eq!(found(&registry, "a.x"), "not available");
-    assert!(registry.apply_disconnect(&peer, false).is_empty());
+    assert!(registry.apply_disconnect(&peer, false, crate::clock::now()).is_empty());
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn a_heartbeat_of_a_stranger_asks_for_its_info() {
     assert_eq!(registry.apply_heartbeat(&peer, None, now), ask);
     registry.apply_info(&peer, info(1, Vec::new()), now);
     assert!(registry.apply_heartbeat(&peer, Some(7.0), now).is_empty());
-    registry.apply_disconnect(&peer, true);
+    registry.apply_disconnect(&peer, true, crate::clock::now());
     assert_eq!(registry.apply_heartbeat(&peer, None, now), ask);
 }
 
@@ -165,13 +166,14 @@ fn a_balanced_event_reaches_one_node_of_each_group() {
     registry.apply_info(&"n3".into(), info(1, vec![item("log", &[], &["**"])]), now);
     let mut counts = BTreeMap::new();
     for _ in 0..4 {
-        for target in registry.events.balance("user.created", &[], true) {
+        for target in registry.events.balance("user.created", &[], true, Subject::default()) {
             assert_eq!(target.groups.len(), 1, "one node runs all handlers of the group");
             *counts.entry(target.node_id).or_insert(0) += 1;
         }
     }
     assert_eq!(counts, BTreeMap::from([("n1".into(), 2), ("n2".into(), 2), ("n3".into(), 4)]));
-    let only_log = registry.events.balance("user.created", &["log".into()], true);
+    let only_log =
+        registry.events.balance("user.created", &["log".into()], true, Subject::default());
     assert_eq!(only_log.len(), 1);
 }
 
@@ -232,6 +234,6 @@ fn an_action_that_is_offered_as_before_keeps_its_endpoint() {
     registry.apply_info(&peer, restarted, now);
     assert!(endpoint_id(&registry, "a.x").is_some_and(|id| Some(id) != x));
     assert_eq!(registry.take_retired().len(), 2);
-    registry.apply_disconnect(&peer, true);
+    registry.apply_disconnect(&peer, true, crate::clock::now());
     assert_eq!(registry.take_retired().len(), 2);
 }

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::cache::{self, Cache};
 use super::{
-    ActionFaults, ActionSchema, Bounds, Dependency, Error, EventFaults, EventSchema, Lifecycle,
-    Pattern, ServiceSchema, Visibility, full_name,
+    ActionFaults, ActionSchema, Balance, Bounds, Dependency, Error, EventFaults, EventSchema,
+    Lifecycle, Pattern, ServiceSchema, Special, Visibility, full_name,
 };
 use crate::config::limits::{ActionLimits, Mode};
 
@@ -21,16 +21,7 @@ pub(super) fn service(
     overlay: &Map<String, Value>,
     bounds: Bounds,
 ) -> Result<ServiceSchema, Error> {
-    let fail = |problem: String| Error { service: "?".into(), problems: vec![problem] };
-    if text.len() > bounds.len {
-        return Err(fail(format!("it has {} bytes; the limit is {}", text.len(), bounds.len)));
-    }
-    let root: Value =
-        serde_json::from_str(text).map_err(|error| fail(format!("it is not JSON: {error}")))?;
-    let Value::Object(root) = root else {
-        return Err(fail(format!("it must be an object, found {}", kind(&root))));
-    };
-    let mut reader = Reader { problems: Vec::new(), bounds };
+    let (mut reader, root) = Reader::begin(text, bounds)?;
     let schema = reader.service(root, overlay);
     if reader.problems.is_empty() {
         Ok(schema)
@@ -39,13 +30,28 @@ pub(super) fn service(
     }
 }
 
-struct Reader {
-    problems: Vec<String>,
-    bounds: Bounds,
+/// Reads parts of a schema and collects what is wrong with them.
+pub(super) struct Reader {
+    pub(super) problems: Vec<String>,
+    pub(super) bounds: Bounds,
 }
 
 impl Reader {
-    fn fault(&mut self, key: &str, found: &Value, allowed: &str) {
+    /// The object that a text holds, and a reader for its parts.
+    pub(super) fn begin(text: &str, bounds: Bounds) -> Result<(Self, Map<String, Value>), Error> {
+        let fail = |problem: String| Error { service: "?".into(), problems: vec![problem] };
+        if text.len() > bounds.len {
+            return Err(fail(format!("it has {} bytes; the limit is {}", text.len(), bounds.len)));
+        }
+        let root: Value =
+            serde_json::from_str(text).map_err(|error| fail(format!("it is not JSON: {error}")))?;
+        let Value::Object(root) = root else {
+            return Err(fail(format!("it must be an object, found {}", kind(&root))));
+        };
+        Ok((Self { problems: Vec::new(), bounds }, root))
+    }
+
+    pub(super) fn fault(&mut self, key: &str, found: &Value, allowed: &str) {
         self.problems.push(fault(key, found, allowed));
     }
 
@@ -59,14 +65,14 @@ impl Reader {
         let mut settings = self.object(&mut root, "settings");
         merge_deep(&mut settings, overlay);
         let metadata = Value::Object(self.object(&mut root, "metadata"));
-        let flag = |key: &str| settings.get(key).and_then(Value::as_bool).unwrap_or(false);
-        let full_name: Arc<str> = if flag("$noVersionPrefix") {
+        let special = Special::read(&settings, &mut self.problems);
+        let full_name: Arc<str> = if special.no_version_prefix {
             Arc::from(name.as_str())
         } else {
             full_name(&name, &version).into()
         };
         let prefix =
-            if flag("$noServiceNamePrefix") { String::new() } else { format!("{full_name}.") };
+            if special.no_service_name_prefix { String::new() } else { format!("{full_name}.") };
         let dependencies = self.dependencies(root.get("dependencies"));
         if let Some(default) = settings.get("$cache") {
             cache::apply_default(&mut root, default, &mut self.problems);
@@ -79,6 +85,7 @@ impl Reader {
             version,
             full_name,
             settings,
+            special,
             metadata,
             dependencies,
             actions,
@@ -130,7 +137,11 @@ impl Reader {
         }
     }
 
-    fn object(&mut self, root: &mut Map<String, Value>, key: &str) -> Map<String, Value> {
+    pub(super) fn object(
+        &mut self,
+        root: &mut Map<String, Value>,
+        key: &str,
+    ) -> Map<String, Value> {
         match root.shift_remove(key) {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(map)) => map,
@@ -160,12 +171,18 @@ impl Reader {
             self.fault("dependencies", found, "names, or objects with 'name' and 'version'");
             return None;
         };
-        let any_of = match found.get("version") {
-            Some(Value::Array(versions)) => versions.iter().map(|v| full_name(name, v)).collect(),
-            Some(version) => vec![full_name(name, version)],
-            None => vec![name.to_owned()],
+        let versions = match found.get("version") {
+            Some(Value::Array(versions)) => versions.clone(),
+            Some(version) => vec![version.clone()],
+            None => vec![Value::Null],
         };
-        Some(Dependency { any_of })
+        let version = |v: &Value| matches!(v, Value::Null | Value::Number(_) | Value::String(_));
+        if versions.is_empty() || !versions.iter().all(version) {
+            let found = found.get("version").unwrap_or(&Value::Null);
+            self.fault("dependencies.version", found, "a number, a text, or an array of them");
+            return None;
+        }
+        Some(Dependency { any_of: versions.iter().map(|v| full_name(name, v)).collect() })
     }
 
     fn count(&mut self, key: &str, items: &Map<String, Value>) {
@@ -213,6 +230,7 @@ impl Reader {
         let faults = ActionFaults::read(&path, &definition, &mut self.problems);
         let cache_path = format!("{path}.cache");
         let cache = Cache::read(&cache_path, definition.get("cache"), &mut self.problems);
+        let balance = Balance::read(&path, &definition, &mut self.problems);
         let isomer = self.object(&mut definition, "isomer");
         let limits = self.limits(&format!("{path}.isomer.limits"), isomer.get("limits"));
         if !isomer.is_empty() {
@@ -228,6 +246,7 @@ impl Reader {
             fallback,
             faults,
             cache,
+            balance,
             limits,
             definition: Arc::new(definition),
         })
@@ -308,17 +327,19 @@ impl Reader {
             }
         };
         let faults = EventFaults::read(&path, &definition, &mut self.problems);
+        let balance = Balance::read(&path, &definition, &mut self.problems);
         definition.insert("name".into(), key.into());
         Some(EventSchema {
             key: key.into(),
             pattern,
             group: group.into(),
             faults,
+            balance,
             definition: Arc::new(definition),
         })
     }
 
-    fn mode(&mut self, found: Option<&Value>) -> Option<Mode> {
+    pub(super) fn mode(&mut self, found: Option<&Value>) -> Option<Mode> {
         match found {
             None | Some(Value::Null) => None,
             Some(Value::String(word)) if word == "pooled" => Some(Mode::Pooled),
@@ -330,7 +351,7 @@ impl Reader {
         }
     }
 
-    fn lifecycle(&mut self, found: Option<&Value>) -> Lifecycle {
+    pub(super) fn lifecycle(&mut self, found: Option<&Value>) -> Lifecycle {
         let Some(found) = found else { return Lifecycle { started: true, stopped: true } };
         let words: Option<Vec<&str>> =
             found.as_array().and_then(|words| words.iter().map(Value::as_str).collect());
@@ -348,7 +369,7 @@ impl Reader {
         }
     }
 
-    fn limits(&mut self, path: &str, found: Option<&Value>) -> ActionLimits {
+    pub(super) fn limits(&mut self, path: &str, found: Option<&Value>) -> ActionLimits {
         let mut limits = ActionLimits::default();
         let map = match found {
             None | Some(Value::Null) => return limits,
@@ -388,16 +409,20 @@ impl Reader {
     fn millis(&mut self, path: &str, found: Option<&Value>) -> Option<Duration> {
         match found {
             None | Some(Value::Null) => None,
-            Some(found) => match found.as_f64().map(|ms| Duration::try_from_secs_f64(ms / 1_000.0))
-            {
-                Some(Ok(duration)) => Some(duration),
-                _ => {
+            Some(found) => {
+                let time = milliseconds(found);
+                if time.is_none() {
                     self.fault(path, found, "milliseconds (0 for none)");
-                    None
                 }
-            },
+                time
+            }
         }
     }
+}
+
+/// A time that is not negative.
+pub(super) fn milliseconds(found: &Value) -> Option<Duration> {
+    Duration::try_from_secs_f64(found.as_f64()? / 1_000.0).ok()
 }
 
 /// What is wrong with a value: its key, what was found, what is allowed.
@@ -406,7 +431,7 @@ pub(super) fn fault(key: &str, found: &Value, allowed: &str) -> String {
 }
 
 /// Puts `over` over `base`, object by object.
-fn merge_deep(base: &mut Map<String, Value>, over: &Map<String, Value>) {
+pub(super) fn merge_deep(base: &mut Map<String, Value>, over: &Map<String, Value>) {
     for (key, value) in over {
         match (base.get_mut(key), value) {
             (Some(Value::Object(inner)), Value::Object(value)) => merge_deep(inner, value),

@@ -4,18 +4,15 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::cacher::Cacher;
+use crate::config::ServiceOptions;
 use crate::config::limits::ActionLimits;
-use crate::config::{Mode, ServiceOptions};
 use crate::context::Caller;
-use crate::handler::{EventHandler, Handler};
-use crate::payload::Object;
-use crate::runtime::{Component, Pool, PoolOptions, Runtime};
+use crate::handler::{EventHandler, FallbackHandler, Handler};
+use crate::runtime::{Component, Pool, PoolOptions, Runtime, Wish};
 use crate::schema::{ActionSchema, EventSchema, ServiceSchema};
 use crate::service::LocalService;
 
 /// Makes a service of a component and its schema. Nothing of it runs before the broker starts it.
-///
-/// The schema may narrow the operator's limits and ask for the stricter mode, never for more.
 #[must_use]
 pub fn service(
     runtime: &Runtime,
@@ -25,29 +22,19 @@ pub fn service(
     caller: Weak<dyn Caller>,
     cacher: Option<Arc<dyn Cacher>>,
 ) -> LocalService {
-    let mut limits = options.limits.narrowed(&schema.limits);
-    if schema.mode == Some(Mode::Fresh) {
-        limits.mode = Mode::Fresh;
-    }
-    let pool = Pool::new(
-        runtime,
-        component,
-        PoolOptions {
-            service: Arc::clone(&schema.full_name),
-            limits,
-            grants: options.grants.clone(),
-            // Settings came from JSON, so they can be written as JSON.
-            settings: Object::from_value(&schema.settings).unwrap_or_default(),
-            env: options.env.clone().into_iter().collect(),
-            lifecycle: schema.lifecycle,
-            caller,
-            cacher,
-        },
-    );
+    let wish = Wish {
+        limits: &schema.limits,
+        mode: schema.mode,
+        settings: &schema.settings,
+        lifecycle: schema.lifecycle,
+    };
+    let mut options = PoolOptions::new(Arc::clone(&schema.full_name), options, wish, caller);
+    options.cacher = cacher;
+    let pool = Pool::new(runtime, component, options);
     let (starting, stopping) = (pool.clone(), pool.clone());
     LocalService {
         actions: schema.actions.iter().map(|action| action_handler(&pool, action)).collect(),
-        fallbacks: vec![None; schema.actions.len()],
+        fallbacks: schema.actions.iter().map(|action| fallback_handler(&pool, action)).collect(),
         events: schema.events.iter().map(|event| event_handler(&pool, event)).collect(),
         schema: Arc::new(schema),
         origin: None,
@@ -66,6 +53,18 @@ fn action_handler(pool: &Pool, action: &ActionSchema) -> Handler {
         let (pool, target) = (pool.clone(), Arc::clone(&target));
         Box::pin(async move { pool.call_action(ctx, &target).await })
     })
+}
+
+/// The guest knows the fallback of an action as `ACTION|fallback` (wit: handler.call-action).
+fn fallback_handler(pool: &Pool, action: &ActionSchema) -> Option<FallbackHandler> {
+    action.fallback.as_ref()?;
+    let key = format!("{}|fallback", action.key);
+    let target = Arc::new(pool.target(key.into(), &action.limits));
+    let pool = pool.clone();
+    Some(Arc::new(move |ctx, error| {
+        let (pool, target) = (pool.clone(), Arc::clone(&target));
+        Box::pin(async move { pool.call_fallback(ctx, error, &target).await })
+    }))
 }
 
 fn event_handler(pool: &Pool, event: &EventSchema) -> EventHandler {

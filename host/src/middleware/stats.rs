@@ -1,0 +1,301 @@
+//! Counts the calls that this node runs, for `$node.stats` in the form of Moleculer 0.12
+//! (moleculer 0.12: src/statistics.js).
+//!
+//! The last minute is kept in twelve slices of five seconds. Where Moleculer keeps each latency, a slice
+//! holds a histogram whose classes are an eighth of a power of two wide, so that memory is bounded whatever
+//! the load; percentiles are the middle of their class. There is no timer: slices are turned over when
+//! somebody counts or looks. A call costs one short lock of its action's numbers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
+
+use crate::clock::{self, Instant};
+use crate::context::Outcome;
+use crate::handler::Handler;
+use crate::middleware::Middleware;
+use crate::schema::ActionSchema;
+
+/// Length of a slice, and how many are kept.
+const SLICE: Duration = Duration::from_secs(5);
+const SLICES_MAX: usize = 12;
+
+/// Most actions, and most error codes of one action, that are told apart. Names and codes come from
+/// guests, which could make up new ones without end.
+const ACTIONS_MAX: usize = 10_000;
+const CODES_MAX: usize = 100;
+
+/// Classes per power of two.
+const CLASSES: f64 = 8.0;
+
+/// The middleware, and the numbers of all actions.
+#[derive(Clone, Debug, Default)]
+pub struct Stats(Arc<Mutex<BTreeMap<Arc<str>, Arc<Mutex<Counts>>>>>);
+
+/// The numbers of one action.
+#[derive(Clone, Debug, Default)]
+struct Counts {
+    count: u64,
+    errors: BTreeMap<i64, u64>,
+    slices: VecDeque<Slice>,
+}
+
+#[derive(Clone, Debug)]
+struct Slice {
+    begin: Instant,
+    count: u64,
+    sum_ms: f64,
+    /// Calls by the class of their latency.
+    classes: BTreeMap<i16, u64>,
+}
+
+impl Stats {
+    fn of(&self, action: &Arc<str>) -> Option<Arc<Mutex<Counts>>> {
+        let mut actions = self.0.lock();
+        if actions.len() >= ACTIONS_MAX && !actions.contains_key(action) {
+            return None;
+        }
+        Some(Arc::clone(actions.entry(Arc::clone(action)).or_default()))
+    }
+
+    /// `{requests: {total, actions}}`, each with `count`, `errors` by code, `rps` and `latency` in
+    /// milliseconds.
+    #[must_use]
+    pub fn snapshot(&self) -> Value {
+        let now = clock::now();
+        let mut total = Counts::default();
+        let mut actions = Map::new();
+        let counts: Vec<_> = self
+            .0
+            .lock()
+            .iter()
+            .map(|(name, counts)| (Arc::clone(name), Arc::clone(counts)))
+            .collect();
+        for (name, counts) in counts {
+            let mut counts = counts.lock();
+            counts.turn(now);
+            total.merge(&counts);
+            actions.insert(name.to_string(), counts.to_value(now));
+        }
+        json!({"requests": {"total": total.to_value(now), "actions": actions}})
+    }
+}
+
+impl Counts {
+    /// Begins new slices up to now and drops the oldest. Slices begin at multiples of their length since the
+    /// first, so that those of all actions can be added up.
+    fn turn(&mut self, now: Instant) {
+        let Some(last) = self.slices.back() else { return };
+        let passed = now.saturating_duration_since(last.begin).as_secs() / SLICE.as_secs();
+        let begin = last.begin;
+        let kept = u64::try_from(SLICES_MAX).unwrap_or(u64::MAX);
+        for n in
+            (passed.saturating_sub(kept)..passed).map(|n| u32::try_from(n + 1).unwrap_or(u32::MAX))
+        {
+            self.slices.push_back(Slice::new(begin + SLICE * n));
+        }
+        while self.slices.len() > SLICES_MAX {
+            self.slices.pop_front();
+        }
+    }
+
+    fn count(&mut self, now: Instant, latency: Duration, outcome: &Outcome) {
+        self.turn(now);
+        self.count += 1;
+        if let Err(error) = outcome {
+            let code = if error.code() == 0 { 500 } else { error.code() };
+            if self.errors.len() < CODES_MAX || self.errors.contains_key(&code) {
+                *self.errors.entry(code).or_default() += 1;
+            }
+        }
+        if self.slices.is_empty() {
+            self.slices.push_back(Slice::new(now));
+        }
+        if let Some(slice) = self.slices.back_mut() {
+            let ms = latency.as_secs_f64() * 1_000.0;
+            slice.count += 1;
+            slice.sum_ms += ms;
+            *slice.classes.entry(class(ms)).or_default() += 1;
+        }
+    }
+
+    /// Adds the numbers of another action. Its slices go to ours that are nearest in time.
+    fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        for (code, count) in &other.errors {
+            *self.errors.entry(*code).or_default() += count;
+        }
+        // Both end now, so that slices are counted from the end.
+        for (index, slice) in other.slices.iter().rev().enumerate() {
+            match self.slices.len().checked_sub(index + 1).and_then(|at| self.slices.get_mut(at)) {
+                Some(own) => own.merge(slice),
+                None => self.slices.push_front(slice.clone()),
+            }
+        }
+    }
+
+    fn to_value(&self, now: Instant) -> Value {
+        json!({
+            "count": self.count,
+            "errors": self.errors.iter().map(|(code, count)| (code.to_string(), *count)).collect::<BTreeMap<_, _>>(),
+            "rps": self.rps(now),
+            "latency": self.latency(),
+        })
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "calls of a minute")]
+    fn rps(&self, now: Instant) -> Value {
+        let total: u64 = self.slices.iter().map(|slice| slice.count).sum();
+        let time = self.slices.front().map(|first| now.saturating_duration_since(first.begin));
+        let current =
+            time.filter(|time| !time.is_zero()).map(|time| total as f64 / time.as_secs_f64());
+        // The last slice has not ended.
+        let ended = self.slices.iter().take(self.slices.len().saturating_sub(1));
+        let values: Vec<_> = ended.map(|slice| slice.count as f64 / SLICE.as_secs_f64()).collect();
+        json!({"current": current, "values": values})
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "calls of a minute")]
+    fn latency(&self) -> Value {
+        let mut classes: BTreeMap<i16, u64> = BTreeMap::new();
+        for (class, count) in self.slices.iter().flat_map(|slice| &slice.classes) {
+            *classes.entry(*class).or_default() += count;
+        }
+        let total: u64 = classes.values().sum();
+        let sum: f64 = self.slices.iter().map(|slice| slice.sum_ms).sum();
+        let mean = (total > 0).then(|| sum / total as f64);
+        let percentile = |part: f64| {
+            let wanted = part * total as f64;
+            let mut seen = 0.0;
+            let reached = |(_, count): &(&i16, &u64)| {
+                seen += **count as f64;
+                seen >= wanted
+            };
+            classes.iter().find(reached).map(|(class, _)| middle(*class))
+        };
+        json!({
+            "mean": mean,
+            "median": percentile(0.5),
+            "90th": percentile(0.9),
+            "95th": percentile(0.95),
+            "99th": percentile(0.99),
+            "99.5th": percentile(0.995),
+        })
+    }
+}
+
+impl Slice {
+    fn new(begin: Instant) -> Self {
+        Self { begin, count: 0, sum_ms: 0.0, classes: BTreeMap::new() }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.begin = self.begin.min(other.begin);
+        self.count += other.count;
+        self.sum_ms += other.sum_ms;
+        for (class, count) in &other.classes {
+            *self.classes.entry(*class).or_default() += count;
+        }
+    }
+}
+
+/// The class of a latency; nothing is faster than a microsecond.
+fn class(ms: f64) -> i16 {
+    #[expect(clippy::cast_possible_truncation, reason = "a logarithm of a double is below 1100")]
+    let class = (ms.max(1e-3).log2() * CLASSES).floor() as i16;
+    class
+}
+
+/// Milliseconds in the middle of a class.
+fn middle(class: i16) -> f64 {
+    ((f64::from(class) + 0.5) / CLASSES).exp2()
+}
+
+impl Middleware for Stats {
+    fn local_action(&self, next: Handler, action: &ActionSchema) -> Handler {
+        let Some(counts) = self.of(&action.name) else { return next };
+        Arc::new(move |ctx| {
+            let counts = Arc::clone(&counts);
+            let begin = clock::now();
+            let work = next(ctx);
+            Box::pin(async move {
+                let outcome = work.await;
+                let now = clock::now();
+                counts.lock().count(now, now.saturating_duration_since(begin), &outcome);
+                outcome
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::MoleculerError;
+    use crate::payload::Payload;
+
+    fn count(counts: &mut Counts, begin: Instant, at_ms: u64, latency_ms: u64, outcome: &Outcome) {
+        let at = begin + Duration::from_millis(at_ms);
+        counts.count(at, Duration::from_millis(latency_ms), outcome);
+    }
+
+    fn near(value: &Value, expected: f64) -> bool {
+        value.as_f64().is_some_and(|value| (value / expected - 1.0).abs() < 0.06)
+    }
+
+    #[test]
+    fn calls_of_a_minute_are_counted_by_slices() {
+        let begin = clock::now();
+        let mut counts = Counts::default();
+        let error = Err(MoleculerError::client(404, "NO", "no"));
+        for n in 0..100 {
+            let outcome = if n % 10 == 0 { error.clone() } else { Ok(Payload::Absent) };
+            count(&mut counts, begin, n * 100, n + 1, &outcome);
+        }
+        let value = counts.to_value(begin + Duration::from_secs(10));
+        assert_eq!(value["count"], 100);
+        assert_eq!(value["errors"], json!({"404": 10}));
+        assert_eq!(value["rps"], json!({"current": 10.0, "values": [10.0]}));
+        let latency = &value["latency"];
+        assert_eq!(latency["mean"], 50.5);
+        for (key, expected) in [("median", 50.0), ("90th", 90.0), ("99th", 99.0), ("99.5th", 100.0)]
+        {
+            assert!(near(&latency[key], expected), "{key}: {latency}");
+        }
+        counts.turn(begin + Duration::from_secs(3_600));
+        let later = counts.to_value(begin + Duration::from_secs(3_600));
+        assert_eq!((&later["count"], &later["latency"]["mean"]), (&json!(100), &Value::Null));
+        assert_eq!(counts.slices.len(), SLICES_MAX);
+    }
+
+    #[test]
+    fn the_total_adds_up_all_actions() {
+        let stats = Stats::default();
+        for (name, calls) in [("a.x", 3), ("a.y", 2)] {
+            let counts = stats.of(&name.into()).unwrap();
+            let now = clock::now();
+            (0..calls).for_each(|_| counts.lock().count(now, SLICE, &Ok(Payload::Absent)));
+        }
+        let requests = &stats.snapshot()["requests"];
+        assert_eq!(requests["total"]["count"], 5);
+        assert_eq!(requests["actions"]["a.x"]["count"], 3);
+        assert!(near(&requests["total"]["latency"]["median"], 5_000.0));
+    }
+
+    #[test]
+    fn made_up_names_and_codes_are_bounded() {
+        let stats = Stats::default();
+        for n in 0..=ACTIONS_MAX {
+            assert_eq!(stats.of(&format!("a.{n}").into()).is_some(), n < ACTIONS_MAX);
+        }
+        let counts = stats.of(&"a.0".into()).unwrap();
+        for code in 1..=200 {
+            let error = Err(MoleculerError::client(code, "NO", "no"));
+            counts.lock().count(clock::now(), SLICE, &error);
+        }
+        assert_eq!(counts.lock().errors.len(), CODES_MAX);
+    }
+}

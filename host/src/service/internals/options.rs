@@ -1,0 +1,117 @@
+//! `$node.options`: the effective options in Moleculer's names and units, without secrets
+//! (moleculer: src/internals.js options).
+
+use serde_json::{Value, json};
+
+use super::secrets;
+use crate::config::cacher::{CacheStore, Cacher};
+use crate::config::{BrokerOptions, Registry, Transit, Transporter, Validator};
+
+/// The answer.
+#[must_use]
+pub(super) fn options(options: &BrokerOptions) -> Value {
+    let mut value = json!({
+        "namespace": options.namespace,
+        "nodeID": options.node_id,
+        "transporter": options.transporter.as_ref().map(transporter),
+        "requestTimeout": options.request_timeout.as_millis(),
+        "retryPolicy": {
+            "enabled": options.retry_policy.enabled,
+            "retries": options.retry_policy.retries,
+            "delay": options.retry_policy.delay.as_millis(),
+            "maxDelay": options.retry_policy.max_delay.as_millis(),
+            "factor": options.retry_policy.factor,
+        },
+        "maxCallLevel": options.max_call_level,
+        "heartbeatInterval": options.heartbeat_interval.as_secs_f64(),
+        "heartbeatTimeout": options.heartbeat_timeout.as_secs_f64(),
+        "tracking": {
+            "enabled": options.tracking.enabled,
+            "shutdownTimeout": options.tracking.shutdown_timeout.as_millis(),
+        },
+        "registry": registry(&options.registry),
+        "circuitBreaker": {
+            "enabled": options.circuit_breaker.enabled,
+            "threshold": options.circuit_breaker.threshold,
+            "windowTime": options.circuit_breaker.window_time.as_secs_f64(),
+            "minRequestCount": options.circuit_breaker.min_request_count,
+            "halfOpenTime": options.circuit_breaker.half_open_time.as_millis(),
+            "maxFailures": options.circuit_breaker.max_failures,
+        },
+        "bulkhead": {
+            "enabled": options.bulkhead.enabled,
+            "concurrency": options.bulkhead.concurrency,
+            "maxQueueSize": options.bulkhead.max_queue_size,
+        },
+        "transit": transit(&options.transit),
+        "cacher": options.cacher.as_ref().map(cacher),
+        "validator": !matches!(options.validator, Validator::Off),
+        "metrics": {"enabled": options.metrics_enabled},
+        "statistics": options.statistics,
+        "internalServices": options.internal_services,
+        "dependencyTimeout": options.dependency_timeout.as_millis(),
+        "hotReload": options.hot_reload,
+        "metadata": options.metadata,
+    });
+    secrets::mask(&mut value);
+    value
+}
+
+fn transporter(transporter: &Transporter) -> Value {
+    match transporter {
+        Transporter::Fake { .. } => json!({"type": "Fake"}),
+        Transporter::Nats { urls } => json!({"type": "NATS", "options": {"url": urls}}),
+    }
+}
+
+fn registry(registry: &Registry) -> Value {
+    let strategy = &registry.strategy_options;
+    json!({
+        "strategy": registry.strategy.name(),
+        "strategyOptions": {
+            "sampleCount": strategy.sample_count,
+            "lowCpuUsage": strategy.low_cpu_usage,
+            "lowLatency": strategy.low_latency.as_secs_f64() * 1_000.0,
+            "collectCount": strategy.collect_count,
+            "pingInterval": strategy.ping_interval.as_secs_f64(),
+            "shardKey": strategy.shard_key.as_deref(),
+            "vnodes": strategy.vnodes,
+            "ringSize": strategy.ring_size,
+        },
+        "preferLocal": registry.prefer_local,
+        "stopDelay": registry.stop_delay.as_millis(),
+        "discoverer": {
+            "disableHeartbeatChecks": registry.discoverer.disable_heartbeat_checks,
+            "disableOfflineNodeRemoving": registry.discoverer.disable_offline_node_removing,
+            "cleanOfflineNodesTimeout": registry.discoverer.clean_offline_nodes_timeout.as_secs_f64(),
+        },
+    })
+}
+
+fn transit(transit: &Transit) -> Value {
+    json!({
+        "maxQueueSize": transit.max_queue_size,
+        "disableReconnect": transit.disable_reconnect,
+        "disableVersionCheck": transit.disable_version_check,
+        "serviceChangedDebounceTime": transit.service_changed_debounce_time.as_millis(),
+        "maxPacketSize": transit.max_packet_size,
+    })
+}
+
+fn cacher(cacher: &Cacher) -> Value {
+    let store = match &cacher.store {
+        CacheStore::Memory => json!({"type": "Memory"}),
+        CacheStore::MemoryLru { max } => json!({"type": "MemoryLRU", "max": max}),
+        CacheStore::Redis { urls, .. } => json!({"type": "Redis", "redis": urls}),
+    };
+    json!({
+        "type": store["type"],
+        "options": {
+            "ttl": cacher.ttl.map(|ttl| ttl.as_secs_f64()),
+            "maxParamsLength": cacher.max_params_length,
+            "max": store.get("max"),
+            "redis": store.get("redis"),
+            "lock": {"enabled": cacher.lock.enabled, "ttl": cacher.lock.ttl.as_secs_f64()},
+        },
+    })
+}
