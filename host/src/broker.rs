@@ -91,8 +91,8 @@ struct Shared {
     components: Vec<ComponentMiddleware>,
     own: Own,
     tracker: ContextTracker,
-    cacher: Option<Arc<dyn Cacher>>,
     stats: Option<Stats>,
+    cacher: Option<Arc<dyn Cacher>>,
     metrics: MetricRegistry,
     /// Sends a request to another node, without middlewares; set while a transporter is connected.
     remote: OnceLock<Handler>,

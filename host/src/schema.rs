@@ -89,10 +89,10 @@ pub struct ActionSchema {
     pub fallback: Option<Arc<str>>,
     /// What it says of retries, circuit breaker and bulkhead.
     pub faults: ActionFaults,
-    /// Whether and how its results are cached.
-    pub cache: Option<cache::Cache>,
     /// What it says of balancing.
     pub balance: Balance,
+    /// Whether and how its results are cached.
+    pub cache: Option<cache::Cache>,
     /// Narrower limits in the guest.
     pub limits: ActionLimits,
     /// Everything, as it is advertised.

@@ -157,6 +157,12 @@ impl Builder {
         let registry = Registry::new(Arc::clone(&node_id), info, &options.registry, clock::now());
         let registry = Arc::new(RwLock::new(registry));
         let tracker = ContextTracker::default();
+        let components: Vec<_> =
+            options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
+        let counted = options.statistics || options.metrics_enabled;
+        let stats = counted.then(Stats::default);
+        let cancel = CancellationToken::new();
+        let work = tokio::runtime::Handle::current();
         let cacher = match (own.cacher.take(), &options.cacher) {
             (Some(own), _) => Some(own),
             (None, Some(options_of_it)) => {
@@ -164,12 +170,6 @@ impl Builder {
             }
             (None, None) => None,
         };
-        let components: Vec<_> =
-            options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
-        let counted = options.statistics || options.metrics_enabled;
-        let stats = counted.then(Stats::default);
-        let cancel = CancellationToken::new();
-        let work = tokio::runtime::Handle::current();
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| {
             let parts = chain::Parts {
                 options: &options,
@@ -178,11 +178,11 @@ impl Builder {
                 caller: Weak::<Shared>::clone(this),
                 registry: &registry,
                 tracker: &tracker,
-                cacher: cacher.as_ref(),
                 work: &work,
                 cancel: &cancel,
                 components: &components,
                 stats: stats.as_ref(),
+                cacher: cacher.as_ref(),
             };
             let chain = Chain::new(chain::with_internal(middlewares, &parts));
             Shared {
@@ -196,8 +196,8 @@ impl Builder {
                 registry,
                 chains: RwLock::<Chains>::default(),
                 tracker,
-                cacher,
                 stats,
+                cacher,
                 metrics,
                 remote: OnceLock::new(),
                 mesh: OnceLock::new(),

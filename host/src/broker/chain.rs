@@ -27,7 +27,6 @@ pub(super) struct Parts<'a> {
     pub(super) caller: Weak<dyn Caller>,
     pub(super) registry: &'a Arc<RwLock<Registry>>,
     pub(super) tracker: &'a ContextTracker,
-    pub(super) cacher: Option<&'a Arc<dyn cacher::Cacher>>,
     /// Counts calls, when somebody wants to know.
     pub(super) stats: Option<&'a Stats>,
     /// Where tasks of middlewares run, and what ends them.
@@ -35,6 +34,7 @@ pub(super) struct Parts<'a> {
     pub(super) cancel: &'a CancellationToken,
     /// Places for the components that the options name.
     pub(super) components: &'a [ComponentMiddleware],
+    pub(super) cacher: Option<&'a Arc<dyn cacher::Cacher>>,
 }
 
 /// The middlewares of the embedding program and around them those that the options switch on, innermost

@@ -228,9 +228,9 @@ impl Reader {
         let timeout = self.millis(&format!("{path}.timeout"), definition.get("timeout"));
         let fallback = self.fallback(&path, definition.get("fallback"));
         let faults = ActionFaults::read(&path, &definition, &mut self.problems);
+        let balance = Balance::read(&path, &definition, &mut self.problems);
         let cache_path = format!("{path}.cache");
         let cache = Cache::read(&cache_path, definition.get("cache"), &mut self.problems);
-        let balance = Balance::read(&path, &definition, &mut self.problems);
         let isomer = self.object(&mut definition, "isomer");
         let limits = self.limits(&format!("{path}.isomer.limits"), isomer.get("limits"));
         if !isomer.is_empty() {
@@ -245,8 +245,8 @@ impl Reader {
             timeout,
             fallback,
             faults,
-            cache,
             balance,
+            cache,
             limits,
             definition: Arc::new(definition),
         })

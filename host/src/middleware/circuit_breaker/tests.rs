@@ -10,6 +10,7 @@ use crate::context::ContextBuilder;
 use crate::packet::Info;
 use crate::registry::Lookup;
 use crate::schema::{Bounds, ServiceSchema};
+use crate::strategy::Subject;
 
 /// Nobody to tell.
 struct Deaf;
@@ -100,7 +101,10 @@ impl Rig {
     }
 
     fn available(&self) -> bool {
-        !matches!(self.registry.read().actions.next("t.a", true), Lookup::NotAvailable)
+        !matches!(
+            self.registry.read().actions.next("t.a", true, Subject::default()),
+            Lookup::NotAvailable
+        )
     }
 }
 
