@@ -18,6 +18,8 @@ use crate::logger::Level;
 use crate::service::Service;
 use crate::{Context, Error, Payload, Result};
 
+pub(crate) mod interceptor;
+
 /// What wit-bindgen makes of the WIT.
 ///
 /// The path leaves the package; a package for a registry has to bring the WIT along.
@@ -52,13 +54,23 @@ impl<S: Place> Component<S> {
         ctx: &broker::Context,
         handler: impl AsyncFnOnce(&mut S, &Context) -> Result<T>,
     ) -> Result<T, types::Failure> {
-        log_panics();
-        let ctx = Context::new(Borrowed::new(ctx));
-        S::instance().with_borrow_mut(|instance| {
-            let service = instance.get_or_insert_with(S::create);
-            ctx.run(handler(service, &ctx)).map_err(into_failure)
-        })
+        enter(S::instance(), S::create, ctx, handler)
     }
+}
+
+/// Runs one handler on an instance, which the first one makes.
+fn enter<S, T>(
+    instance: &'static Instance<S>,
+    create: fn() -> S,
+    ctx: &broker::Context,
+    handler: impl AsyncFnOnce(&mut S, &Context) -> Result<T>,
+) -> Result<T, types::Failure> {
+    log_panics();
+    let ctx = Context::new(Borrowed::new(ctx));
+    instance.with_borrow_mut(|instance| {
+        let own = instance.get_or_insert_with(create);
+        ctx.run(handler(own, &ctx)).map_err(into_failure)
+    })
 }
 
 impl<S: Place> Guest for Component<S> {

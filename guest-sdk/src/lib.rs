@@ -37,6 +37,25 @@
 //! may run several instances of a service, each with its own.
 //!
 //! [`testing`] runs a service in an ordinary unit test.
+//!
+//! [`macro@middleware`] makes a component of the other kind: one that stands around the services of a node.
+//!
+//! ```
+//! use isomer_sdk::prelude::*;
+//!
+//! #[derive(Default)]
+//! struct Auth;
+//!
+//! #[middleware(name = "auth", actions = ["posts.*"])]
+//! impl Middleware for Auth {
+//!     async fn before_call(&mut self, ctx: &Context, _: &str, _: Payload) -> Result<Decision> {
+//!         match ctx.meta::<Value>()?.get("user") {
+//!             Some(_) => Ok(Decision::Proceed),
+//!             None => Err(Error::new(401, "UNAUTHORIZED", "Who are you?")),
+//!         }
+//!     }
+//! }
+//! ```
 
 // Lets the examples and generated code name this crate as users do.
 extern crate self as isomer_sdk;
@@ -46,6 +65,7 @@ mod error;
 mod executor;
 mod host;
 mod logger;
+mod middleware;
 mod payload;
 mod request;
 mod service;
@@ -58,8 +78,9 @@ pub mod testing;
 pub use context::Context;
 pub use error::{Error, Result};
 pub use host::EventType;
-pub use isomer_sdk_macros::service;
+pub use isomer_sdk_macros::{middleware, service};
 pub use logger::{Level, Logger};
+pub use middleware::{Decision, Delivery, Middleware};
 pub use payload::{Bytes, Payload};
 pub use request::{Call, CallFuture, EventRequest, MultiRequest, Request, Settled, WaitRequest};
 pub use serde_json::{Value, json};
@@ -67,7 +88,10 @@ pub use service::Service;
 
 /// What nearly every service needs: `use isomer_sdk::prelude::*;`.
 pub mod prelude {
-    pub use crate::{Bytes, Call, Context, Error, Payload, Result, Value, json, service};
+    pub use crate::{
+        Bytes, Call, Context, Decision, Delivery, Error, Middleware, Payload, Result, Value, json,
+        middleware, service,
+    };
 }
 
 /// For generated code.
@@ -76,6 +100,13 @@ pub mod __private {
     #[cfg(target_family = "wasm")]
     pub use crate::component::bindings::{self, export_component};
     #[cfg(target_family = "wasm")]
+    pub use crate::component::interceptor::bindings::{
+        self as middleware_bindings, export_middleware,
+    };
+    #[cfg(target_family = "wasm")]
+    pub use crate::component::interceptor::{Interceptor, MiddlewarePlace};
+    #[cfg(target_family = "wasm")]
     pub use crate::component::{Component, Instance, Place};
+    pub use crate::middleware::Described;
     pub use crate::service::{create, no_action, no_event, params, reply};
 }

@@ -40,6 +40,7 @@ use crate::logger::Level;
 use crate::service::Service;
 use crate::{Context, Error, Payload, Result};
 
+mod middleware;
 mod mock_host;
 
 use mock_host::{MockHost, matches};

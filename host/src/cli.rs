@@ -15,6 +15,7 @@ pub mod arguments;
 pub mod call;
 pub mod component;
 pub mod list;
+pub mod ping;
 pub mod start;
 pub mod table;
 pub mod target;
@@ -53,6 +54,8 @@ pub enum Verb {
     Actions(list::ListArgs),
     /// List the events that somebody listens to
     Events(list::ListArgs),
+    /// Measure how long other nodes need to answer
+    Ping(ping::PingArgs),
     /// Show what a component is: language, imports, schema, limits; no node is needed
     Inspect(component::InspectArgs),
     /// Compile a component into the cache, so that the next start finds it there
@@ -124,6 +127,7 @@ impl Cli {
             Verb::Services(args) => list::run(&list::SERVICES, args).await,
             Verb::Actions(args) => list::run(&list::ACTIONS, args).await,
             Verb::Events(args) => list::run(&list::EVENTS, args).await,
+            Verb::Ping(args) => ping::run(args).await,
             Verb::Inspect(args) => component::inspect(args).await,
             Verb::Compile(args) => component::compile(args).await,
             Verb::CompileChild(args) => component::compile_child(&args),

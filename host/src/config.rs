@@ -69,6 +69,11 @@ pub struct BrokerOptions {
     pub cacher: Option<Cacher>,
     /// Check params before the guest is entered. Fastest
     pub validator: Validator,
+    /// Components that stand around the services of this node, by the names of their files. As in
+    /// Moleculer, a later one wraps the earlier. None
+    pub middlewares: Vec<String>,
+    /// Where their files are. `None`: the folder `middlewares` beside that of the services
+    pub middleware_dir: Option<PathBuf>,
     /// Offer `$node`. true
     pub internal_services: bool,
     /// Put over the schema of `$node`: settings, metadata, options of its actions; `false` for an action
@@ -185,6 +190,8 @@ impl Default for BrokerOptions {
             bulkhead: Bulkhead::default(),
             cacher: None,
             validator: Validator::default(),
+            middlewares: Vec::new(),
+            middleware_dir: None,
             internal_services: true,
             internal_schema: Map::new(),
             local_only_dollar_events: false,

@@ -57,6 +57,9 @@ pub struct Inner {
     pub parent_id: Option<Arc<str>>,
     /// Full name of the calling service.
     pub caller: Option<Arc<str>>,
+    /// Full name of the service or middleware of this node that made this call or event. It never comes
+    /// from another node, so it can be trusted, which `caller` cannot.
+    pub made_by: Option<Arc<str>>,
     /// 1 at the root of a chain.
     pub level: u32,
     /// Whether the chain is traced; `None` when no tracer decided.
@@ -94,8 +97,11 @@ impl Inner {
         self.parent_id = Some(Arc::clone(&parent.id));
         self.level = parent.level.saturating_add(1);
         self.tracing = parent.tracing;
-        if self.caller.is_none() && !parent.service.is_empty() {
-            self.caller = Some(Arc::clone(&parent.service));
+        if !parent.service.is_empty() {
+            self.made_by = Some(Arc::clone(&parent.service));
+            if self.caller.is_none() {
+                self.caller = Some(Arc::clone(&parent.service));
+            }
         }
         self.parent = Some(parent.clone());
     }
@@ -133,6 +139,15 @@ pub struct CallOptions {
     pub tracking: Option<bool>,
     /// The context that makes the call.
     pub parent: Option<Context>,
+}
+
+impl CallOptions {
+    /// Options of a call that is made while another one runs: it belongs to the same chain, inherits its
+    /// meta and gets at most the time that is left.
+    #[must_use]
+    pub fn child_of(parent: &Context) -> Self {
+        Self { parent: Some(parent.clone()), ..Self::default() }
+    }
 }
 
 /// Options of an event (moleculer: src/service-broker.js emit).
@@ -195,6 +210,12 @@ pub trait Caller: Send + Sync {
         data: Payload,
         options: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>>;
+    /// Pings nodes (with none named, all others that are known) and gives `{nodeID: pong}`, where a pong
+    /// is `{nodeID, elapsedTime, timeDiff, id}` in milliseconds, or null when no answer came in time
+    /// (moleculer: src/service-broker.js ping). Who knows no other nodes answers for none.
+    fn ping(&self, _nodes: Vec<Arc<str>>, _timeout: Duration) -> BoxFuture<'static, Outcome> {
+        Box::pin(std::future::ready(Ok(Payload::empty_object())))
+    }
     /// Waits until all services (full names) are available.
     fn wait_for_services(
         &self,
@@ -220,6 +241,7 @@ impl ContextBuilder {
             id,
             parent_id: None,
             caller: None,
+            made_by: None,
             level: 1,
             tracing: None,
             node_id,
@@ -292,6 +314,7 @@ impl Context {
             request_id: Arc::clone(&inner.request_id),
             parent_id: inner.parent_id.clone(),
             caller: inner.caller.clone(),
+            made_by: inner.made_by.clone(),
             level: inner.level,
             tracing: inner.tracing,
             node_id: Arc::clone(&inner.node_id),
@@ -308,6 +331,12 @@ impl Context {
             response_headers: Mutex::new(inner.response_headers.lock().clone()),
             deadline: OnceLock::new(),
         })
+    }
+
+    /// Whether both are handles on one context.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Params or data as the handler is to see them.

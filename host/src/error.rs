@@ -310,6 +310,23 @@ impl MoleculerError {
         Self::new("BrokerDisconnectedError", 502, "BAD_GATEWAY", message, true)
     }
 
+    /// A service, or with `None` the node, had to end calls that were still running.
+    #[must_use]
+    pub fn graceful_stop_timeout(service: Option<(&str, &Value)>) -> Self {
+        let (kind, retryable) = ("GRACEFUL_STOP_TIMEOUT", false);
+        match service {
+            Some((name, version)) => {
+                let message = format!("Unable to stop '{name}' service gracefully.");
+                Self::new("GracefulStopTimeoutError", 500, kind, message, retryable)
+                    .with_data(&json!({"name": name, "version": version}))
+            }
+            None => {
+                let message = "Unable to stop ServiceBroker gracefully.";
+                Self::new("GracefulStopTimeoutError", 500, kind, message, retryable)
+            }
+        }
+    }
+
     /// Services that somebody waits for did not come in time.
     #[must_use]
     pub fn wait_for_services(names: &str) -> Self {

@@ -1,10 +1,10 @@
 //! The chain around every action and event: middlewares wrap a handler, once, when it is registered.
 //!
 //! Order is Moleculer's, innermost first (moleculer: src/service-broker.js registerMiddlewares): those of
-//! the embedding program, action hooks, validator, bulkhead, cacher, components, **context tracker**,
-//! circuit breaker, **timeout**, retry, fallback, error handler, tracing, metrics. Retry and fallback choose
-//! an endpoint anew or answer without one, so the broker applies them around the chain. A middleware that
-//! has nothing to do for an action returns the handler itself, so that it costs nothing.
+//! the embedding program, action hooks, validator, bulkhead, cacher, components, context tracker, circuit
+//! breaker, timeout, retry, fallback, error handler, tracing, metrics, debounce, throttle. Retry and fallback
+//! choose an endpoint anew or answer without one, so the broker applies them around the chain. A middleware
+//! that has nothing to do for an action returns the handler itself, so that it costs nothing.
 //!
 //! The other hooks of Moleculer's middlewares are here as well: functions of the broker, the lives of
 //! services and broker, packets and bytes. They are wrapped once too, and left out where nobody wraps.
@@ -18,17 +18,25 @@ use crate::registry::Endpoint;
 use crate::schema::{ActionSchema, EventSchema, ServiceSchema};
 use crate::transit::{HandleMessage, Publish};
 
+pub mod bulkhead;
 pub mod circuit_breaker;
+pub mod component;
 pub mod context_tracker;
+pub mod debounce;
 pub mod fallback;
 pub mod hook;
 pub mod retry;
 pub mod stats;
+pub mod throttle;
 pub mod timeout;
 pub mod wire;
 
+pub use bulkhead::Bulkhead;
 pub use circuit_breaker::CircuitBreaker;
+pub use component::ComponentMiddleware;
 pub use context_tracker::ContextTracker;
+pub use debounce::Debounce;
+pub use throttle::Throttle;
 pub use timeout::Timeout;
 
 use hook::{

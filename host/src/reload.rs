@@ -16,15 +16,18 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::broker::ServiceBroker;
+use crate::error::MoleculerError;
 use crate::runtime::Runtime;
 use crate::task::{self, CancellationToken};
 
 mod deploy;
+pub mod middlewares;
 pub mod scan;
 pub mod watch;
 
 use deploy::Deployed;
 pub use deploy::Error;
+pub use middlewares::Middlewares;
 use watch::{Change, Watcher};
 
 /// A file that cannot be used is looked at again after this time, a few times, before it is reported: it
@@ -290,8 +293,11 @@ impl Shared {
                 self.broker.registry().write().set_broken(&stem(path), Some(origin));
             }
         }
-        let data = json!({"file": file, "service": service.as_deref(), "error": reason});
+        let data = json!({"file": file, "service": service.as_deref(), "error": &reason});
         self.broker.tell_services("$service.failed", &data);
+        let kind = if service.is_some() { "failedServiceRestart" } else { "failedServiceLoad" };
+        let error = MoleculerError::server("SERVICE_LOAD_ERROR", reason);
+        self.broker.report_error(kind, &error);
     }
 }
 

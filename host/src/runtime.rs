@@ -1,4 +1,4 @@
-//! Runs services: from the bytes of a component to the outcome of a call.
+//! Runs services and middlewares: from the bytes of a component to the outcome of a call.
 //!
 //! ```text
 //! bytes ─ inspect ─ cache? ─ compile (child process) ─ load ─ link ─► Component ─ describe ─► schema
@@ -39,12 +39,15 @@ mod pool;
 mod state;
 mod verdict;
 mod wasi;
+mod world;
 
 pub use compile::{CompileMode, SUBCOMMAND as COMPILE_SUBCOMMAND, child_main};
 pub use component::Component;
 pub use inspect::{Inspection, WORLD_VERSION};
+pub use instance::intercept::{Decision, Stage};
 pub use log_sink::TARGET as LOG_TARGET;
-pub use pool::{Pool, PoolOptions, Stats, Target};
+pub use pool::{Pool, PoolOptions, Stats, Target, Wish};
+pub use world::Kind;
 
 use cache::Cache;
 use state::State;
@@ -85,7 +88,7 @@ pub enum Error {
     )]
     CoreModule,
     /// A component for something else.
-    #[error("not a component for the world isomer:service/service: {reason}")]
+    #[error("not a component for the worlds of isomer:service: {reason}")]
     WrongWorld {
         /// What is missing, and what to do.
         reason: String,
@@ -236,13 +239,13 @@ impl Runtime {
             let bytes = Arc::clone(&bytes);
             blocking(move || Inspection::read(&bytes)).await?
         };
-        component::check_world(&inspection)?;
+        let kind = component::check_world(&inspection)?;
         let key = self.0.cache.key(&inspection.sha256);
         let loaded = match self.load_cached(&key).await? {
             Some(loaded) => loaded,
             None => self.compile_and_load(&key, bytes).await?,
         };
-        Component::link(&self.0.linker, &loaded, inspection)
+        Component::link(&self.0.linker, &loaded, kind, inspection)
     }
 
     fn check_size(&self, size: u64) -> Result<(), Error> {

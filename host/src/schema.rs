@@ -15,11 +15,13 @@ use crate::packet::ServiceItem;
 
 pub mod balance;
 pub mod faults;
+pub mod middleware;
 mod pattern;
 mod read;
 
 pub use balance::Balance;
 pub use faults::{ActionFaults, EventFaults};
+pub use middleware::MiddlewareSchema;
 pub use pattern::{Pattern, matches};
 
 /// A schema that cannot be used: everything that is wrong with it.

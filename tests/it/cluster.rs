@@ -55,6 +55,19 @@ async fn a_local_endpoint_is_preferred() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_within_a_node_never_touches_the_bus() {
+    let cluster = Cluster::start(&["a", "b"], local_first).await;
+    cluster.bus.set_rule(|delivery| match delivery.topic.contains(".REQ") {
+        true => Verdict::Drop,
+        false => Verdict::Deliver,
+    });
+    assert_eq!(answers(&cluster, 2).await, [("a".to_owned(), 2)]);
+    let options = CallOptions { timeout: Some(Duration::from_secs(1)), ..to("b") };
+    let error = call(&cluster.nodes[0], "rs.node", &json!({}), options).await.unwrap_err();
+    assert_eq!(error.name(), "RequestTimeoutError");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_chain_over_three_nodes_is_one_chain_and_shares_its_meta() {
     let mut cluster = Cluster::start(&["a"], local_first).await;
     let b = cluster.add("b", local_first).await;

@@ -9,8 +9,10 @@
 
 mod bench;
 mod cluster;
+mod component_middleware;
 mod embedding;
 mod event_match;
+mod faults;
 mod hostile;
 mod hot_reload;
 mod interop;

@@ -62,5 +62,31 @@ exports.all = Errors => [
 			}
 		}
 	},
-	{ name: "js.versioned", version: 3, actions: { version: () => 3 } }
+	{ name: "js.versioned", version: 3, actions: { version: () => 3 } },
+	{
+		// What it advertises is applied by its callers.
+		name: "js.faulty",
+		actions: {
+			/** Fails twice, then says how often it was called. */
+			flaky: {
+				retryPolicy: { enabled: true, retries: 2, delay: 10 },
+				handler() {
+					this.calls = (this.calls ?? 0) + 1;
+					if (this.calls < 3) throw new Errors.MoleculerRetryableError("busy", 503, "BUSY");
+					return this.calls;
+				}
+			},
+			broken: {
+				circuitBreaker: { enabled: true, minRequestCount: 2, halfOpenTime: 60_000 },
+				handler() {
+					throw new Errors.MoleculerServerError("broken", 500, "BROKEN");
+				}
+			},
+			/** One call runs, one waits. */
+			narrow: {
+				bulkhead: { enabled: true, concurrency: 1, maxQueueSize: 1 },
+				handler: ctx => new Promise(resolve => setTimeout(resolve, ctx.params.ms, "done"))
+			}
+		}
+	}
 ];

@@ -32,3 +32,11 @@ pub mod scenario;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedding.md")]
+mod embedding {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/middlewares.md")]
+mod middlewares {}

@@ -8,6 +8,7 @@ mod args;
 mod expand;
 mod handler;
 mod json;
+mod middleware;
 mod schema;
 
 /// Makes a service of a struct: stands on the `impl` block that has its handlers.
@@ -46,6 +47,29 @@ mod schema;
 #[proc_macro_attribute]
 pub fn service(attr: TokenStream, item: TokenStream) -> TokenStream {
     let (mut tokens, errors) = expand::expand(attr.into(), item.into());
+    tokens.extend(errors.iter().map(syn::Error::to_compile_error));
+    tokens.into()
+}
+
+/// Makes a middleware of a struct: stands on its `impl Middleware` block.
+///
+/// ```ignore
+/// #[middleware(name = "auth", actions = ["posts.*"], settings = { token: "" })]
+/// impl Middleware for Auth {
+///     async fn before_call(&mut self, ctx: &Context, action: &str, params: Payload) -> Result<Decision> { … }
+/// }
+/// ```
+///
+/// # Keys of `#[middleware(…)]`
+/// `name` (required), `actions` and `events` (lists of patterns, as of events; everything without them, and
+/// names that begin with `$` only where a pattern does), `settings` (a JSON object), `mode` (`"pooled"` or
+/// `"fresh"`), `limits(fuel = …, timeout = …, memory = …, payload = …)`: less than the operator allows, per
+/// hook.
+///
+/// The hooks that the block writes are those that are called; the struct has `Default`.
+#[proc_macro_attribute]
+pub fn middleware(attr: TokenStream, item: TokenStream) -> TokenStream {
+    let (mut tokens, errors) = middleware::expand(attr.into(), item.into());
     tokens.extend(errors.iter().map(syn::Error::to_compile_error));
     tokens.into()
 }

@@ -101,12 +101,18 @@ pub(crate) fn service(mut args: Args, errors: &mut Vec<Error>) -> Service {
 }
 
 /// Moleculer accepts any text; a name must also survive in topics and file names.
-fn is_service_name(name: &str) -> bool {
+pub(crate) fn is_service_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     !name.is_empty() && name.chars().all(allowed)
 }
 
-fn unknown(what: &str, key: &str, known: &[&str], span: proc_macro2::Span, more: &str) -> Error {
+pub(crate) fn unknown(
+    what: &str,
+    key: &str,
+    known: &[&str],
+    span: proc_macro2::Span,
+    more: &str,
+) -> Error {
     let message = match suggest(key, known) {
         Some(meant) => format!("unknown key `{key}`; did you mean `{meant}`?{more}"),
         None => format!("unknown key `{key}`; {what} has {}", list(known)),
@@ -118,7 +124,7 @@ fn list(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
-fn check_limits(limits: &Json, errors: &mut Vec<Error>) {
+pub(crate) fn check_limits(limits: &Json, errors: &mut Vec<Error>) {
     let Kind::Object(entries) = &limits.kind else {
         errors.push(Error::new(limits.span, "`limits` is written `limits(fuel = 1_000_000)`"));
         return;

@@ -14,7 +14,7 @@ use crate::config::BrokerOptions;
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
 use crate::middleware::stats::Stats;
-use crate::middleware::{Chain, ContextTracker, Middleware};
+use crate::middleware::{Chain, ComponentMiddleware, ContextTracker, Middleware};
 use crate::packet;
 use crate::registry::Registry;
 use crate::serializer::Serializer;
@@ -152,6 +152,8 @@ impl Builder {
         let stats = counted.then(Stats::default);
         let cancel = CancellationToken::new();
         let work = tokio::runtime::Handle::current();
+        let components: Vec<_> =
+            options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| {
             let parts = chain::Parts {
                 options: &options,
@@ -163,12 +165,14 @@ impl Builder {
                 stats: stats.as_ref(),
                 work: &work,
                 cancel: &cancel,
+                components: &components,
             };
             let chain = Chain::new(chain::with_internal(middlewares, &parts));
             Shared {
                 this: Weak::clone(this),
                 hooks: Hooks::new(&chain, this),
                 chain,
+                components,
                 own,
                 node_id,
                 instance_id,

@@ -10,7 +10,10 @@ use crate::config::BrokerOptions;
 use crate::context::Caller;
 use crate::metrics::MetricRegistry;
 use crate::middleware::stats::Stats;
-use crate::middleware::{CircuitBreaker, ContextTracker, Middleware, Timeout};
+use crate::middleware::{
+    Bulkhead, CircuitBreaker, ComponentMiddleware, ContextTracker, Debounce, Middleware, Throttle,
+    Timeout,
+};
 use crate::registry::Registry;
 use crate::task::CancellationToken;
 
@@ -28,6 +31,8 @@ pub(super) struct Parts<'a> {
     /// Where tasks of middlewares run, and what ends them.
     pub(super) work: &'a Handle,
     pub(super) cancel: &'a CancellationToken,
+    /// Places for the components that the options name.
+    pub(super) components: &'a [ComponentMiddleware],
 }
 
 /// The middlewares of the embedding program and around them those that the options switch on, innermost
@@ -42,8 +47,15 @@ pub(super) fn with_internal(
     // Validator.
 
     // Bulkhead.
+    let node_id = || Arc::clone(parts.node_id);
+    chain.push(Arc::new(Bulkhead::new(options.bulkhead, node_id(), parts.metrics)));
 
     // Cacher.
+
+    // Components: outside of the cacher, so that a kept result is given to nobody whom they refuse.
+    for component in parts.components {
+        chain.push(Arc::new(component.clone()));
+    }
 
     // Context tracker.
     if options.tracking.enabled {
@@ -53,7 +65,7 @@ pub(super) fn with_internal(
     // Circuit breaker.
     chain.push(Arc::new(CircuitBreaker::new(
         options.circuit_breaker.clone(),
-        Arc::clone(parts.node_id),
+        node_id(),
         Weak::clone(&parts.caller),
         Arc::clone(parts.registry),
         parts.work.clone(),
@@ -62,11 +74,9 @@ pub(super) fn with_internal(
     )));
 
     // Timeout.
-    chain.push(Arc::new(Timeout::new(Arc::clone(parts.node_id), parts.metrics)));
+    chain.push(Arc::new(Timeout::new(node_id(), parts.metrics)));
 
-    // Retry and the fallback of a call: call.rs, because they choose an endpoint anew or need none.
-
-    // Fallback of an action.
+    // Retry and fallback: call.rs, because they choose an endpoint anew or need none.
 
     // Metrics.
     if let Some(stats) = parts.stats {
@@ -74,6 +84,8 @@ pub(super) fn with_internal(
     }
 
     // Debounce and throttle of events.
+    chain.push(Arc::new(Debounce::new(parts.work.clone(), parts.cancel.clone())));
+    chain.push(Arc::new(Throttle));
 
     chain
 }

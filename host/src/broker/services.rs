@@ -221,8 +221,10 @@ impl Running {
     pub(super) async fn end(mut self, chain: &Chain) {
         let (limit, schema) = (self.shutdown_timeout, &self.schema);
         if tokio::time::timeout(limit, self.in_use.released()).await.is_err() {
+            let error =
+                MoleculerError::graceful_stop_timeout(Some((&schema.name, &schema.version)));
             let service = &*schema.full_name;
-            tracing::warn!(service, ?limit, "calls were still running; they are ended");
+            tracing::error!(service, ?limit, %error, "calls were still running; they are ended");
         }
         chain.steps_back("serviceStopping", |m| m.service_stopping(schema)).await;
         if let Some(stopped) = self.stopped {

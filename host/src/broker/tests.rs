@@ -15,7 +15,7 @@ use crate::handler::{EventHandler, Handler};
 use crate::payload::{Object, Payload};
 use crate::service::LocalService;
 
-mod faults;
+mod fault_tests;
 
 fn broker(change: impl FnOnce(&mut BrokerOptions)) -> ServiceBroker {
     let mut options = BrokerOptions { node_id: Some("me".into()), ..BrokerOptions::default() };

@@ -226,7 +226,16 @@ fn as_text(
     if let Some(name) = field("name").and_then(Value::as_str) {
         let version = field("version").filter(|version| !version.is_null());
         let version = version.map(|version| format!(", version {version}")).unwrap_or_default();
-        lines.push(("service", printable(&format!("{name}{version}"))));
+        let what = if field("hooks").is_some() { "middleware" } else { "service" };
+        lines.push((what, printable(&format!("{name}{version}"))));
+    }
+    if let Some(hooks) = field("hooks").and_then(Value::as_array) {
+        lines.push(("hooks", texts(hooks)));
+        for key in ["actions", "events"] {
+            let everything = || "**".to_owned();
+            let patterns = field(key).and_then(Value::as_array);
+            lines.push((key, patterns.map_or_else(everything, |patterns| texts(patterns))));
+        }
     }
     let mut text: String =
         lines.iter().map(|(name, value)| format!("{name:<11}  {value}\n")).collect();
@@ -243,6 +252,16 @@ fn as_text(
         text.push_str(&table.render());
     }
     text
+}
+
+/// Hooks or patterns on one line.
+fn texts(items: &[Value]) -> String {
+    match items {
+        [] => "none".to_owned(),
+        items => {
+            items.iter().filter_map(Value::as_str).map(printable).collect::<Vec<_>>().join(", ")
+        }
+    }
 }
 
 /// A definition on one line; `--json` shows all of it.

@@ -5,7 +5,7 @@
 //! running calls finish.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -24,7 +24,8 @@ use crate::config::options::{ControlSocket, NodeOptions};
 use crate::config::{Transporter, value};
 use crate::logger;
 use crate::registry::listing::Filter;
-use crate::reload::{Loaded, Reloader};
+use crate::reload::{Loaded, Middlewares, Reloader};
+use crate::runtime::Runtime;
 use crate::task::CancellationToken;
 
 /// Flags of `start`.
@@ -176,17 +177,47 @@ impl Node {
     async fn start(&mut self, claim: Option<Claim>) -> Result<Loaded, Failure> {
         let node_id = Arc::clone(self.broker.node_id());
         let metrics = self.broker.metrics().clone();
-        let runtime = runtime(&self.options, Arc::clone(&node_id), metrics)?;
-        let started = self.broker.start().await;
-        started.map_err(|error| Failure::Failed(explained(&error)))?;
+        let runtime = runtime(&self.options, node_id, metrics)?;
+        let dir = self.middleware_dir();
+        let middlewares = Middlewares::new(self.broker.clone(), runtime.clone(), dir);
+        middlewares.load().await.map_err(|error| Failure::Failed(error.to_string()))?;
+        let broker = self.broker.clone();
+        // The components are the node's services: they hear `$broker.started`.
+        let load = self.load(claim, middlewares, runtime);
+        let started = broker.start_with(load).await;
+        started.map_err(|error| Failure::Failed(explained(&error)))?
+    }
+
+    /// Opens the control socket and puts the components into service.
+    async fn load(
+        &mut self,
+        claim: Option<Claim>,
+        middlewares: Middlewares,
+        runtime: Runtime,
+    ) -> Result<Loaded, Failure> {
+        let node_id = Arc::clone(self.broker.node_id());
         if let Some(claim) = claim {
             let info = self.info();
             let server = Server::start(claim, self.broker.as_caller(), node_id, info);
             self.server = Some(server.map_err(|error| Failure::Failed(explained(&error)))?);
         }
+        if self.options.broker.hot_reload {
+            let followed = middlewares.follow(&self.reload);
+            followed.map_err(|error| Failure::Failed(explained(&error)))?;
+        }
         let reloader = Reloader::new(self.broker.clone(), runtime, self.roots.clone());
         let loaded = reloader.start(self.options.broker.hot_reload, &self.reload).await;
         loaded.map_err(|error| Failure::Failed(explained(&error)))
+    }
+
+    /// The folder of middlewares: as configured, else beside that of the services.
+    fn middleware_dir(&self) -> PathBuf {
+        let beside = || {
+            let root = self.roots.first().and_then(|root| std::path::absolute(root).ok());
+            let parent = root.as_deref().and_then(Path::parent);
+            parent.unwrap_or_else(|| Path::new("")).join("middlewares")
+        };
+        self.options.broker.middleware_dir.clone().unwrap_or_else(beside)
     }
 
     async fn stop(mut self) {

@@ -113,6 +113,8 @@ async fn join(options: NodeOptions) -> Result<ServiceBroker, Failure> {
     // A visitor has no calls to finish and nothing to take back.
     broker_options.tracking.enabled = false;
     broker_options.registry.stop_delay = Duration::ZERO;
+    // Nor services to guard.
+    broker_options.middlewares.clear();
     let broker = ServiceBroker::new(broker_options)
         .map_err(|error| Failure::Use(format!("the mesh cannot be joined: {error}")))?;
     logger::init(logger::Options {

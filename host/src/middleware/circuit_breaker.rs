@@ -10,6 +10,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Map, Value, json};
@@ -202,9 +203,7 @@ impl Breaker {
 
     /// The window that it is now.
     fn window(&self) -> u64 {
-        let elapsed = self.broker.start.elapsed().as_nanos();
-        let window = elapsed / self.options.window_time.as_nanos().max(1);
-        u64::try_from(window).unwrap_or(u64::MAX)
+        nanos(self.broker.start.elapsed()) / nanos(self.options.window_time).max(1)
     }
 
     /// Changes the circuit and carries out what follows.
@@ -294,6 +293,11 @@ impl Drop for Breaker {
         let state = self.state.get_mut().circuit.state();
         self.count(state, -1);
     }
+}
+
+/// Half a thousand years fit; dividing wider numbers would cost each call.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Without a decimal point where JavaScript has none.

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use crate::context::Context;
 use crate::handler::{EventHandler, Handler};
 use crate::middleware::Middleware;
+use crate::registry::Endpoint;
 use crate::schema::{ActionSchema, EventSchema};
 
 /// The middleware, and the count.
@@ -39,6 +40,21 @@ impl ContextTracker {
         Running(Arc::clone(&self.0))
     }
 
+    fn wrap(&self, next: Handler) -> Handler {
+        let tracker = self.clone();
+        Arc::new(move |ctx: Context| {
+            if ctx.options.tracking == Some(false) {
+                return next(ctx);
+            }
+            let running = tracker.track();
+            let work = next(ctx);
+            Box::pin(async move {
+                let _running = running;
+                work.await
+            })
+        })
+    }
+
     /// How many contexts run now.
     #[must_use]
     pub fn running(&self) -> usize {
@@ -64,18 +80,11 @@ impl ContextTracker {
 
 impl Middleware for ContextTracker {
     fn local_action(&self, next: Handler, _action: &ActionSchema) -> Handler {
-        let tracker = self.clone();
-        Arc::new(move |ctx: Context| {
-            if ctx.options.tracking == Some(false) {
-                return next(ctx);
-            }
-            let running = tracker.track();
-            let work = next(ctx);
-            Box::pin(async move {
-                let _running = running;
-                work.await
-            })
-        })
+        self.wrap(next)
+    }
+
+    fn remote_action(&self, next: Handler, _endpoint: &Arc<Endpoint>) -> Handler {
+        self.wrap(next)
     }
 
     fn local_event(&self, next: EventHandler, _event: &EventSchema) -> EventHandler {

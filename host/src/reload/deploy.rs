@@ -10,7 +10,7 @@ use crate::clock;
 use crate::config::problem::Problems;
 use crate::config::{ServiceOptions, sidecar};
 use crate::error::MoleculerError;
-use crate::runtime::{self, Component};
+use crate::runtime::{self, Component, Kind};
 use crate::schema::{self, Bounds, ServiceSchema};
 use crate::service;
 use crate::task::CancellationToken;
@@ -21,6 +21,12 @@ pub enum Error {
     /// The component cannot be loaded.
     #[error(transparent)]
     Runtime(#[from] runtime::Error),
+    /// It is a middleware.
+    #[error(
+        "it is a middleware, not a service; put it into the folder of middlewares and name it in the \
+         option 'middlewares'"
+    )]
+    Middleware,
     /// It does not tell its schema.
     #[error("it does not describe itself: {0}")]
     Describe(#[source] MoleculerError),
@@ -102,6 +108,9 @@ impl Shared {
         let start = clock::now();
         let options = self.options_beside(path)?;
         let component = self.runtime.load(path).await?;
+        if component.kind() == Kind::Middleware {
+            return Err(Error::Middleware);
+        }
         if self.is_deployed(path, &component.inspection().sha256, &options) {
             self.forget_error(path);
             return Ok(());

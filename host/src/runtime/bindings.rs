@@ -1,4 +1,4 @@
-//! What `wasmtime` generates from `wit/` for the world `service`.
+//! What `wasmtime` generates from `wit/` for the worlds `service` and `middleware`.
 //!
 //! Payloads are lowered from borrowed text, so that params cross into a guest with one copy. Only functions
 //! that wait for something outside are `async`; the others cost no future. Nothing is written by hand here.
@@ -23,3 +23,19 @@ wasmtime::component::bindgen!({
         "isomer:service/broker.pending-call": crate::runtime::pending_call::PendingCall,
     },
 });
+
+/// The world `middleware`. Its imports are those of `service`, so one linker serves both. Its types are its
+/// own and owned: the generator cannot lend an error, which is what a middleware is handed.
+pub(super) mod middleware {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "middleware",
+        imports: { default: trappable },
+        exports: { default: async },
+        with: {
+            "isomer:service/broker": crate::runtime::bindings::isomer::service::broker,
+            "isomer:service/logger": crate::runtime::bindings::isomer::service::logger,
+            "isomer:service/config": crate::runtime::bindings::isomer::service::config,
+        },
+    });
+}

@@ -12,7 +12,6 @@ use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
 use crate::payload::Object;
 use crate::runtime::Error;
-use crate::runtime::bindings::ServicePre;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::environment::{CallLimits, Environment, Parts};
 use crate::runtime::failure::check_len;
@@ -20,17 +19,15 @@ use crate::runtime::host_imports;
 use crate::runtime::inspect::{self, Inspection, WORLD_VERSION};
 use crate::runtime::instance::Instance;
 use crate::runtime::state::State;
+use crate::runtime::world::{Kind, Pre};
 use crate::task::CancellationToken;
 
-/// The interface that a service must export, without its version.
-const HANDLER: &str = "isomer:service/handler";
-
-/// A compiled component of the world `service`. Cheap to clone.
+/// A compiled component of the world `service` or `middleware`. Cheap to clone.
 #[derive(Clone)]
 pub struct Component(Arc<Inner>);
 
 struct Inner {
-    pre: ServicePre<State>,
+    pre: Pre,
     inspection: Inspection,
 }
 
@@ -45,9 +42,10 @@ impl Component {
     pub(super) fn link(
         linker: &Linker<State>,
         loaded: &component::Component,
+        kind: Kind,
         inspection: Inspection,
     ) -> Result<Self, Error> {
-        let pre = linker.instantiate_pre(loaded).and_then(ServicePre::new);
+        let pre = linker.instantiate_pre(loaded).and_then(|pre| Pre::new(kind, pre));
         // All names fit, so what is left is a difference in types.
         let pre = pre.map_err(|error| Error::WrongWorld { reason: format!("{error:#}") })?;
         Ok(Self(Arc::new(Inner { pre, inspection })))
@@ -59,7 +57,13 @@ impl Component {
         &self.0.inspection
     }
 
-    pub(super) fn pre(&self) -> &ServicePre<State> {
+    /// Whether it is a service or a middleware.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.pre.kind()
+    }
+
+    pub(super) fn pre(&self) -> &Pre {
         &self.0.pre
     }
 
@@ -93,32 +97,37 @@ impl Component {
     }
 }
 
-/// Checks by name that a component exports what a service must and imports only what this node has, before
-/// anything is spent on compiling it.
-pub(super) fn check_world(inspection: &Inspection) -> Result<(), Error> {
+/// Checks by name that a component exports what its world asks for and imports only what this node has,
+/// before anything is spent on compiling it.
+pub(super) fn check_world(inspection: &Inspection) -> Result<Kind, Error> {
     let exports = &inspection.exports;
-    let reason = match exports.iter().find(|name| name.split('@').next() == Some(HANDLER)) {
-        Some(name) if inspect::is_this_version(name) => {
+    let interface = |kind: Kind| {
+        let name = exports.iter().find(|name| name.split('@').next() == Some(kind.interface()));
+        name.map(|name| (kind, name))
+    };
+    let reason = match interface(Kind::Service).or_else(|| interface(Kind::Middleware)) {
+        Some((kind, name)) if inspect::is_this_version(name) => {
             let unknown = inspection.unknown_imports();
             if unknown.is_empty() {
-                return Ok(());
+                return Ok(kind);
             }
             format!("it imports {}, which this node does not offer", unknown.join(", "))
         }
-        Some(name) => format!(
+        Some((_, name)) => format!(
             "it exports {name}, and this node speaks version {WORLD_VERSION}; build it with an SDK \
              of that version"
         ),
         None => format!(
-            "it does not export {HANDLER}@{WORLD_VERSION} (it exports {}); build it with an Isomer \
-             SDK, or against the files in wit/",
+            "it does not export {}@{WORLD_VERSION} (it exports {}); build it with an Isomer SDK, or \
+             against the files in wit/",
+            Kind::Service.interface(),
             if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
         ),
     };
     Err(Error::WrongWorld { reason })
 }
 
-/// The linker of the plain world.
+/// The linker of both worlds, whose imports are the same.
 pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     host_imports::add_to_linker(&mut linker)?;

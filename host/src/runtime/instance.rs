@@ -1,4 +1,4 @@
-//! One instance of a service: a store, its bindings, and one call at a time in it.
+//! One instance of a service or middleware: a store, its bindings, and one call at a time in it.
 //!
 //! An instance is healthy until something happens from which a store does not come back: a trap, the end of
 //! the fuel, a time-out, a call that was abandoned half-way. It is marked as broken before each call and
@@ -10,14 +10,16 @@ use wasmtime::Store;
 
 use crate::context::{Context, Outcome};
 use crate::error::MoleculerError;
-use crate::runtime::bindings::{Service, ServicePre};
 use crate::runtime::deadline::{Deadline, Stop, within};
 use crate::runtime::engine::FUEL_SLICE;
 use crate::runtime::environment::{CallLimits, Environment};
 use crate::runtime::failure::{check_len, error_from_guest, payload_from_guest, payload_to_guest};
 use crate::runtime::state::{Running, State, context_handle};
 use crate::runtime::verdict::{self, Cause};
+use crate::runtime::world::{Guest, Pre};
 use crate::task::CancellationToken;
+
+pub(super) mod intercept;
 
 /// What a guest may hand over in one host call beyond a payload: names, options, the parts of a failure.
 /// Up to here a text that is too large is a failure that the guest can read; beyond it is a trap.
@@ -26,7 +28,7 @@ const HOSTCALL_ROOM: usize = 256 << 10;
 /// A store with a running component.
 pub(super) struct Instance {
     store: Store<State>,
-    bindings: Service,
+    guest: Guest,
     healthy: bool,
     n_calls: u64,
     fuel_used: u64,
@@ -41,7 +43,7 @@ impl Drop for Instance {
 impl Instance {
     /// Makes an instance. Its start functions run under the limits of a call.
     pub(super) async fn new(
-        pre: &ServicePre<State>,
+        pre: &Pre,
         environment: &Arc<Environment>,
         limits: &CallLimits,
         deadline: Deadline,
@@ -50,12 +52,12 @@ impl Instance {
         let mut store = Store::new(pre.engine(), State::new(environment));
         let made = match configure(&mut store, limits) {
             Err(error) => Ok(Err(error)),
-            Ok(()) => within(deadline, closed, pre.instantiate_async(&mut store)).await,
+            Ok(()) => within(deadline, closed, pre.instantiate(&mut store)).await,
         };
         let cause = match made {
-            Ok(Ok(bindings)) => {
+            Ok(Ok(guest)) => {
                 environment.counters.instances.increment();
-                return Ok(Self { store, bindings, healthy: true, n_calls: 0, fuel_used: 0 });
+                return Ok(Self { store, guest, healthy: true, n_calls: 0, fuel_used: 0 });
             }
             Ok(Err(error)) => Cause::Ended(error),
             Err(stop) => Cause::Stopped(stop),
@@ -91,8 +93,7 @@ impl Instance {
         closed: &CancellationToken,
     ) -> Result<String, MoleculerError> {
         let armed = self.arm(limits);
-        let handler = self.bindings.isomer_service_handler();
-        let call = handler.call_describe(&mut self.store);
+        let call = self.guest.describe(&mut self.store);
         let ended = within(deadline, closed, after(armed, call)).await;
         self.settle("describe", limits, ended)
     }
@@ -106,10 +107,9 @@ impl Instance {
         closed: &CancellationToken,
     ) -> Result<(), MoleculerError> {
         let armed = self.begin(ctx, limits, deadline);
-        let handler = self.bindings.isomer_service_handler();
-        let call = handler.call_started(&mut self.store, context_handle());
+        let call = self.guest.started(&mut self.store);
         let ended = within(deadline, closed, after(armed, call)).await;
-        self.settle("started", limits, ended)?.map_err(error_from_guest)
+        self.settle("started", limits, ended)?
     }
 
     /// Runs `stopped`.
@@ -121,10 +121,9 @@ impl Instance {
         closed: &CancellationToken,
     ) -> Result<(), MoleculerError> {
         let armed = self.begin(ctx, limits, deadline);
-        let handler = self.bindings.isomer_service_handler();
-        let call = handler.call_stopped(&mut self.store, context_handle());
+        let call = self.guest.stopped(&mut self.store);
         let ended = within(deadline, closed, after(armed, call)).await;
-        self.settle("stopped", limits, ended)?.map_err(error_from_guest)
+        self.settle("stopped", limits, ended)?
     }
 
     /// Runs an action with the params of the context.
@@ -136,10 +135,11 @@ impl Instance {
         deadline: Deadline,
         closed: &CancellationToken,
     ) -> Outcome {
+        self.guest.handler()?;
         let params = check_payload("params", &ctx, limits, &self.store)?;
         let name = Arc::clone(&ctx.name);
         let armed = self.begin(ctx, limits, deadline);
-        let handler = self.bindings.isomer_service_handler();
+        let handler = self.guest.handler()?;
         let params = payload_to_guest(&params);
         let call = handler.call_call_action(&mut self.store, context_handle(), key, params);
         let ended = within(deadline, closed, after(armed, call)).await;
@@ -159,10 +159,11 @@ impl Instance {
         deadline: Deadline,
         closed: &CancellationToken,
     ) -> Result<(), MoleculerError> {
+        self.guest.handler()?;
         let data = check_payload("data", &ctx, limits, &self.store)?;
         let name = Arc::clone(&ctx.name);
         let armed = self.begin(ctx, limits, deadline);
-        let handler = self.bindings.isomer_service_handler();
+        let handler = self.guest.handler()?;
         let data = payload_to_guest(&data);
         let call = handler.call_handle_event(&mut self.store, context_handle(), key, data);
         let ended = within(deadline, closed, after(armed, call)).await;

@@ -1,4 +1,4 @@
-//! The instances of one version of a service, and the calls that they serve.
+//! The instances of one version of a service or middleware, and the calls that they serve.
 //!
 //! Each instance runs one call at a time. Warm ones are used again, the last one first, so that those which
 //! are not needed stay idle and are retired. An instance that failed is dropped and never comes back.
@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::clock::{self, Instant};
-use crate::config::Limits;
 use crate::config::limits::{ActionLimits, Grants, Mode};
+use crate::config::{Limits, ServiceOptions};
 use crate::context::{Caller, Context, ContextBuilder, Outcome};
 use crate::error::MoleculerError;
 use crate::payload::Object;
@@ -22,16 +23,17 @@ use crate::runtime::deadline::Deadline;
 use crate::runtime::environment::{CallLimits, Environment, Parts};
 use crate::runtime::instance::Instance;
 use crate::runtime::verdict;
-use crate::runtime::{Component, Runtime};
+use crate::runtime::{Component, Kind, Runtime};
 use crate::schema::Lifecycle;
 use crate::task::{self, CancellationToken};
 
+mod intercept;
 mod retire;
 
 /// How a service is run.
 #[derive(Clone)]
 pub struct PoolOptions {
-    /// Full name, such as `v2.posts`.
+    /// Full name, such as `v2.posts`, or `$middleware.auth`.
     pub service: Arc<str>,
     /// Limits of the service: the operator's, narrowed by the schema's.
     pub limits: Limits,
@@ -45,6 +47,46 @@ pub struct PoolOptions {
     pub lifecycle: Lifecycle,
     /// The broker.
     pub caller: Weak<dyn Caller>,
+}
+
+/// What a component asks for in its schema.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// Narrower limits.
+    pub limits: &'a ActionLimits,
+    /// The stricter mode.
+    pub mode: Option<Mode>,
+    /// Its settings, with the operator's over them.
+    pub settings: &'a Map<String, Value>,
+    /// Whether its `started` and `stopped` do anything.
+    pub lifecycle: Lifecycle,
+}
+
+impl PoolOptions {
+    /// What the operator says, narrowed by what the component asks for. A component may ask for less and for
+    /// the stricter mode, never for more.
+    #[must_use]
+    pub fn new(
+        service: Arc<str>,
+        options: &ServiceOptions,
+        wish: Wish<'_>,
+        caller: Weak<dyn Caller>,
+    ) -> Self {
+        let mut limits = options.limits.narrowed(wish.limits);
+        if wish.mode == Some(Mode::Fresh) {
+            limits.mode = Mode::Fresh;
+        }
+        Self {
+            service,
+            limits,
+            grants: options.grants.clone(),
+            // Settings came from JSON, so they can be written as JSON.
+            settings: Object::from_value(wish.settings).unwrap_or_default(),
+            env: options.env.clone().into_iter().collect(),
+            lifecycle: wish.lifecycle,
+            caller,
+        }
+    }
 }
 
 /// An action or event of a service, with the limits of its calls. Made once, used for each call.
@@ -323,17 +365,21 @@ impl Pool {
     ) -> Result<Permit<'_>, MoleculerError> {
         let shared = &*self.0;
         let environment = &*shared.environment;
+        let what = match shared.component.kind() {
+            Kind::Service => &*ctx.name,
+            Kind::Middleware => &*environment.service,
+        };
         // An event for which nobody waits has no parent, so it holds up no chain.
         let held = shared.held_by_chain_of(ctx);
         if held >= shared.admission.n_permits() {
             return Err(MoleculerError::self_deadlock(&environment.service, held));
         }
         shared.admission.admit(deadline, &shared.closed).await.map_err(|refusal| match refusal {
-            Refusal::Stopped(stop) => verdict::stopped(environment, &ctx.name, stop),
+            Refusal::Stopped(stop) => verdict::stopped(environment, what, stop),
             Refusal::QueueFull(size) => {
                 environment.counters.queue_full.increment();
                 let limit = environment.limits.queue;
-                MoleculerError::queue_is_full(&ctx.name, &environment.node_id, size, limit)
+                MoleculerError::queue_is_full(what, &environment.node_id, size, limit)
             }
         })
     }

@@ -20,16 +20,7 @@ pub(super) fn service(
     overlay: &Map<String, Value>,
     bounds: Bounds,
 ) -> Result<ServiceSchema, Error> {
-    let fail = |problem: String| Error { service: "?".into(), problems: vec![problem] };
-    if text.len() > bounds.len {
-        return Err(fail(format!("it has {} bytes; the limit is {}", text.len(), bounds.len)));
-    }
-    let root: Value =
-        serde_json::from_str(text).map_err(|error| fail(format!("it is not JSON: {error}")))?;
-    let Value::Object(root) = root else {
-        return Err(fail(format!("it must be an object, found {}", kind(&root))));
-    };
-    let mut reader = Reader { problems: Vec::new(), bounds };
+    let (mut reader, root) = Reader::begin(text, bounds)?;
     let schema = reader.service(root, overlay);
     if reader.problems.is_empty() {
         Ok(schema)
@@ -38,13 +29,28 @@ pub(super) fn service(
     }
 }
 
-struct Reader {
-    problems: Vec<String>,
-    bounds: Bounds,
+/// Reads parts of a schema and collects what is wrong with them.
+pub(super) struct Reader {
+    pub(super) problems: Vec<String>,
+    pub(super) bounds: Bounds,
 }
 
 impl Reader {
-    fn fault(&mut self, key: &str, found: &Value, allowed: &str) {
+    /// The object that a text holds, and a reader for its parts.
+    pub(super) fn begin(text: &str, bounds: Bounds) -> Result<(Self, Map<String, Value>), Error> {
+        let fail = |problem: String| Error { service: "?".into(), problems: vec![problem] };
+        if text.len() > bounds.len {
+            return Err(fail(format!("it has {} bytes; the limit is {}", text.len(), bounds.len)));
+        }
+        let root: Value =
+            serde_json::from_str(text).map_err(|error| fail(format!("it is not JSON: {error}")))?;
+        let Value::Object(root) = root else {
+            return Err(fail(format!("it must be an object, found {}", kind(&root))));
+        };
+        Ok((Self { problems: Vec::new(), bounds }, root))
+    }
+
+    pub(super) fn fault(&mut self, key: &str, found: &Value, allowed: &str) {
         self.problems.push(fault(key, found, allowed));
     }
 
@@ -126,7 +132,11 @@ impl Reader {
         }
     }
 
-    fn object(&mut self, root: &mut Map<String, Value>, key: &str) -> Map<String, Value> {
+    pub(super) fn object(
+        &mut self,
+        root: &mut Map<String, Value>,
+        key: &str,
+    ) -> Map<String, Value> {
         match root.shift_remove(key) {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(map)) => map,
@@ -315,7 +325,7 @@ impl Reader {
         })
     }
 
-    fn mode(&mut self, found: Option<&Value>) -> Option<Mode> {
+    pub(super) fn mode(&mut self, found: Option<&Value>) -> Option<Mode> {
         match found {
             None | Some(Value::Null) => None,
             Some(Value::String(word)) if word == "pooled" => Some(Mode::Pooled),
@@ -327,7 +337,7 @@ impl Reader {
         }
     }
 
-    fn lifecycle(&mut self, found: Option<&Value>) -> Lifecycle {
+    pub(super) fn lifecycle(&mut self, found: Option<&Value>) -> Lifecycle {
         let Some(found) = found else { return Lifecycle { started: true, stopped: true } };
         let words: Option<Vec<&str>> =
             found.as_array().and_then(|words| words.iter().map(Value::as_str).collect());
@@ -345,7 +355,7 @@ impl Reader {
         }
     }
 
-    fn limits(&mut self, path: &str, found: Option<&Value>) -> ActionLimits {
+    pub(super) fn limits(&mut self, path: &str, found: Option<&Value>) -> ActionLimits {
         let mut limits = ActionLimits::default();
         let map = match found {
             None | Some(Value::Null) => return limits,
@@ -403,7 +413,7 @@ pub(super) fn fault(key: &str, found: &Value, allowed: &str) -> String {
 }
 
 /// Puts `over` over `base`, object by object.
-fn merge_deep(base: &mut Map<String, Value>, over: &Map<String, Value>) {
+pub(super) fn merge_deep(base: &mut Map<String, Value>, over: &Map<String, Value>) {
     for (key, value) in over {
         match (base.get_mut(key), value) {
             (Some(Value::Object(inner)), Value::Object(value)) => merge_deep(inner, value),

@@ -3,18 +3,15 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::config::ServiceOptions;
 use crate::config::limits::ActionLimits;
-use crate::config::{Mode, ServiceOptions};
 use crate::context::Caller;
 use crate::handler::{EventHandler, Handler};
-use crate::payload::Object;
-use crate::runtime::{Component, Pool, PoolOptions, Runtime};
+use crate::runtime::{Component, Pool, PoolOptions, Runtime, Wish};
 use crate::schema::{ActionSchema, EventSchema, ServiceSchema};
 use crate::service::LocalService;
 
 /// Makes a service of a component and its schema. Nothing of it runs before the broker starts it.
-///
-/// The schema may narrow the operator's limits and ask for the stricter mode, never for more.
 #[must_use]
 pub fn service(
     runtime: &Runtime,
@@ -23,24 +20,14 @@ pub fn service(
     options: &ServiceOptions,
     caller: Weak<dyn Caller>,
 ) -> LocalService {
-    let mut limits = options.limits.narrowed(&schema.limits);
-    if schema.mode == Some(Mode::Fresh) {
-        limits.mode = Mode::Fresh;
-    }
-    let pool = Pool::new(
-        runtime,
-        component,
-        PoolOptions {
-            service: Arc::clone(&schema.full_name),
-            limits,
-            grants: options.grants.clone(),
-            // Settings came from JSON, so they can be written as JSON.
-            settings: Object::from_value(&schema.settings).unwrap_or_default(),
-            env: options.env.clone().into_iter().collect(),
-            lifecycle: schema.lifecycle,
-            caller,
-        },
-    );
+    let wish = Wish {
+        limits: &schema.limits,
+        mode: schema.mode,
+        settings: &schema.settings,
+        lifecycle: schema.lifecycle,
+    };
+    let options = PoolOptions::new(Arc::clone(&schema.full_name), options, wish, caller);
+    let pool = Pool::new(runtime, component, options);
     let (starting, stopping) = (pool.clone(), pool.clone());
     LocalService {
         actions: schema.actions.iter().map(|action| action_handler(&pool, action)).collect(),

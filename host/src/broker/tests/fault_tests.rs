@@ -224,3 +224,82 @@ async fn the_fallback_of_an_action_answers_callers_on_other_nodes_too() {
     let advertised = registry.actions.get("s.a").unwrap().endpoints()[0].definition.clone();
     assert!(!advertised.contains_key("fallback"));
 }
+
+/// Adds a listener to `e` and gives the data that it handled.
+async fn with_event(broker: &ServiceBroker, definition: Value) -> Arc<Mutex<Vec<Value>>> {
+    let handled: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let log = Arc::clone(&handled);
+    let handler: EventHandler = Arc::new(move |ctx| {
+        log.lock().push(ctx.params.parse().unwrap());
+        Box::pin(async { Ok(()) })
+    });
+    let schema = json!({"name": "l", "events": {"e": definition}});
+    let service = LocalService::native(&schema, Vec::new(), vec![("e", handler)]).unwrap();
+    broker.add_service(service).await.unwrap();
+    handled
+}
+
+/// Sends `e` after each of these pauses (in ms), the data being the time so far, and waits a second.
+async fn emit_after(broker: &ServiceBroker, pauses: &[u64]) {
+    let mut time = 0;
+    for pause in pauses {
+        tokio::time::sleep(Duration::from_millis(*pause)).await;
+        time += pause;
+        let options = EmitOptions { throw_error: true, ..EmitOptions::default() };
+        broker.emit("e", json(&json!(time)), options).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_debounced_event_is_handled_once_when_the_burst_is_over() {
+    let broker = broker(|_| {});
+    let handled = with_event(&broker, json!({"debounce": 100})).await;
+    emit_after(&broker, &[0, 50, 99, 150, 10]).await;
+    assert_eq!(*handled.lock(), [149, 309]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_debounced_event_is_not_lost_when_its_service_goes() {
+    let broker = broker(|_| {});
+    let handled = with_event(&broker, json!({"debounce": 100})).await;
+    broker.emit("e", json(&json!(1)), EmitOptions::default()).await.unwrap();
+    tokio::task::yield_now().await;
+    assert!(broker.remove_service(&"l".into()).await);
+    assert_eq!(*handled.lock(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_event_is_handled_first_and_not_again_for_a_while() {
+    let broker = broker(|_| {});
+    let handled = with_event(&broker, json!({"throttle": 100})).await;
+    emit_after(&broker, &[0, 50, 49, 1, 99, 1]).await;
+    assert_eq!(*handled.lock(), [0, 100, 200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_calls_to_other_nodes_too() {
+    let bus = uid::new();
+    let a = on_bus("a", &bus, |_| {}).await;
+    let b = on_bus("b", &bus, |_| {}).await;
+    let slow = action(|_| async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(Payload::null())
+    });
+    let schema = json!({"name": "s", "actions": {"a": {}}});
+    b.add_service(LocalService::native(&schema, vec![("a", slow)], Vec::new()).unwrap())
+        .await
+        .unwrap();
+    a.wait_for_services(vec!["s".to_owned()], None).await.unwrap();
+    let waiting = crate::task::run(a.call("s.a", Payload::Absent, CallOptions::default()));
+    until(|| b.running_contexts() == 1).await;
+    assert_eq!(a.running_contexts(), 1);
+    // A call that is not tracked is not waited for.
+    let untracked = CallOptions { tracking: Some(false), ..CallOptions::default() };
+    let untracked = crate::task::run(a.call("s.a", Payload::Absent, untracked));
+    until(|| b.running_contexts() == 2).await;
+    assert_eq!(a.running_contexts(), 1);
+    a.stop().await;
+    assert!(waiting.await.unwrap().is_ok());
+    drop(untracked);
+}
