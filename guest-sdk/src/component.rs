@@ -200,6 +200,10 @@ impl Host for Borrowed {
         self.0.remaining_time()
     }
 
+    fn cause(&self) -> Option<Error> {
+        self.0.cause().map(from_failure)
+    }
+
     fn call(&self, action: &str, params: Payload, options: Option<&str>) -> Result<Payload> {
         from_outcome(self.0.call(action, &params.into(), options))
     }
@@ -255,6 +259,10 @@ impl Host for Borrowed {
 
     fn namespace(&self) -> String {
         config::namespace()
+    }
+
+    fn service(&self) -> String {
+        config::service()
     }
 }
 

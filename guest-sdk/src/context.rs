@@ -3,10 +3,14 @@
 //! Fields are read from the host when they are asked for. Calls and events made here carry the chain's
 //! request ID, meta and remaining time; the host makes that link.
 
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use crate::executor::{self, Calls};
 use crate::host::{EventType, Host};
@@ -32,11 +36,13 @@ use crate::{Error, Result};
 pub struct Context {
     host: Box<dyn Host>,
     calls: Calls,
+    /// What hooks leave for the action, by name.
+    locals: RefCell<HashMap<String, Box<dyn Any>>>,
 }
 
 impl Context {
     pub(crate) fn new(host: impl Host + 'static) -> Self {
-        Self { host: Box::new(host), calls: Calls::default() }
+        Self { host: Box::new(host), calls: Calls::default(), locals: RefCell::default() }
     }
 
     /// The ID of this call or event.
@@ -140,6 +146,58 @@ impl Context {
         read("settings", &self.host.settings())
     }
 
+    /// The error for which a fallback runs; `None` everywhere else.
+    #[must_use]
+    pub fn cause(&self) -> Option<Error> {
+        self.host.cause()
+    }
+
+    /// Keeps a value of any type until this handler has ended: how a `#[before]` hook hands the action what
+    /// it found. Nothing of it leaves the service (Moleculer's `ctx.locals`).
+    ///
+    /// ```
+    /// # use isomer_sdk::prelude::*;
+    /// # #[derive(Clone)] struct User { name: String }
+    /// fn hook(ctx: &Context) {
+    ///     ctx.set_local("user", User { name: "Ada".into() });
+    /// }
+    /// fn action(ctx: &Context) -> Option<String> {
+    ///     ctx.local::<User>("user").map(|user| user.name)
+    /// }
+    /// ```
+    pub fn set_local(&self, name: &str, value: impl Any) {
+        self.locals.borrow_mut().insert(name.into(), Box::new(value));
+    }
+
+    /// A value that was kept by [`Context::set_local`]; `None` when there is none of this name and type.
+    #[must_use]
+    pub fn local<T: Any + Clone>(&self, name: &str) -> Option<T> {
+        self.locals.borrow().get(name)?.downcast_ref::<T>().cloned()
+    }
+
+    /// The fields of the context under Moleculer's names, for logs and tests (`ctx.toJSON()`).
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let object = |text: String| serde_json::from_str::<Value>(&text).unwrap_or_default();
+        let (event, action) = match self.event_type() {
+            Some(_) => (Some(self.name()), None),
+            None => (None, Some(json!({ "name": self.name() }))),
+        };
+        json!({
+            "id": self.id(), "nodeID": self.node_id(), "action": action, "eventName": event,
+            "eventType": self.event_type().map(EventType::name), "eventGroups": self.event_groups(),
+            "parentID": self.parent_id(), "requestID": self.request_id(), "caller": self.caller(),
+            "level": self.level(), "meta": object(self.host.meta()),
+            "headers": object(self.host.headers()), "service": { "fullName": self.service() },
+        })
+    }
+
+    /// The full name of this service, such as `v2.posts`.
+    #[must_use]
+    pub fn service(&self) -> String {
+        self.host.service()
+    }
+
     /// The ID of the node on which this service runs.
     #[must_use]
     pub fn local_node_id(&self) -> String {
@@ -167,6 +225,25 @@ impl Context {
         params: impl Serialize,
     ) -> Request<'a, T> {
         Request::new(self, action, &params)
+    }
+
+    /// Calls an action of this very service by its own name, also a private one, with all that the host does
+    /// around a call (Moleculer's `this.actions.NAME()`). A method is called without all that by `self`.
+    pub fn call_own<'a, T: DeserializeOwned>(
+        &'a self,
+        action: &str,
+        params: impl Serialize,
+    ) -> Request<'a, T> {
+        Request::new(self, &self.own_name(action), &params)
+    }
+
+    /// The full name of an action of this service (moleculer: src/service.js _createAction).
+    fn own_name(&self, action: &str) -> String {
+        let settings: Value = serde_json::from_str(&self.host.settings()).unwrap_or_default();
+        match settings.get("$noServiceNamePrefix") {
+            Some(Value::Bool(true)) => action.into(),
+            _ => format!("{}.{action}", self.service()),
+        }
     }
 
     /// Makes several calls at once and waits for all: an array of [`Call`](crate::Call)s gives an array

@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+mod classes;
+
 /// The result of handlers and of broker calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -27,6 +29,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// ```
 #[derive(Clone, PartialEq)]
 pub struct Error(Box<Fields>);
+
+/// Keys of the JSON form that have a field of their own.
+const KNOWN_KEYS: [&str; 5] = ["name", "message", "code", "type", "stack"];
 
 /// The fields as they cross the boundary. A pointer keeps results small.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -163,27 +168,36 @@ impl Error {
         self.extra().get("nodeID")?.as_str().map(String::from)
     }
 
-    /// Reads the JSON form that Moleculer uses on the wire and in the results of a settled `mcall`.
+    /// Reads the JSON form that Moleculer uses on the wire and in the results of a settled `mcall`. Known
+    /// fields of another kind than usual, such as a `code` that is text, are kept beside the others.
     #[must_use]
     pub fn from_json(json: &Value) -> Self {
-        let text = |key: &str| json.get(key).and_then(Value::as_str).map(String::from);
-        let known = ["name", "message", "code", "type", "retryable", "data", "stack"];
-        let extra: Map<String, Value> = json
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(key, _)| !known.contains(&key.as_str()))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        let code = json.get("code").and_then(Value::as_u64);
+        let mut extra = json.as_object().cloned().unwrap_or_default();
+        let mut text = |key: &str| match extra.get(key) {
+            Some(Value::String(_)) => extra.remove(key).and_then(|value| match value {
+                Value::String(text) => Some(text),
+                _ => None,
+            }),
+            _ => None,
+        };
+        let name = text("name").unwrap_or_else(|| "Error".into());
+        let (message, kind, stack) =
+            (text("message").unwrap_or_default(), text("type"), text("stack"));
+        let code = extra.get("code").and_then(Value::as_u64).and_then(|c| u32::try_from(c).ok());
+        if code.is_some() {
+            extra.remove("code");
+        }
+        let retryable = extra.remove("retryable").and_then(|value| value.as_bool());
+        let data = extra.remove("data").map(|data| data.to_string());
+        extra.retain(|key, value| !(value.is_null() && KNOWN_KEYS.contains(&key.as_str())));
         Self(Box::new(Fields {
-            name: text("name").unwrap_or_else(|| "Error".into()),
-            message: text("message").unwrap_or_default(),
-            code: code.and_then(|code| u32::try_from(code).ok()),
-            kind: text("type"),
-            retryable: json.get("retryable").and_then(Value::as_bool).unwrap_or(false),
-            data: json.get("data").map(Value::to_string),
-            stack: text("stack"),
+            name,
+            message,
+            code,
+            kind,
+            retryable: retryable.unwrap_or(false),
+            data,
+            stack,
             extra: (!extra.is_empty()).then(|| Value::Object(extra).to_string()),
         }))
     }
@@ -289,6 +303,15 @@ mod tests {
             "retryable": true, "stack": "s", "data": {"a": null}, "hint": [1]});
         assert_eq!(Error::from_json(&wire).to_json(), wire);
         assert_eq!(Error::from_json(&wire).node_id().as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn fields_of_an_unusual_kind_are_kept() {
+        let wire =
+            json!({"name": "E", "message": "m", "code": -7, "type": ["T"], "retryable": false});
+        let error = Error::from_json(&wire);
+        assert_eq!((error.code(), error.kind()), (None, ""));
+        assert_eq!(error.to_json(), wire);
     }
 
     #[test]

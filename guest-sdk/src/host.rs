@@ -4,7 +4,7 @@
 //! [`crate::testing`]; nothing above this trait knows which one it talks to.
 
 use crate::logger::Level;
-use crate::{Payload, Result};
+use crate::{Error, Payload, Result};
 
 /// How an event was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,18 @@ pub enum EventType {
     Broadcast,
     /// Every instance on this node gets it.
     BroadcastLocal,
+}
+
+impl EventType {
+    /// Moleculer's word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Emit => "emit",
+            Self::Broadcast => "broadcast",
+            Self::BroadcastLocal => "broadcastLocal",
+        }
+    }
 }
 
 /// The context of one running handler, and the node around it.
@@ -33,6 +45,7 @@ pub(crate) trait Host {
     fn headers(&self) -> String;
     fn set_response_headers(&self, object: &str) -> Result<()>;
     fn remaining_time(&self) -> Option<u32>;
+    fn cause(&self) -> Option<Error>;
 
     fn call(&self, action: &str, params: Payload, options: Option<&str>) -> Result<Payload>;
     fn start_call(&self, action: &str, params: Payload, options: Option<&str>) -> Pending;
@@ -53,6 +66,7 @@ pub(crate) trait Host {
     fn settings(&self) -> String;
     fn local_node_id(&self) -> String;
     fn namespace(&self) -> String;
+    fn service(&self) -> String;
 }
 
 /// A call in flight.

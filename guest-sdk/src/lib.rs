@@ -108,5 +108,5 @@ pub mod __private {
     #[cfg(target_family = "wasm")]
     pub use crate::component::{Component, Instance, Place};
     pub use crate::middleware::Described;
-    pub use crate::service::{create, no_action, no_event, params, reply};
+    pub use crate::service::{cause, create, no_action, no_event, params, reply, result};
 }

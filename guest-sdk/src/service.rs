@@ -111,6 +111,24 @@ fn invalid(error: &serde_json::Error) -> Error {
         .data(Value::Array(vec![Error::item(kind, message, field)]))
 }
 
+/// Reads the result of an action for an `#[after]` hook.
+///
+/// # Errors
+/// When it has another form than `T`.
+pub fn result<T: Input>(payload: Payload) -> Result<T> {
+    payload.parse().map_err(|error| {
+        let message = format!("a hook cannot read the result of the action: {error}");
+        Error::new(500, "UNEXPECTED_FORM", message)
+    })
+}
+
+/// The error for which a fallback runs.
+#[must_use]
+pub fn cause(ctx: &Context) -> Error {
+    let unknown = || Error::new(500, "NO_CAUSE", "a fallback runs without an error to answer for");
+    ctx.cause().unwrap_or_else(unknown)
+}
+
 /// Writes the result of an action.
 ///
 /// # Errors

@@ -169,7 +169,8 @@ impl MockBroker {
         Context::new(self.host("test", None))
     }
 
-    /// Calls an action of the service by its full name (`posts.get`, `v2.posts.get`).
+    /// Calls an action of the service by its full name (`posts.get`, `v2.posts.get`), with its hooks, and
+    /// with its fallback when it fails.
     ///
     /// # Errors
     /// The handler's, or `ServiceNotFoundError` when the service has no such action.
@@ -195,11 +196,21 @@ impl MockBroker {
         let schema = schema::<S>()?;
         let own = action.strip_prefix(&full_name(&schema)).and_then(|rest| rest.strip_prefix('.'));
         let Some(own) = own.filter(|own| has_action(&schema, own)) else {
-            return Err(not_found(action));
+            return Err(Error::service_not_found(action, None));
         };
         let params = as_params(Payload::from_value(&params)?);
         let ctx = Context::new(self.host_of(action, None, &schema));
-        ctx.run(service.call_action(&ctx, own, params))?.into_value()
+        let outcome = ctx.run(service.call_action(&ctx, own, params.clone()));
+        let result = match outcome {
+            Err(error) if has_fallback(&schema, own) => {
+                let mut host = self.host_of(action, None, &schema);
+                host.cause = Some(error);
+                let ctx = Context::new(host);
+                ctx.run(service.call_action(&ctx, &format!("{own}|fallback"), params))
+            }
+            outcome => outcome,
+        };
+        result?.into_value()
     }
 
     /// Sends an event to every handler of the service whose pattern matches, one after the other.
@@ -274,11 +285,13 @@ impl MockBroker {
         let number = self.0.contexts.get() + 1;
         self.0.contexts.set(number);
         let settings = self.0.settings.borrow().clone().unwrap_or_else(|| json!({}));
-        MockHost { broker: self.clone(), number, name: name.into(), event, settings }
+        let (name, broker) = (name.into(), self.clone());
+        MockHost { broker, number, name, event, settings, service: String::new(), cause: None }
     }
 
     fn host_of(&self, name: &str, event: Option<EventType>, schema: &Value) -> MockHost {
         let mut host = self.host(name, event);
+        host.service = full_name(schema);
         if self.0.settings.borrow().is_none()
             && let Some(settings) = schema.get("settings")
         {
@@ -295,7 +308,9 @@ impl MockBroker {
             MadeCall { action: action.into(), params: params.clone(), options: options.clone() };
         self.0.calls.borrow_mut().push(call);
         let answer = self.0.answers.borrow().get(action).cloned();
-        answer.ok_or_else(|| not_found(action)).and_then(|answer| answer(params, options))
+        answer
+            .ok_or_else(|| Error::service_not_found(action, None))
+            .and_then(|answer| answer(params, options))
     }
 }
 
@@ -323,9 +338,7 @@ fn has_action(schema: &Value, action: &str) -> bool {
     schema.get("actions").and_then(|actions| actions.get(action)).is_some()
 }
 
-fn not_found(action: &str) -> Error {
-    Error::new(404, "SERVICE_NOT_FOUND", format!("Service '{action}' is not found."))
-        .named("ServiceNotFoundError")
-        .retryable(true)
-        .data(json!({ "action": action }))
+fn has_fallback(schema: &Value, action: &str) -> bool {
+    let action = schema.get("actions").and_then(|actions| actions.get(action));
+    action.and_then(|action| action.get("fallback")).is_some_and(Value::is_string)
 }

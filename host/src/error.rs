@@ -224,6 +224,12 @@ impl MoleculerError {
         Self::new("MoleculerServerError", 500, kind, message, true)
     }
 
+    /// `MoleculerRetryableError`: the same call may succeed later.
+    #[must_use]
+    pub fn temporary(code: i64, kind: &'static str, message: impl Into<String>) -> Self {
+        Self::new("MoleculerRetryableError", code, kind, message, true)
+    }
+
     /// No node ever offered the action (or not that node, when one was asked for).
     #[must_use]
     pub fn service_not_found(action: &str, node_id: Option<&str>) -> Self {
@@ -302,29 +308,47 @@ impl MoleculerError {
         Self::new("ServiceSchemaError", 500, "SERVICE_SCHEMA_ERROR", message, false)
     }
 
+    /// The options of the broker are wrong.
+    #[must_use]
+    pub fn broker_options(message: impl Into<String>) -> Self {
+        Self::new("BrokerOptionsError", 500, "BROKER_OPTIONS_ERROR", message, false)
+    }
+
+    /// A service did not end its calls in time when it was stopped; without a name, the whole broker.
+    #[must_use]
+    pub fn graceful_stop_timeout(service: Option<(&str, &Value)>) -> Self {
+        let error = |message| {
+            Self::new("GracefulStopTimeoutError", 500, "GRACEFUL_STOP_TIMEOUT", message, false)
+        };
+        match service {
+            Some((name, version)) => error(format!("Unable to stop '{name}' service gracefully."))
+                .with_data(&json!({"name": name, "version": version})),
+            None => error("Unable to stop ServiceBroker gracefully.".into()),
+        }
+    }
+
+    /// A node speaks another version of the protocol.
+    #[must_use]
+    pub fn protocol_version_mismatch(node_id: &str, actual: &str, received: &str) -> Self {
+        let message = "Protocol version mismatch.";
+        Self::new("ProtocolVersionMismatchError", 500, "PROTOCOL_VERSION_MISMATCH", message, false)
+            .with_data(&json!({"nodeID": node_id, "actual": actual, "received": received}))
+    }
+
+    /// A packet cannot be read.
+    #[must_use]
+    pub fn invalid_packet_data(data: &Value) -> Self {
+        let message = "Invalid packet data.";
+        Self::new("InvalidPacketDataError", 500, "INVALID_PACKET_DATA", message, false)
+            .with_data(data)
+    }
+
     /// Nothing can be sent because the transporter is not connected.
     #[must_use]
     pub fn broker_disconnected() -> Self {
         let message = "The broker's transporter has disconnected. Please try again when a connection is \
                        reestablished.";
         Self::new("BrokerDisconnectedError", 502, "BAD_GATEWAY", message, true)
-    }
-
-    /// A service, or with `None` the node, had to end calls that were still running.
-    #[must_use]
-    pub fn graceful_stop_timeout(service: Option<(&str, &Value)>) -> Self {
-        let (kind, retryable) = ("GRACEFUL_STOP_TIMEOUT", false);
-        match service {
-            Some((name, version)) => {
-                let message = format!("Unable to stop '{name}' service gracefully.");
-                Self::new("GracefulStopTimeoutError", 500, kind, message, retryable)
-                    .with_data(&json!({"name": name, "version": version}))
-            }
-            None => {
-                let message = "Unable to stop ServiceBroker gracefully.";
-                Self::new("GracefulStopTimeoutError", 500, kind, message, retryable)
-            }
-        }
     }
 
     /// Services that somebody waits for did not come in time.
@@ -435,6 +459,51 @@ mod tests {
             "type": "T", "retryable": true, "stack": "s", "data": {"z": 1, "a": null}, "hint": [1]});
         let error = MoleculerError::from_wire(wire.clone(), &sender);
         assert_eq!(error.to_wire("node-a"), wire);
+    }
+
+    // moleculer: src/errors.js
+    #[test]
+    fn every_class_is_made_as_moleculer_makes_it() {
+        let (action, node) = ("posts.get", "node-2");
+        let data = json!({"list": [1, null], "deep": {"text": "ü"}});
+        let (kind, message) = ("TEAPOT", "went wrong");
+        let mut server = MoleculerError::server(kind, message);
+        server.fields_mut().code = Some(418);
+        let made = [
+            MoleculerError::new("MoleculerError", 418, kind, message, false).with_data(&data),
+            MoleculerError::internal(message),
+            MoleculerError::temporary(418, kind, message).with_data(&data),
+            server.with_data(&data),
+            MoleculerError::client(418, kind, message).with_data(&data),
+            MoleculerError::service_not_found(action, Some(node)),
+            MoleculerError::service_not_found(action, None),
+            MoleculerError::service_not_available(action, Some(node)),
+            MoleculerError::service_not_available(action, None),
+            MoleculerError::request_timeout(action, node),
+            MoleculerError::request_skipped(action, node),
+            MoleculerError::request_rejected(action, node),
+            MoleculerError::queue_is_full(action, node, 100, 100),
+            MoleculerError::validation(
+                "Parameters validation error!",
+                &json!([{"type": "required", "field": "id"}]),
+            ),
+            MoleculerError::max_call_level(node, 10),
+            MoleculerError::service_schema("the schema is wrong")
+                .with_data(&json!({"service": "posts"})),
+            MoleculerError::broker_options("the options are wrong")
+                .with_data(&json!({"option": "nodeID"})),
+            MoleculerError::graceful_stop_timeout(Some(("posts", &json!(2)))),
+            MoleculerError::graceful_stop_timeout(None),
+            MoleculerError::protocol_version_mismatch(node, "5", "4"),
+            MoleculerError::invalid_packet_data(&json!({"packet": "REQ"})),
+            MoleculerError::broker_disconnected(),
+        ];
+        let vectors: Vec<Value> =
+            serde_json::from_str(include_str!("../../tests/vectors/errors.json")).unwrap();
+        assert_eq!(made.len(), vectors.len());
+        for (error, vector) in made.iter().zip(vectors) {
+            assert_eq!(error.to_wire("node-1"), vector["wire"]);
+        }
     }
 
     #[test]

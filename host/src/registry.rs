@@ -3,7 +3,7 @@
 //! The registry is pure: it is told what happened and when, and answers with [`Effect`]s for others to carry
 //! out. It holds no handler, channel, timer or socket. Its rules are those of moleculer: src/registry/.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,8 +77,8 @@ pub enum Effect {
 /// What registering a local service did.
 #[derive(Debug)]
 pub struct Registered {
-    /// Endpoint IDs, one for each action of the schema; `None` for private ones, which nobody can call.
-    pub actions: Vec<Option<u64>>,
+    /// Endpoint IDs, one for each action of the schema.
+    pub actions: Vec<u64>,
     /// Endpoint IDs, one for each event of the schema.
     pub events: Vec<u64>,
     /// Endpoint IDs that were replaced or removed.
@@ -99,6 +99,8 @@ pub struct Registry {
     pub services: ServiceCatalog,
     /// Actions.
     pub actions: ActionCatalog,
+    /// Private actions of this node by service and full name. No look-up by name alone finds them.
+    private: HashMap<Arc<str>, HashMap<Arc<str>, Arc<Endpoint>>>,
     /// Events.
     pub events: EventCatalog,
     local_id: Arc<str>,
@@ -133,6 +135,7 @@ impl Registry {
             nodes,
             services: ServiceCatalog::default(),
             actions: ActionCatalog::new(options.balance()),
+            private: HashMap::new(),
             events: EventCatalog::new(options.balance()),
             local_id,
             started: now,
@@ -174,11 +177,12 @@ impl Registry {
         let old =
             self.services.get(&schema.full_name, &node_id).map(|entry| Arc::clone(&entry.item));
         let mut retired = Vec::new();
+        retired.extend(self.take_private(&schema.full_name));
         let actions: Vec<_> =
             schema.actions.iter().map(|a| self.local_action(schema, a, &mut retired)).collect();
         let events: Vec<_> =
             schema.events.iter().map(|e| self.local_event(schema, e, &mut retired)).collect();
-        let current: HashSet<u64> = actions.iter().flatten().chain(&events).copied().collect();
+        let current: HashSet<u64> = actions.iter().chain(&events).copied().collect();
         let stale = |endpoint: &Endpoint| {
             endpoint.local
                 && endpoint.service == schema.full_name
@@ -203,10 +207,7 @@ impl Registry {
         schema: &ServiceSchema,
         action: &schema::ActionSchema,
         retired: &mut Vec<Arc<Endpoint>>,
-    ) -> Option<u64> {
-        if action.visibility == Visibility::Private {
-            return None;
-        }
+    ) -> u64 {
         let id = self.endpoint_id();
         let endpoint = Endpoint {
             id,
@@ -220,8 +221,24 @@ impl Registry {
             load: self.load_of(&self.local_id),
             available: true.into(),
         };
-        retired.extend(self.actions.set(endpoint, &action.balance));
-        Some(id)
+        if action.visibility == Visibility::Private {
+            let own = self.private.entry(Arc::clone(&schema.full_name)).or_default();
+            own.insert(Arc::clone(&action.name), Arc::new(endpoint));
+        } else {
+            retired.extend(self.actions.set(endpoint, &action.balance));
+        }
+        id
+    }
+
+    /// A private action of a service of this node. Only that service may call it
+    /// (moleculer: src/service.js `this.actions`).
+    #[must_use]
+    pub fn private_action(&self, service: &str, action: &str) -> Option<&Arc<Endpoint>> {
+        self.private.get(service)?.get(action)
+    }
+
+    fn take_private(&mut self, service: &Arc<str>) -> impl Iterator<Item = Arc<Endpoint>> + use<> {
+        self.private.remove(service).unwrap_or_default().into_values()
     }
 
     fn local_event(
@@ -256,6 +273,7 @@ impl Registry {
         let gone = |endpoint: &Endpoint| endpoint.local && endpoint.service == *full_name;
         let mut removed = self.actions.remove(true, gone);
         removed.extend(self.events.remove(gone));
+        removed.extend(self.take_private(full_name));
         Some(removed.iter().map(|endpoint| endpoint.id).collect())
     }
 

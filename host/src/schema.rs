@@ -18,11 +18,13 @@ pub mod faults;
 pub mod middleware;
 mod pattern;
 mod read;
+mod settings;
 
 pub use balance::Balance;
 pub use faults::{ActionFaults, EventFaults};
 pub use middleware::MiddlewareSchema;
 pub use pattern::{Pattern, matches};
+pub use settings::Special;
 
 /// A schema that cannot be used: everything that is wrong with it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -122,6 +124,8 @@ pub struct ServiceSchema {
     pub full_name: Arc<str>,
     /// All settings.
     pub settings: Map<String, Value>,
+    /// Those of them that mean something to the node.
+    pub special: Special,
     /// Free.
     pub metadata: Value,
     /// Services to wait for before `started`.
@@ -165,7 +169,7 @@ impl ServiceSchema {
             name: self.name.to_string(),
             version: self.version.clone(),
             full_name: self.full_name.to_string(),
-            settings: Value::Object(self.public_settings()),
+            settings: Value::Object(self.special.public(&self.settings)),
             metadata: self.metadata.clone(),
             actions: self
                 .actions
@@ -181,26 +185,16 @@ impl ServiceSchema {
         }
     }
 
-    /// Settings without those that `$secureSettings` names (dotted paths) and without the list itself.
-    fn public_settings(&self) -> Map<String, Value> {
-        let mut settings = self.settings.clone();
-        let Some(secret) = settings.shift_remove("$secureSettings") else { return settings };
-        for path in secret.as_array().into_iter().flatten().filter_map(Value::as_str) {
-            remove_path(&mut settings, path);
-        }
-        settings
-    }
-
     /// The most that `stopped` and running calls may take when the service ends.
     #[must_use]
     pub fn shutdown_timeout(&self) -> Option<Duration> {
-        self.settings.get("$shutdownTimeout").and_then(Value::as_u64).map(Duration::from_millis)
+        self.special.shutdown_timeout
     }
 
     /// How long to wait for dependencies, when the service says it.
     #[must_use]
     pub fn dependency_timeout(&self) -> Option<Duration> {
-        self.settings.get("$dependencyTimeout").and_then(Value::as_u64).map(Duration::from_millis)
+        self.special.dependency_timeout
     }
 }
 
@@ -210,19 +204,6 @@ fn advertised_definition(definition: &Map<String, Value>) -> Value {
         definition.shift_remove("fallback");
     }
     Value::Object(definition)
-}
-
-fn remove_path(settings: &mut Map<String, Value>, path: &str) {
-    match path.split_once('.') {
-        None => {
-            settings.shift_remove(path);
-        }
-        Some((head, rest)) => {
-            if let Some(Value::Object(inner)) = settings.get_mut(head) {
-                remove_path(inner, rest);
-            }
-        }
-    }
 }
 
 /// Full name of a service: `v2.posts` for a number, `staging.posts` for a text

@@ -10,9 +10,12 @@
 mod bench;
 mod cluster;
 mod component_middleware;
+mod declared;
 mod embedding;
+mod errors;
 mod event_match;
 mod faults;
+mod hooks;
 mod hostile;
 mod hot_reload;
 mod interop;

@@ -37,10 +37,10 @@ exports.all = Errors => [
 				ctx.meta.touched = "before the error";
 				throw new Errors.MoleculerClientError("no", 409, "CONFLICT", { a: 1 });
 			},
-			/** Throws an error of the wanted class, with fields of its own. */
+			/** Throws an error of the wanted class, made with these arguments, with fields of its own. */
 			fail(ctx) {
-				const { className, message, code, type, data, extra } = ctx.params;
-				const err = new Errors[className](message, code, type, data);
+				const { className, message, code, type, data, extra, args } = ctx.params;
+				const err = new Errors[className](...(args ?? [message, code, type, data]));
 				throw Object.assign(err, extra);
 			},
 			/** Throws what is no Moleculer error at all. */

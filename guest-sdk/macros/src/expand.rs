@@ -6,25 +6,40 @@
 use proc_macro2::TokenStream;
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Error, FnArg, ImplItem, ImplItemFn, ItemImpl, ReturnType, Type};
+use syn::{
+    Attribute, Error, FnArg, ImplItem, ImplItemFn, ItemImpl, LitStr, ReturnType, Signature, Type,
+};
 
-use crate::args::{Args, EventArgs};
+use crate::args::{Args, EventArgs, suggest};
 use crate::handler::{self, Handler};
+use crate::hook::{self, Hook, Hooks, Moment};
 use crate::json::Json;
+use crate::pattern;
 use crate::schema::{self, Item};
 
 /// Our attributes on methods.
-const MARKS: [&str; 5] = ["action", "event", "started", "stopped", "created"];
+const MARKS: [&str; 8] =
+    ["action", "event", "started", "stopped", "created", "before", "after", "error_hook"];
 
 /// Everything that the methods of a block declare.
 #[derive(Default)]
 struct Found {
-    actions: Vec<(Item, Handler)>,
+    actions: Vec<Action>,
     events: Vec<(Item, Handler)>,
+    /// Hooks of the service in their order, with the actions that they are for.
+    hooks: Vec<(Moment, LitStr, Hook)>,
     started: Option<Handler>,
     stopped: Option<Handler>,
     created: Option<syn::Ident>,
     errors: Vec<Error>,
+}
+
+/// An action with everything around it.
+struct Action {
+    item: Item,
+    handler: Handler,
+    hooks: Hooks,
+    fallback: Option<Hook>,
 }
 
 /// Expands `#[service(attr)] item`.
@@ -48,6 +63,7 @@ pub(crate) fn expand(attr: TokenStream, item: TokenStream) -> (TokenStream, Vec<
         }
     }
     found.check_names();
+    found.resolve_hooks(&block);
     let mut tokens = block.to_token_stream();
     if found.errors.is_empty()
         && let Some(service) = service
@@ -104,9 +120,9 @@ impl Found {
         }
         if path.is_ident("action") {
             let args = arguments::<Args>(mark)?.unwrap_or_default();
-            let handler = handler::parse("action", function)?;
+            let handler = handler::parse("action", &function.sig)?;
             let item = schema::action(&function.sig.ident, args, &mut self.errors);
-            self.actions.push((item, handler));
+            self.actions.push(Action { item, handler, hooks: Hooks::default(), fallback: None });
             return Ok(());
         }
         if path.is_ident("event") {
@@ -114,10 +130,21 @@ impl Found {
                 let message = "which event? `#[event(\"user.created\")]`, `#[event(\"user.*\")]`";
                 return Err(Error::new(path.span(), message));
             };
-            let handler = handler::parse("event", function)?;
+            let handler = handler::parse("event", &function.sig)?;
             handler.check_silent("event")?;
             let item = schema::event(&pattern, args, &mut self.errors);
             self.events.push((item, handler));
+            return Ok(());
+        }
+        let moments = [Moment::Before, Moment::After, Moment::Error];
+        if let Some(moment) = moments.into_iter().find(|moment| path.is_ident(moment.name())) {
+            let Some(pattern) = arguments::<LitStr>(mark)? else {
+                let name = moment.name();
+                let message =
+                    format!("which actions? `#[{name}(\"*\")]`, `#[{name}(\"get|list\")]`");
+                return Err(Error::new(path.span(), message));
+            };
+            self.hooks.push((moment, pattern, hook::parse(moment, &function.sig)?));
             return Ok(());
         }
         let (what, place) = if path.is_ident("started") {
@@ -126,7 +153,7 @@ impl Found {
             ("stopped", &mut self.stopped)
         };
         mark.meta.require_path_only()?;
-        let handler = handler::parse(what, function)?;
+        let handler = handler::parse(what, &function.sig)?;
         handler.check_silent(what)?;
         handler.check_without_data(what)?;
         if place.is_some() {
@@ -167,9 +194,11 @@ impl Found {
     }
 
     fn check_names(&mut self) {
-        for (items, what) in [(&self.actions, "action"), (&self.events, "event")] {
-            for (index, (item, _)) in items.iter().enumerate() {
-                if items.iter().take(index).any(|(other, _)| other.key == item.key) {
+        let actions: Vec<&Item> = self.actions.iter().map(|action| &action.item).collect();
+        let events: Vec<&Item> = self.events.iter().map(|(item, _)| item).collect();
+        for (items, what) in [(actions, "action"), (events, "event")] {
+            for (index, item) in items.iter().enumerate() {
+                if items.iter().take(index).any(|other| other.key == item.key) {
                     let message = format!("the {what} `{}` has a handler already", item.key);
                     self.errors.push(Error::new(item.span, message));
                 }
@@ -177,14 +206,42 @@ impl Found {
         }
     }
 
+    /// Gives each action its hooks and its fallback, when all methods are known.
+    fn resolve_hooks(&mut self, block: &ItemImpl) {
+        let names: Vec<&str> = self.actions.iter().map(|action| &*action.item.key).collect();
+        for (_, pattern, _) in &self.hooks {
+            self.errors.extend(pattern::check(pattern, &names).err());
+        }
+        for action in &mut self.actions {
+            let method = |moment: Moment, method: &schema::Method, errors: &mut Vec<Error>| {
+                find(block, method)
+                    .and_then(|signature| hook::parse(moment, signature))
+                    .map_err(|error| errors.push(error))
+                    .ok()
+            };
+            let errors = &mut self.errors;
+            let own: Vec<(Moment, Hook)> = action
+                .item
+                .hooks
+                .iter()
+                .filter_map(|(moment, name)| Some((*moment, method(*moment, name, errors)?)))
+                .collect();
+            action.hooks = Hooks::new(&action.item.key, &self.hooks, &own);
+            action.fallback = action
+                .item
+                .fallback
+                .as_ref()
+                .and_then(|name| method(Moment::Fallback, name, errors));
+        }
+    }
+
     /// The implementation of `Service`, and in Wasm builds the exports.
     fn implement(self, service_type: &Type, service: schema::Service) -> TokenStream {
         let name = service.name.clone();
-        let (actions, action_handlers): (Vec<_>, Vec<_>) = self.actions.into_iter().unzip();
         let (events, event_handlers): (Vec<_>, Vec<_>) = self.events.into_iter().unzip();
-        let action_names: Vec<_> = actions.iter().map(|item| item.key.clone()).collect();
+        let action_arms: Vec<_> = self.actions.iter().map(Action::arms).collect();
+        let actions = self.actions.into_iter().map(|action| action.item).collect();
         let event_names: Vec<_> = events.iter().map(|item| item.key.clone()).collect();
-        let action_bodies = action_handlers.iter().map(Handler::action);
         let event_bodies = event_handlers.iter().map(Handler::silent);
         let create = match &self.created {
             Some(function) => quote!(<#service_type>::#function()),
@@ -233,7 +290,7 @@ impl Found {
                         payload: ::isomer_sdk::Payload,
                     ) -> ::isomer_sdk::Result<::isomer_sdk::Payload> {
                         match action {
-                            #(#action_names => #action_bodies)*
+                            #(#action_arms)*
                             _ => ::core::result::Result::Err(
                                 ::isomer_sdk::__private::no_action(#name, action),
                             ),
@@ -278,6 +335,37 @@ impl Found {
             };
         }
     }
+}
+
+impl Action {
+    /// What `call-action` does for it, and for its fallback.
+    fn arms(&self) -> TokenStream {
+        let (key, body) = (&self.item.key, self.hooks.around(&self.handler));
+        let fallback = self.fallback.as_ref().map(|fallback| {
+            let (key, body) = (format!("{key}|fallback"), fallback.fallback());
+            quote!(#key => #body)
+        });
+        quote!(#key => #body #fallback)
+    }
+}
+
+/// The method of this name in the block.
+fn find<'a>(block: &'a ItemImpl, (name, span): &schema::Method) -> syn::Result<&'a Signature> {
+    let methods = || {
+        block.items.iter().filter_map(|item| match item {
+            ImplItem::Fn(function) => Some(&function.sig),
+            _ => None,
+        })
+    };
+    methods().find(|signature| signature.ident == name).ok_or_else(|| {
+        let names: Vec<String> = methods().map(|signature| signature.ident.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let message = match suggest(name, &names) {
+            Some(meant) => format!("no method is called `{name}`; did you mean `{meant}`?"),
+            None => format!("no method of this block is called `{name}`"),
+        };
+        Error::new(*span, message)
+    })
 }
 
 fn is_mark(attribute: &Attribute) -> bool {

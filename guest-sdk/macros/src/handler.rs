@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
-use syn::{Error, FnArg, GenericArgument, ImplItemFn, PathArguments, ReturnType, Type};
+use syn::{Error, FnArg, GenericArgument, PathArguments, ReturnType, Signature, Type};
 
 /// A handler, ready to be called.
 pub(crate) struct Handler {
@@ -15,14 +15,34 @@ pub(crate) struct Handler {
 }
 
 /// One parameter after `self`.
-enum Input {
+pub(crate) enum Input {
     Context,
     Data(Box<Type>),
 }
 
 /// Reads a method. `what` names its attribute in messages.
-pub(crate) fn parse(what: &str, function: &ImplItemFn) -> syn::Result<Handler> {
-    let signature = &function.sig;
+pub(crate) fn parse(what: &str, signature: &Signature) -> syn::Result<Handler> {
+    check_function(what, signature)?;
+    let inputs = signature.inputs.iter().skip(1).map(input).collect::<syn::Result<Vec<_>>>()?;
+    check_inputs(&inputs, signature)?;
+    Ok(Handler {
+        function: signature.ident.clone(),
+        is_async: signature.asyncness.is_some(),
+        inputs,
+        output: output(signature),
+    })
+}
+
+/// The type that a method returns, when it says one.
+pub(crate) fn output(signature: &Signature) -> Option<Type> {
+    match &signature.output {
+        ReturnType::Default => None,
+        ReturnType::Type(_, ty) => Some((**ty).clone()),
+    }
+}
+
+/// Refuses methods that cannot be called on the instance.
+pub(crate) fn check_function(what: &str, signature: &Signature) -> syn::Result<()> {
     if let Some(parameter) = signature.generics.params.first() {
         let message = format!("a function marked `#[{what}]` cannot be generic");
         return Err(Error::new(parameter.span(), message));
@@ -31,37 +51,25 @@ pub(crate) fn parse(what: &str, function: &ImplItemFn) -> syn::Result<Handler> {
         let message = format!("a function marked `#[{what}]` cannot be `unsafe`");
         return Err(Error::new(token.span, message));
     }
-    let mut arguments = signature.inputs.iter();
-    match arguments.next() {
-        Some(FnArg::Receiver(receiver)) if by_reference(receiver) => {}
+    match signature.inputs.first() {
+        Some(FnArg::Receiver(receiver)) if by_reference(receiver) => Ok(()),
         Some(first) => {
             let message = "a handler takes `&self` or `&mut self`; the instance outlives the call";
-            return Err(Error::new(first.span(), message));
+            Err(Error::new(first.span(), message))
         }
         None => {
             let message = "a handler takes `&self` or `&mut self` first";
-            return Err(Error::new(signature.paren_token.span.join(), message));
+            Err(Error::new(signature.paren_token.span.join(), message))
         }
     }
-    let inputs = arguments.map(input).collect::<syn::Result<Vec<_>>>()?;
-    check_inputs(&inputs, function)?;
-    let output = match &signature.output {
-        ReturnType::Default => None,
-        ReturnType::Type(_, ty) => Some((**ty).clone()),
-    };
-    Ok(Handler {
-        function: signature.ident.clone(),
-        is_async: signature.asyncness.is_some(),
-        inputs,
-        output,
-    })
 }
 
 fn by_reference(receiver: &syn::Receiver) -> bool {
     receiver.reference.is_some() && receiver.colon_token.is_none()
 }
 
-fn input(argument: &FnArg) -> syn::Result<Input> {
+/// Reads one parameter.
+pub(crate) fn input(argument: &FnArg) -> syn::Result<Input> {
     let FnArg::Typed(argument) = argument else {
         return Err(Error::new(argument.span(), "`self` stands first"));
     };
@@ -86,14 +94,13 @@ fn input(argument: &FnArg) -> syn::Result<Input> {
     }
 }
 
-fn check_inputs(inputs: &[Input], function: &ImplItemFn) -> syn::Result<()> {
+fn check_inputs(inputs: &[Input], signature: &Signature) -> syn::Result<()> {
     let refuse = |index: usize, message| {
-        let span = function
-            .sig
+        let span = signature
             .inputs
             .iter()
             .nth(index + 1)
-            .map_or_else(|| function.sig.span(), |argument| argument.span());
+            .map_or_else(|| signature.span(), |argument| argument.span());
         Err(Error::new(span, message))
     };
     match inputs {
@@ -107,7 +114,7 @@ fn check_inputs(inputs: &[Input], function: &ImplItemFn) -> syn::Result<()> {
 }
 
 /// Whether the last word of a path is this one.
-fn names(ty: &Type, word: &str) -> bool {
+pub(crate) fn names(ty: &Type, word: &str) -> bool {
     matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == word))
 }
 
@@ -187,12 +194,12 @@ impl Handler {
     }
 }
 
-fn is_unit(ty: &Type) -> bool {
+pub(crate) fn is_unit(ty: &Type) -> bool {
     matches!(ty, Type::Tuple(tuple) if tuple.elems.is_empty())
 }
 
 /// The `T` of `Result<T, …>`.
-fn result_of(ty: &Type) -> Option<&Type> {
+pub(crate) fn result_of(ty: &Type) -> Option<&Type> {
     let Type::Path(path) = ty else { return None };
     let PathArguments::AngleBracketed(arguments) = &path.path.segments.last()?.arguments else {
         return None;

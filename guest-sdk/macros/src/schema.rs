@@ -3,6 +3,7 @@
 use syn::{Error, LitStr};
 
 use crate::args::{Arg, Args, suggest};
+use crate::hook::Moment;
 use crate::json::{Json, Kind};
 
 /// Keys of `#[service(…)]`.
@@ -10,7 +11,7 @@ const SERVICE: [&str; 7] =
     ["name", "version", "settings", "metadata", "dependencies", "mode", "limits"];
 
 /// Keys of an action that Moleculer or the host knows (moleculer: index.d.ts ActionSchema).
-const ACTION: [&str; 17] = [
+const ACTION: [&str; 18] = [
     "name",
     "params",
     "cache",
@@ -21,6 +22,7 @@ const ACTION: [&str; 17] = [
     "bulkhead",
     "circuitBreaker",
     "fallback",
+    "hooks",
     "tracing",
     "metadata",
     "description",
@@ -156,16 +158,26 @@ fn unit(limit: &str) -> &'static str {
 pub(crate) struct Item {
     pub(crate) key: String,
     pub(crate) span: proc_macro2::Span,
+    /// Methods that run around an action, in the order of its author.
+    pub(crate) hooks: Vec<(Moment, Method)>,
+    /// The method that answers when an action failed.
+    pub(crate) fallback: Option<Method>,
     body: Vec<(String, Json)>,
 }
+
+/// The name of a method, and where it stands.
+pub(crate) type Method = (String, proc_macro2::Span);
+
+/// Keys of `hooks(…)` of an action.
+const HOOKS: [&str; 3] = ["before", "after", "error"];
 
 /// Reads `#[action(…)]` on a function of this name.
 pub(crate) fn action(function: &syn::Ident, mut args: Args, errors: &mut Vec<Error>) -> Item {
     let name = args.take_text("name", errors);
     if let Some((name, span)) = &name
-        && (name.is_empty() || name.contains(char::is_whitespace))
+        && (name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '|'))
     {
-        errors.push(Error::new(*span, "the name of an action is a word"));
+        errors.push(Error::new(*span, "the name of an action is a word, without `|`"));
     }
     let (key, span) =
         name.unwrap_or_else(|| (syn::ext::IdentExt::unraw(function).to_string(), function.span()));
@@ -176,7 +188,58 @@ pub(crate) fn action(function: &syn::Ident, mut args: Args, errors: &mut Vec<Err
             errors.push(Error::new(arg.value.span, message));
         }
     }
-    Item { key, span, body: body("an action", args, &ACTION, errors) }
+    let hooks = args.take("hooks").map(|hooks| own_hooks(hooks, errors)).unwrap_or_default();
+    let fallback = fallback(&args, errors);
+    Item { key, span, hooks, fallback, body: body("an action", args, &ACTION, errors) }
+}
+
+/// Reads `hooks(before = "method", after = ["one", "two"])`. Other nodes are not told of them.
+fn own_hooks(hooks: Arg, errors: &mut Vec<Error>) -> Vec<(Moment, Method)> {
+    let Kind::Object(entries) = hooks.value.kind else {
+        let message = "`hooks` is written `hooks(before = \"method\")`";
+        errors.push(Error::new(hooks.value.span, message));
+        return Vec::new();
+    };
+    let mut methods = Vec::new();
+    for (key, value) in entries {
+        let moment = match key.name.as_str() {
+            "before" => Moment::Before,
+            "after" => Moment::After,
+            "error" => Moment::Error,
+            _ => {
+                errors.push(unknown("`hooks`", &key.name, &HOOKS, key.span, ""));
+                continue;
+            }
+        };
+        let items = match value.kind {
+            Kind::Array(items) => items,
+            _ => vec![value],
+        };
+        for item in items {
+            match item.kind {
+                Kind::Text(method) => methods.push((moment, (method, item.span))),
+                _ => {
+                    let message =
+                        format!("`{}` is the name of a method, or a list of names", key.name);
+                    errors.push(Error::new(item.span, message));
+                }
+            }
+        }
+    }
+    methods
+}
+
+/// Reads `fallback = "method"`, which stays in the schema for the host.
+fn fallback(args: &Args, errors: &mut Vec<Error>) -> Option<Method> {
+    let arg = args.0.iter().find(|arg| arg.key.name == "fallback")?;
+    match &arg.value.kind {
+        Kind::Text(method) => Some((method.clone(), arg.value.span)),
+        _ => {
+            let message = "`fallback` is the name of a method: `fallback = \"from_archive\"`";
+            errors.push(Error::new(arg.value.span, message));
+            None
+        }
+    }
 }
 
 /// Reads the arguments of `#[event(…)]`.
@@ -190,7 +253,7 @@ pub(crate) fn event(pattern: &LitStr, mut args: Args, errors: &mut Vec<Error>) -
     if let Some(group) = group {
         body.insert(0, ("group".into(), Json::text(group)));
     }
-    Item { key, span: pattern.span(), body }
+    Item { key, span: pattern.span(), hooks: Vec::new(), fallback: None, body }
 }
 
 /// The other arguments: known ones, and own ones in quotes.

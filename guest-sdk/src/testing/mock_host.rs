@@ -18,6 +18,10 @@ pub(super) struct MockHost {
     pub(super) name: String,
     pub(super) event: Option<EventType>,
     pub(super) settings: Value,
+    /// Full name of the service under test; empty when no service is.
+    pub(super) service: String,
+    /// The error for which a fallback runs.
+    pub(super) cause: Option<Error>,
 }
 
 /// Puts the keys of a JSON object over a map, as the host does.
@@ -93,6 +97,10 @@ impl Host for MockHost {
 
     fn remaining_time(&self) -> Option<u32> {
         None
+    }
+
+    fn cause(&self) -> Option<Error> {
+        self.cause.clone()
     }
 
     fn call(&self, action: &str, params: Payload, options: Option<&str>) -> Result<Payload> {
@@ -172,6 +180,10 @@ impl Host for MockHost {
 
     fn namespace(&self) -> String {
         String::new()
+    }
+
+    fn service(&self) -> String {
+        self.service.clone()
     }
 }
 

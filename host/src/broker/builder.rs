@@ -148,12 +148,12 @@ impl Builder {
         let registry = Registry::new(Arc::clone(&node_id), info, &options.registry, clock::now());
         let registry = Arc::new(RwLock::new(registry));
         let tracker = ContextTracker::default();
+        let components: Vec<_> =
+            options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
         let counted = options.statistics || options.metrics_enabled;
         let stats = counted.then(Stats::default);
         let cancel = CancellationToken::new();
         let work = tokio::runtime::Handle::current();
-        let components: Vec<_> =
-            options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| {
             let parts = chain::Parts {
                 options: &options,
@@ -162,10 +162,10 @@ impl Builder {
                 caller: Weak::<Shared>::clone(this),
                 registry: &registry,
                 tracker: &tracker,
-                stats: stats.as_ref(),
                 work: &work,
                 cancel: &cancel,
                 components: &components,
+                stats: stats.as_ref(),
             };
             let chain = Chain::new(chain::with_internal(middlewares, &parts));
             Shared {

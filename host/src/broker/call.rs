@@ -186,7 +186,7 @@ impl Shared {
         self.check_level(parent)?;
         let timeout = self.remaining_timeout(action, options.timeout, parent)?;
         let subject = Subject::call(&params, options.meta.as_ref(), parent);
-        let (endpoint, route) = self.choose(action, options.node_id.as_deref(), subject)?;
+        let (endpoint, route) = self.choose(action, options.node_id.as_deref(), subject, parent)?;
         let declared = || endpoint.timeout.unwrap_or(self.options.request_timeout);
         let options = CallOptions { timeout: Some(timeout.unwrap_or_else(declared)), ..options };
         let ctx = self.context(&endpoint, params, options, parent);
@@ -204,7 +204,8 @@ impl Shared {
         let options = &failed.options;
         let timeout = self.remaining_timeout(&failed.name, options.timeout, parent)?;
         let subject = Subject::context(failed);
-        let (endpoint, route) = self.choose(&failed.name, options.node_id.as_deref(), subject)?;
+        let (endpoint, route) =
+            self.choose(&failed.name, options.node_id.as_deref(), subject, parent)?;
         let ctx = failed.copy().with(|ctx| {
             ctx.id = uid::new();
             ctx.node_id = Arc::clone(&endpoint.node_id);
@@ -248,6 +249,7 @@ impl Shared {
         action: &str,
         node_id: Option<&str>,
         subject: Subject<'_>,
+        parent: Option<&Context>,
     ) -> Result<(Arc<Endpoint>, Arc<Route>), MoleculerError> {
         let (endpoint, route) = {
             let prefer_local = self.options.registry.prefer_local;
@@ -255,6 +257,15 @@ impl Shared {
             let found = match node_id {
                 Some(node_id) => registry.actions.on_node(action, node_id),
                 None => registry.actions.next(action, prefer_local, subject),
+            };
+            // Whoever may call a private action finds it; for all others there is none.
+            let own = || {
+                let here = node_id.is_none_or(|node_id| *node_id == *self.node_id);
+                parent.filter(|_| here).and_then(|p| registry.private_action(&p.service, action))
+            };
+            let found = match found {
+                Lookup::Found(_) => found,
+                other => own().map_or(other, Lookup::Found),
             };
             match found {
                 Lookup::Found(endpoint) => {

@@ -127,9 +127,7 @@ impl Shared {
             let registered = registry.register_local(&schema, origin);
             let mut chains = self.chains.write();
             for (id, route) in registered.actions.iter().zip(routes) {
-                if let Some(id) = id {
-                    chains.actions.insert(*id, route);
-                }
+                chains.actions.insert(*id, route);
             }
             chains.events.extend(registered.events.iter().copied().zip(event_chains));
             chains.retire(&registered.retired);

@@ -16,6 +16,7 @@ use crate::payload::{Object, Payload};
 use crate::service::LocalService;
 
 mod fault_tests;
+mod services;
 
 fn broker(change: impl FnOnce(&mut BrokerOptions)) -> ServiceBroker {
     let mut options = BrokerOptions { node_id: Some("me".into()), ..BrokerOptions::default() };

@@ -126,10 +126,11 @@ impl Instance {
         self.settle("stopped", limits, ended)?
     }
 
-    /// Runs an action with the params of the context.
+    /// Runs an action with the params of the context; a fallback when there is an error to answer for.
     pub(super) async fn call_action(
         &mut self,
         ctx: Context,
+        cause: Option<MoleculerError>,
         key: &str,
         limits: &CallLimits,
         deadline: Deadline,
@@ -139,6 +140,9 @@ impl Instance {
         let params = check_payload("params", &ctx, limits, &self.store)?;
         let name = Arc::clone(&ctx.name);
         let armed = self.begin(ctx, limits, deadline);
+        if let Some(running) = &mut self.store.data_mut().running {
+            running.cause = cause;
+        }
         let handler = self.guest.handler()?;
         let params = payload_to_guest(&params);
         let call = handler.call_call_action(&mut self.store, context_handle(), key, params);
@@ -178,7 +182,7 @@ impl Instance {
         deadline: Deadline,
     ) -> wasmtime::Result<()> {
         let until = deadline.at();
-        self.store.data_mut().running = Some(Running { ctx, limits: *limits, until });
+        self.store.data_mut().running = Some(Running { ctx, limits: *limits, until, cause: None });
         self.n_calls += 1;
         self.arm(limits)
     }

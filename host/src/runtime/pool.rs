@@ -282,12 +282,34 @@ impl Pool {
     /// # Errors
     /// The guest's failure, or the host's error for the way in which it ended (see `error`).
     pub async fn call_action(&self, ctx: Context, target: &Target) -> Outcome {
+        self.run_action(ctx, None, target).await
+    }
+
+    /// Runs the fallback of an action: `target` is its key, `cause` the error that it answers for.
+    ///
+    /// # Errors
+    /// As [`Pool::call_action`].
+    pub async fn call_fallback(
+        &self,
+        ctx: Context,
+        cause: MoleculerError,
+        target: &Target,
+    ) -> Outcome {
+        self.run_action(ctx, Some(cause), target).await
+    }
+
+    async fn run_action(
+        &self,
+        ctx: Context,
+        cause: Option<MoleculerError>,
+        target: &Target,
+    ) -> Outcome {
         let mut busy = self.check_out(&ctx, target).await?;
         let deadline = busy.deadline;
         let Some(instance) = &mut busy.instance else { return Err(no_instance()) };
         let closed = &self.0.closed;
         let outcome =
-            instance.call_action(ctx, &target.key, &target.limits, deadline, closed).await;
+            instance.call_action(ctx, cause, &target.key, &target.limits, deadline, closed).await;
         busy.check_in();
         outcome
     }

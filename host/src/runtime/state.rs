@@ -12,6 +12,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::clock::Instant;
 use crate::context::Context;
+use crate::error::MoleculerError;
 use crate::runtime::environment::{CallLimits, Environment};
 use crate::runtime::limiter::Limiter;
 use crate::runtime::wasi::{self, Output};
@@ -48,6 +49,8 @@ pub(super) struct Running {
     pub limits: CallLimits,
     /// When the host will stop it.
     pub until: Instant,
+    /// The error that it answers for, when it is a fallback.
+    pub cause: Option<MoleculerError>,
 }
 
 /// A context was used outside of its handler, which a guest cannot do with the handles that it gets.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     ActionFaults, ActionSchema, Balance, Bounds, Dependency, Error, EventFaults, EventSchema,
-    Lifecycle, Pattern, ServiceSchema, Visibility, full_name,
+    Lifecycle, Pattern, ServiceSchema, Special, Visibility, full_name,
 };
 use crate::config::limits::{ActionLimits, Mode};
 
@@ -64,14 +64,14 @@ impl Reader {
         let mut settings = self.object(&mut root, "settings");
         merge_deep(&mut settings, overlay);
         let metadata = Value::Object(self.object(&mut root, "metadata"));
-        let flag = |key: &str| settings.get(key).and_then(Value::as_bool).unwrap_or(false);
-        let full_name: Arc<str> = if flag("$noVersionPrefix") {
+        let special = Special::read(&settings, &mut self.problems);
+        let full_name: Arc<str> = if special.no_version_prefix {
             Arc::from(name.as_str())
         } else {
             full_name(&name, &version).into()
         };
         let prefix =
-            if flag("$noServiceNamePrefix") { String::new() } else { format!("{full_name}.") };
+            if special.no_service_name_prefix { String::new() } else { format!("{full_name}.") };
         let dependencies = self.dependencies(root.get("dependencies"));
         let actions = self.actions(&mut root, &prefix);
         let events = self.events(&mut root, &name);
@@ -81,6 +81,7 @@ impl Reader {
             version,
             full_name,
             settings,
+            special,
             metadata,
             dependencies,
             actions,
@@ -166,12 +167,18 @@ impl Reader {
             self.fault("dependencies", found, "names, or objects with 'name' and 'version'");
             return None;
         };
-        let any_of = match found.get("version") {
-            Some(Value::Array(versions)) => versions.iter().map(|v| full_name(name, v)).collect(),
-            Some(version) => vec![full_name(name, version)],
-            None => vec![name.to_owned()],
+        let versions = match found.get("version") {
+            Some(Value::Array(versions)) => versions.clone(),
+            Some(version) => vec![version.clone()],
+            None => vec![Value::Null],
         };
-        Some(Dependency { any_of })
+        let version = |v: &Value| matches!(v, Value::Null | Value::Number(_) | Value::String(_));
+        if versions.is_empty() || !versions.iter().all(version) {
+            let found = found.get("version").unwrap_or(&Value::Null);
+            self.fault("dependencies.version", found, "a number, a text, or an array of them");
+            return None;
+        }
+        Some(Dependency { any_of: versions.iter().map(|v| full_name(name, v)).collect() })
     }
 
     fn count(&mut self, key: &str, items: &Map<String, Value>) {
@@ -395,16 +402,20 @@ impl Reader {
     fn millis(&mut self, path: &str, found: Option<&Value>) -> Option<Duration> {
         match found {
             None | Some(Value::Null) => None,
-            Some(found) => match found.as_f64().map(|ms| Duration::try_from_secs_f64(ms / 1_000.0))
-            {
-                Some(Ok(duration)) => Some(duration),
-                _ => {
+            Some(found) => {
+                let time = milliseconds(found);
+                if time.is_none() {
                     self.fault(path, found, "milliseconds (0 for none)");
-                    None
                 }
-            },
+                time
+            }
         }
     }
+}
+
+/// A time that is not negative.
+pub(super) fn milliseconds(found: &Value) -> Option<Duration> {
+    Duration::try_from_secs_f64(found.as_f64()? / 1_000.0).ok()
 }
 
 /// What is wrong with a value: its key, what was found, what is allowed.

@@ -38,6 +38,74 @@ fn every_fault_is_reported_at_once() {
 }
 
 #[test]
+fn a_wrong_value_names_service_key_what_was_found_and_what_is_allowed() {
+    let check = |key: &str, value: Value, problem: &str| {
+        let mut schema = json!({"name": "posts", "version": 2});
+        schema[key] = value;
+        let error = read(&schema).unwrap_err();
+        assert_eq!(error.problems, [problem]);
+        assert!(
+            error.to_string().starts_with("the schema of service 'v2.posts' is wrong: "),
+            "{error}"
+        );
+    };
+    let action = |key: &str, value: Value| json!({"get": {key: value}});
+    check("settings", json!([]), "'settings' must be an object, found an array");
+    check("metadata", json!("x"), "'metadata' must be an object, found \"x\"");
+    check("actions", json!(5), "'actions' must be an object, found 5");
+    check("events", json!(true), "'events' must be an object, found true");
+    let names = "names, or objects with 'name' and 'version'";
+    check("dependencies", json!([1]), &format!("'dependencies' must be {names}, found 1"));
+    check(
+        "dependencies",
+        json!({"version": 1}),
+        &format!("'dependencies' must be {names}, found an object"),
+    );
+    let versions = "'dependencies.version' must be a number, a text, or an array of them, found";
+    check("dependencies", json!({"name": "a", "version": true}), &format!("{versions} true"));
+    check("dependencies", json!({"name": "a", "version": []}), &format!("{versions} an array"));
+    let visibility =
+        "'actions.get.visibility' must be one of published, public, protected, private, found";
+    check("actions", action("visibility", json!("secret")), &format!("{visibility} \"secret\""));
+    check("actions", action("visibility", json!(1)), &format!("{visibility} 1"));
+    check("actions", action("name", json!(1)), "'actions.get.name' must be a text, found 1");
+    let timeout = "'actions.get.timeout' must be milliseconds (0 for none), found";
+    check("actions", action("timeout", json!("2s")), &format!("{timeout} \"2s\""));
+    check("actions", action("timeout", json!(-1)), &format!("{timeout} -1"));
+    let method = "'actions.get.fallback' must be the name of a method, found";
+    check("actions", action("fallback", json!({})), &format!("{method} an object"));
+    check("actions", json!({"get": "x"}), "'actions.get' must be an object, found \"x\"");
+    check("events", json!({"a.b": {"group": 1}}), "'events.a.b.group' must be a text, found 1");
+    let flag = "'settings.$noVersionPrefix' must be true or false, found \"no\"";
+    check("settings", json!({"$noVersionPrefix": "no"}), flag);
+}
+
+// moleculer: src/service.js: an action that is `false` in the schema takes away that of a mixin.
+#[test]
+fn an_action_that_is_false_is_none() {
+    let schema =
+        read(&json!({"name": "x", "actions": {"a": false, "b": true, "c": null}})).unwrap();
+    let names: Vec<&str> = schema.actions.iter().map(|action| &*action.name).collect();
+    assert_eq!(names, ["x.b", "x.c"]);
+}
+
+#[test]
+fn keys_that_the_node_does_not_know_are_advertised_as_they_are() {
+    let definition =
+        json!({"rest": {"path": "/"}, "openapi": {"a": [null, 1]}, "own": null, "tracing": false});
+    let item =
+        read(&json!({"name": "x", "actions": {"a": definition}, "events": {"e.*": definition},
+        "metadata": {"any": [1]}}))
+        .unwrap()
+        .to_item();
+    for (key, value) in definition.as_object().unwrap() {
+        assert_eq!(item.actions["x.a"].get(key), Some(value));
+        assert_eq!(item.events["e.*"].get(key), Some(value));
+    }
+    assert_eq!(item.metadata, json!({"any": [1]}));
+}
+
+#[test]
 fn the_number_of_actions_is_bounded() {
     let actions =
         |n: usize| -> Map<String, Value> { (0..n).map(|i| (format!("a{i}"), json!({}))).collect() };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::ServiceOptions;
 use crate::config::limits::ActionLimits;
 use crate::context::Caller;
-use crate::handler::{EventHandler, Handler};
+use crate::handler::{EventHandler, FallbackHandler, Handler};
 use crate::runtime::{Component, Pool, PoolOptions, Runtime, Wish};
 use crate::schema::{ActionSchema, EventSchema, ServiceSchema};
 use crate::service::LocalService;
@@ -31,7 +31,7 @@ pub fn service(
     let (starting, stopping) = (pool.clone(), pool.clone());
     LocalService {
         actions: schema.actions.iter().map(|action| action_handler(&pool, action)).collect(),
-        fallbacks: vec![None; schema.actions.len()],
+        fallbacks: schema.actions.iter().map(|action| fallback_handler(&pool, action)).collect(),
         events: schema.events.iter().map(|event| event_handler(&pool, event)).collect(),
         schema: Arc::new(schema),
         origin: None,
@@ -50,6 +50,18 @@ fn action_handler(pool: &Pool, action: &ActionSchema) -> Handler {
         let (pool, target) = (pool.clone(), Arc::clone(&target));
         Box::pin(async move { pool.call_action(ctx, &target).await })
     })
+}
+
+/// The guest knows the fallback of an action as `ACTION|fallback` (wit: handler.call-action).
+fn fallback_handler(pool: &Pool, action: &ActionSchema) -> Option<FallbackHandler> {
+    action.fallback.as_ref()?;
+    let key = format!("{}|fallback", action.key);
+    let target = Arc::new(pool.target(key.into(), &action.limits));
+    let pool = pool.clone();
+    Some(Arc::new(move |ctx, error| {
+        let (pool, target) = (pool.clone(), Arc::clone(&target));
+        Box::pin(async move { pool.call_fallback(ctx, error, &target).await })
+    }))
 }
 
 fn event_handler(pool: &Pool, event: &EventSchema) -> EventHandler {

@@ -36,6 +36,11 @@ fn everything_at_once_expands_as_recorded() {
 }
 
 #[test]
+fn hooks_and_fallbacks_expand_as_recorded() {
+    check("hooks");
+}
+
+#[test]
 fn a_service_without_handlers_expands_as_recorded() {
     check("empty");
 }

@@ -8,6 +8,10 @@ impl Host for State {
         Ok(self.environment.settings.as_str().to_owned())
     }
 
+    fn service(&mut self) -> wasmtime::Result<String> {
+        Ok(String::from(&*self.environment.service))
+    }
+
     fn node_id(&mut self) -> wasmtime::Result<String> {
         Ok(String::from(&*self.environment.node_id))
     }

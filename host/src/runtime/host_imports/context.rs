@@ -173,6 +173,10 @@ impl HostContext for State {
         Ok(Some(u32::try_from(left.as_millis()).unwrap_or(u32::MAX)))
     }
 
+    fn cause(&mut self, _ctx: Handle) -> wasmtime::Result<Option<Failure>> {
+        Ok(self.running()?.cause.as_ref().map(failure_from))
+    }
+
     async fn call(
         &mut self,
         _ctx: Handle,

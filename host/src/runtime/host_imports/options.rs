@@ -21,6 +21,8 @@ use crate::payload::{self, Object, Payload};
 const CALL_KEYS: &[&str] = &[
     "timeout",
     "retries",
+    "retryCount",
+    "retry",
     "nodeID",
     "meta",
     "headers",
@@ -31,6 +33,8 @@ const CALL_KEYS: &[&str] = &[
 const MANY_CALLS_KEYS: &[&str] = &[
     "timeout",
     "retries",
+    "retryCount",
+    "retry",
     "nodeID",
     "meta",
     "headers",
@@ -163,11 +167,21 @@ impl<'a> Given<'a> {
             .map_err(|_| wrong(key, "must be an object", &[]))
     }
 
+    /// Under its name of today, else under one of those of Moleculer 0.12.
+    fn retries(&self) -> Result<Option<u32>, MoleculerError> {
+        for key in ["retries", "retryCount", "retry"] {
+            if let Some(retries) = self.value(key, "a whole number, 0 or more")? {
+                return Ok(Some(retries));
+            }
+        }
+        Ok(None)
+    }
+
     fn call_options(&self) -> Result<CallOptions, MoleculerError> {
         let timeout: Option<f64> = self.value("timeout", "a number of milliseconds")?;
         Ok(CallOptions {
             timeout: timeout.map(milliseconds).transpose()?,
-            retries: self.value("retries", "a whole number, 0 or more")?,
+            retries: self.retries()?,
             fallback_response: self.keys.get("fallbackResponse").map(|raw| Payload::from_raw(raw)),
             node_id: self.value("nodeID", "a text")?,
             meta: self.object("meta")?,
@@ -237,6 +251,14 @@ mod tests {
     fn an_option_that_is_null_was_not_given() {
         let options = call_options(Some(r#"{"timeout":null,"meta":null}"#), 100).unwrap();
         assert!(options.timeout.is_none() && options.meta.is_none());
+    }
+
+    #[test]
+    fn retries_have_their_older_names() {
+        let retries = |text| call_options(Some(text), 100).unwrap().retries;
+        assert_eq!(retries(r#"{"retryCount":3}"#), Some(3));
+        assert_eq!(retries(r#"{"retry":3}"#), Some(3));
+        assert_eq!(retries(r#"{"retry":3,"retries":0}"#), Some(0));
     }
 
     #[test]
