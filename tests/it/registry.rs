@@ -423,11 +423,11 @@ async fn server_node_answers_in_the_shape_of_moleculer() {
         let ours = call(&both.rs, action, &params, to("rs-1")).await.unwrap();
         (ours, both.js.call(action, params).await.unwrap())
     };
-    let (ours, theirs) = answers("$node.list", json!({"withServices": "true"})).await;
+    // With services, Moleculer answers only from afar: its own list of them has a circle.
+    let (ours, theirs) = answers("$node.list", json!({"onlyAvailable": "true"})).await;
     // Each shows the other, which it knows from its INFO.
     let (ours, theirs) = (named(&ours, "id", "js-1"), named(&theirs, "id", "rs-1"));
     check_keys("$node.list", ours, theirs, &["cpu", "cpuSeq"], &["cpu", "cpuSeq"]);
-    check_keys("service of a node", &ours["services"][0], &theirs["services"][0], &[], &[]);
 
     let flags = json!({"withActions": "true", "withEvents": "true", "skipInternal": "true"});
     let (ours, theirs) = answers("$node.services", flags).await;
@@ -511,8 +511,8 @@ async fn server_the_nodes_own_events_have_the_payloads_of_moleculer() {
         assert_eq!(ours.0, theirs.0, "type of {name}");
         check_keys(name, &ours.1, &theirs.1, &[], &[]);
         if ours.1.get("node").is_some() {
-            // Moleculer adds the whole INFO, once more.
-            let without = ["services", "rawInfo", "cpu", "cpuSeq"];
+            // Moleculer adds the whole INFO, once more; and what it sent was changed when the node left.
+            let without = ["services", "rawInfo", "cpu", "cpuSeq", "offlineSince"];
             check_keys(name, &ours.1["node"], &theirs.1["node"], &without, &["cpu", "cpuSeq"]);
         }
     }
