@@ -17,6 +17,7 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::cacher::Cacher;
 use crate::config::BrokerOptions;
 use crate::context::{CallItem, CallOptions, Caller, EmitOptions, Outcome};
 use crate::error::MoleculerError;
@@ -35,6 +36,7 @@ use crate::task::CancellationToken;
 use crate::uid;
 
 mod builder;
+mod cacher;
 mod call;
 mod chain;
 mod chains;
@@ -72,6 +74,9 @@ pub enum Error {
     /// The node's own service could not be made.
     #[error(transparent)]
     Internal(#[from] crate::schema::Error),
+    /// The cacher cannot work with its options.
+    #[error(transparent)]
+    Cacher(#[from] crate::cacher::Error),
 }
 
 struct Shared {
@@ -88,6 +93,7 @@ struct Shared {
     own: Own,
     tracker: ContextTracker,
     stats: Option<Stats>,
+    cacher: Option<Arc<dyn Cacher>>,
     metrics: MetricRegistry,
     /// Sends a request to another node, without middlewares; set while a transporter is connected.
     remote: OnceLock<Handler>,

@@ -17,7 +17,9 @@ pub mod serializer;
 
 pub mod handler;
 pub mod strategy;
+pub mod validator;
 
+pub mod cacher;
 pub mod registry;
 
 pub mod runtime;

@@ -131,7 +131,7 @@ async fn a_middleware_answers_by_itself_and_changes_params() {
     assert_eq!(answer, json!({"answered": "kit.seen"}));
     assert_eq!(node.entered.load(Ordering::SeqCst), 0);
     let seen = node.call("kit.seen", &json!({"a": 4, "b": 5}), "double").await.unwrap();
-    assert_eq!(seen["params"], json!({"a": 8.0, "b": 5}));
+    assert_eq!(seen["params"], json!({"a": 8.0, "b": 5.0}));
     assert_eq!(seen["meta"]["user"], json!({"id": 7}), "meta of a changed call");
 }
 

@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod call_options;
 mod cluster;
 mod component_middleware;
 mod declared;

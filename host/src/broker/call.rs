@@ -17,6 +17,10 @@ use crate::registry::{Endpoint, Lookup};
 use crate::strategy::Subject;
 use crate::uid;
 
+/// The shortest pause before a retry, as that of JavaScript's timers: attempts that fail at once must not
+/// keep a thread busy.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(1);
+
 /// One attempt, ready to run.
 struct Attempt {
     ctx: Context,
@@ -171,7 +175,7 @@ impl Shared {
         if policy.check.matches(error) {
             self.metrics.metric("moleculer.request.retry.attempts.total").increment();
         }
-        let delay = retry::next_delay(policy, error, n_retries, retries)?;
+        let delay = retry::next_delay(policy, error, n_retries, retries)?.max(RETRY_PAUSE_MIN);
         let remaining = parent.and_then(|parent| parent.remaining(clock::now()));
         remaining.is_none_or(|remaining| delay < remaining).then_some(delay)
     }

@@ -73,6 +73,7 @@ impl Inbound for Shared {
         }
         match notice {
             Notice::Connected { was_reconnect } => {
+                self.forget_what_may_be_old();
                 self.local_event("$transporter.connected", &json!({"wasReconnect": was_reconnect}));
             }
             Notice::Disconnected { graceful } => {

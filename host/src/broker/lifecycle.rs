@@ -74,6 +74,7 @@ impl ServiceBroker {
             })?;
             shared.hooked_create(service).await.map_err(refused("service '$node'"))?;
         }
+        shared.start_cacher()?;
         shared.connect().await?;
         shared.start_services().await?;
         let loaded = load.await;

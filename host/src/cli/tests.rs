@@ -71,7 +71,7 @@ fn every_verb_explains_itself() {
 
 #[test]
 fn the_documentation_names_every_verb_and_flag() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli.md");
     let document = std::fs::read_to_string(path).unwrap();
     for verb in Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
         let name = verb.get_name();
@@ -85,7 +85,7 @@ fn the_documentation_names_every_verb_and_flag() {
 #[test]
 fn the_node_on_this_machine_is_found() {
     let dir = tempfile::tempdir().unwrap();
-    let find = |flag: Option<&std::path::Path>, configured: &ControlSocket| {
+    let find = |flag: Option<&Path>, configured: &ControlSocket| {
         target::find_socket(flag, configured, dir.path())
     };
     let none = find(None, &ControlSocket::Standard).unwrap_err();

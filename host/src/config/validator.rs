@@ -30,4 +30,6 @@ pub struct FastestOptions {
     pub aliases: Map<String, Value>,
     /// Stop at the first error. false
     pub halt_on_first_error: bool,
+    /// Null is a value like others: it takes no default, and fits unless `nullable` is false. false
+    pub consider_null_as_a_value: bool,
 }
