@@ -26,6 +26,7 @@ mod kit;
 mod node_loss;
 mod peers;
 mod readme;
+mod registry;
 mod runtime_calls;
 mod runtime_limits;
 mod runtime_load;

@@ -171,6 +171,12 @@ impl Caller for Client {
         self.send(event, EmitKind::BroadcastLocal, data, options)
     }
 
+    fn ping(&self, nodes: Vec<Arc<str>>, timeout: Duration) -> BoxFuture<'static, Outcome> {
+        let nodes = nodes.iter().map(ToString::to_string).collect();
+        let request = Request::Ping { nodes, timeout: millis(timeout) };
+        self.clone().ask(request, Payload::Absent).boxed()
+    }
+
     fn wait_for_services(
         &self,
         services: Vec<String>,

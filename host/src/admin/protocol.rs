@@ -97,6 +97,13 @@ pub enum Request {
         /// Milliseconds.
         timeout: Option<u64>,
     },
+    /// Ping nodes.
+    Ping {
+        /// Their IDs; none for all.
+        nodes: Vec<String>,
+        /// Milliseconds.
+        timeout: u64,
+    },
     /// Who are you?
     Info,
 }

@@ -252,6 +252,10 @@ async fn run(shared: &Shared, request: Request, body: Bytes) -> Result<Outcome, 
             let waited = caller.wait_for_services(services, timeout.map(Duration::from_millis));
             waited.await.map(|()| Payload::Absent)
         }
+        Request::Ping { nodes, timeout } => {
+            let nodes = nodes.into_iter().map(Arc::from).collect();
+            caller.ping(nodes, Duration::from_millis(timeout)).await
+        }
         Request::Info => Ok(Payload::Json(shared.info.to_string().into())),
     })
 }

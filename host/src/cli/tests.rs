@@ -34,6 +34,8 @@ fn every_verb_takes_its_flags() {
         "isomer services -a",
         "isomer actions",
         "isomer events",
+        "isomer ping",
+        "isomer ping a b --timeout 5 --json --transporter nats://h",
         "isomer inspect a.wasm --json",
         "isomer compile a.wasm --cache-dir d",
         "isomer __compile a b",
