@@ -23,6 +23,7 @@ mod hostile;
 mod hot_reload;
 mod interop;
 mod kit;
+mod nats;
 mod node_loss;
 mod peers;
 mod readme;

@@ -335,6 +335,6 @@ fn listeners_and_groups_of_an_event_are_known() {
     let listeners = registry.events.listeners("user.created", &[]);
     let listeners: Vec<_> = listeners.iter().map(|one| (&*one.node_id, &*one.service)).collect();
     assert_eq!(listeners, [("n1", "mail"), ("me", "log")]);
-    assert_eq!(registry.events.groups("user.created"), ["mail".into(), "all".into()]);
+    assert_eq!(registry.events.groups("user.created"), [Arc::from("mail"), Arc::from("all")]);
     assert_eq!(registry.events.listeners("order", &["mail".into()]).len(), 0);
 }
