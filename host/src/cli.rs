@@ -3,18 +3,20 @@
 //! 0: done. 1: it was tried and failed. 2: wrong use or a bad configuration; nothing was tried. Data goes
 //! to standard output, everything else to standard error. The process is ended by `main.rs` only.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::load::{self, Flag, Sources};
+use crate::config::load::{self, Configuration, Flag, Sources};
 use crate::config::options::NodeOptions;
 
 pub mod arguments;
 pub mod call;
 pub mod component;
+pub mod config;
 pub mod list;
+pub mod ping;
 pub mod start;
 pub mod table;
 pub mod target;
@@ -53,8 +55,12 @@ pub enum Verb {
     Actions(list::ListArgs),
     /// List the events that somebody listens to
     Events(list::ListArgs),
+    /// Measure how long other nodes need to answer
+    Ping(ping::PingArgs),
     /// Show what a component is: language, imports, schema, limits; no node is needed
     Inspect(component::InspectArgs),
+    /// Show the configuration that is in force, and where each value comes from
+    Config(config::ConfigShowArgs),
     /// Compile a component into the cache, so that the next start finds it there
     Compile(component::CompileArgs),
     /// Used by the node itself: compile in a process of its own
@@ -69,6 +75,18 @@ pub struct ConfigArgs {
     /// the working directory]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Any option of the configuration, such as requestTimeout=5000; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("write NAME=VALUE, such as requestTimeout=5000".into()),
+    }
 }
 
 /// Why a verb did not do what it was asked for.
@@ -124,22 +142,37 @@ impl Cli {
             Verb::Services(args) => list::run(&list::SERVICES, args).await,
             Verb::Actions(args) => list::run(&list::ACTIONS, args).await,
             Verb::Events(args) => list::run(&list::EVENTS, args).await,
+            Verb::Ping(args) => ping::run(args).await,
             Verb::Inspect(args) => component::inspect(args).await,
+            Verb::Config(args) => config::run(&args),
             Verb::Compile(args) => component::compile(args).await,
             Verb::CompileChild(args) => component::compile_child(&args),
         }
     }
 }
 
-/// Reads the configuration with the flags that stand for options.
+/// The options of the configuration with the flags that stand for options.
 pub(crate) fn configuration(config: &ConfigArgs, flags: Vec<Flag>) -> Result<NodeOptions, Failure> {
-    let here = std::path::Path::new(".");
-    let file = config.config.clone().or_else(|| load::default_file(here));
+    configured(config, flags).map(|configuration| configuration.options)
+}
+
+/// The configuration with the flags that stand for options.
+pub(crate) fn configured(config: &ConfigArgs, flags: Vec<Flag>) -> Result<Configuration, Failure> {
+    configured_in(Path::new("."), config, flags)
+}
+
+/// The configuration of a directory.
+pub(crate) fn configured_in(
+    dir: &Path,
+    config: &ConfigArgs,
+    flags: Vec<Flag>,
+) -> Result<Configuration, Failure> {
+    let file = config.config.clone().or_else(|| load::default_file(dir));
     // Variables that are no text cannot be ours.
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    load::load(Sources { file, variables, flags })
+    load::load(Sources { file, variables, settings: config.set.clone(), flags })
         .map_err(|problems| Failure::Use(problems.to_string()))
 }
 

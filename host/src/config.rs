@@ -10,13 +10,16 @@ use serde_json::{Map, Value};
 
 pub mod cacher;
 pub mod discoverer;
+pub mod effective;
 pub mod env;
 pub mod faults;
 pub mod file;
 pub mod limits;
 pub mod load;
 pub mod log;
+pub mod mask;
 pub mod names;
+pub mod older;
 pub mod options;
 pub mod problem;
 pub mod quantity;
@@ -76,6 +79,8 @@ pub struct BrokerOptions {
     pub middleware_dir: Option<PathBuf>,
     /// Offer `$node`. true
     pub internal_services: bool,
+    /// Stand between calls and services: validate, cache, track, try again, … Time limits stay in any case. true
+    pub internal_middlewares: bool,
     /// Put over the schema of `$node`: settings, metadata, options of its actions; `false` for an action
     /// takes it away. `{}` (moleculer: option `internalServices` as an object with `$node`)
     pub internal_schema: Map<String, Value>,
@@ -193,6 +198,7 @@ impl Default for BrokerOptions {
             middlewares: Vec::new(),
             middleware_dir: None,
             internal_services: true,
+            internal_middlewares: true,
             internal_schema: Map::new(),
             local_only_dollar_events: false,
             metrics_enabled: false,

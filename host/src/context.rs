@@ -6,6 +6,7 @@
 //!
 //! [`Caller`] is how guests and middlewares reach the broker without knowing it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -84,6 +85,8 @@ pub struct Inner {
     sanitized: OnceLock<Payload>,
     /// Params as a tree, once somebody has looked inside; `None` when they are no JSON.
     parsed: OnceLock<Option<Value>>,
+    /// Whether the result came from the cacher.
+    cached: AtomicBool,
     meta: Mutex<Object>,
     response_headers: Mutex<Object>,
     deadline: OnceLock<Deadline>,
@@ -210,6 +213,12 @@ pub trait Caller: Send + Sync {
         data: Payload,
         options: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>>;
+    /// Pings nodes (with none named, all others that are known) and gives `{nodeID: pong}`, where a pong
+    /// is `{nodeID, elapsedTime, timeDiff, id}` in milliseconds, or null when no answer came in time
+    /// (moleculer: src/service-broker.js ping). Who knows no other nodes answers for none.
+    fn ping(&self, _nodes: Vec<Arc<str>>, _timeout: Duration) -> BoxFuture<'static, Outcome> {
+        Box::pin(std::future::ready(Ok(Payload::empty_object())))
+    }
     /// Waits until all services (full names) are available.
     fn wait_for_services(
         &self,
@@ -248,6 +257,7 @@ impl ContextBuilder {
             parent: None,
             sanitized: OnceLock::new(),
             parsed: OnceLock::new(),
+            cached: AtomicBool::new(false),
             meta: Mutex::default(),
             response_headers: Mutex::default(),
             deadline: OnceLock::new(),
@@ -321,6 +331,7 @@ impl Context {
             parent: inner.parent.clone(),
             sanitized: OnceLock::new(),
             parsed: OnceLock::new(),
+            cached: AtomicBool::new(self.cached_result()),
             meta: Mutex::new(inner.meta.lock().clone()),
             response_headers: Mutex::new(inner.response_headers.lock().clone()),
             deadline: OnceLock::new(),
@@ -353,6 +364,17 @@ impl Context {
             Payload::Absent | Payload::Bytes(_) => None,
         };
         self.0.parsed.get_or_init(parse).as_ref()
+    }
+
+    /// Whether the result came from the cacher (moleculer: src/context.js cachedResult).
+    #[must_use]
+    pub fn cached_result(&self) -> bool {
+        self.0.cached.load(Ordering::Relaxed)
+    }
+
+    /// The result comes from the cacher.
+    pub fn mark_cached(&self) {
+        self.0.cached.store(true, Ordering::Relaxed);
     }
 
     /// The meta now.

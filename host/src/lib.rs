@@ -19,6 +19,7 @@ pub mod handler;
 pub mod strategy;
 pub mod validator;
 
+pub mod cacher;
 pub mod registry;
 
 pub mod runtime;

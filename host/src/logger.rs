@@ -123,8 +123,8 @@ impl<S: Subscriber> Layer<S> for Lines {
                 fields.unfold();
             }
             let line = match self.options.format {
-                Format::Full => full_line(&self.options, level, &module, &fields),
                 Format::Json => json_line(&self.options, level, &module, fields),
+                format => text_line(&self.options, format, level, &module, &fields),
             };
             self.write(&line);
         }
@@ -200,17 +200,31 @@ impl Visit for Fields {
     }
 }
 
-/// `[2026-11-21T10:46:22.123Z] INFO  node-1/BROKER: text key=value`
-fn full_line(options: &Options, level: Level, module: &str, fields: &Fields) -> String {
+/// A line for people (moleculer: src/loggers/formatted.js, formatters `full`, `short` and `simple`):
+/// `[2026-11-21T10:46:22.123Z] INFO  node-1/BROKER: text key=value`, `[10:46:22.123Z] INFO  BROKER: text`
+/// or `INFO  - text`.
+fn text_line(
+    options: &Options,
+    format: Format,
+    level: Level,
+    module: &str,
+    fields: &Fields,
+) -> String {
     let (dim, color, reset) =
         if options.colors { ("\x1b[90m", color_of(level), "\x1b[0m") } else { ("", "", "") };
-    let mut line = format!(
-        "{dim}[{}]{reset} {color}{:<5}{reset} {dim}{}/{}:{reset} ",
-        clock::iso_8601(clock::unix_ms()),
-        name_of(level).to_ascii_uppercase(),
-        options.node_id,
-        module.to_ascii_uppercase(),
-    );
+    let level = format!("{color}{:<5}{reset}", name_of(level).to_ascii_uppercase());
+    let module = module.to_ascii_uppercase();
+    let time = clock::iso_8601(clock::unix_ms());
+    let mut line = match format {
+        Format::Simple => format!("{level} - "),
+        Format::Short => {
+            let time = time.split_once('T').map_or(time.as_str(), |(_, time)| time);
+            format!("{dim}[{time}]{reset} {level} {dim}{module}:{reset} ")
+        }
+        Format::Full | Format::Json => {
+            format!("{dim}[{time}]{reset} {level} {dim}{}/{module}:{reset} ", options.node_id)
+        }
+    };
     push_printable(&mut line, &fields.message);
     for (name, value) in &fields.others {
         line.push(' ');

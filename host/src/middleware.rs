@@ -19,6 +19,7 @@ use crate::schema::{ActionSchema, EventSchema, ServiceSchema};
 use crate::transit::{HandleMessage, Publish};
 
 pub mod bulkhead;
+pub mod cacher;
 pub mod circuit_breaker;
 pub mod component;
 pub mod context_tracker;
@@ -33,6 +34,7 @@ pub mod validator;
 pub mod wire;
 
 pub use bulkhead::Bulkhead;
+pub use cacher::Cacher;
 pub use circuit_breaker::CircuitBreaker;
 pub use component::ComponentMiddleware;
 pub use context_tracker::ContextTracker;

@@ -14,6 +14,7 @@ use crate::config::limits::{ActionLimits, Mode};
 use crate::packet::ServiceItem;
 
 pub mod balance;
+pub mod cache;
 pub mod faults;
 pub mod middleware;
 mod pattern;
@@ -90,6 +91,8 @@ pub struct ActionSchema {
     pub faults: ActionFaults,
     /// What it says of balancing.
     pub balance: Balance,
+    /// Whether and how its results are cached.
+    pub cache: Option<cache::Cache>,
     /// Narrower limits in the guest.
     pub limits: ActionLimits,
     /// Everything, as it is advertised.

@@ -8,8 +8,11 @@
 )]
 
 mod bench;
+mod cacher;
+mod call_options;
 mod cluster;
 mod component_middleware;
+mod config;
 mod declared;
 mod embedding;
 mod errors;
@@ -23,6 +26,7 @@ mod kit;
 mod node_loss;
 mod peers;
 mod readme;
+mod registry;
 mod runtime_calls;
 mod runtime_limits;
 mod runtime_load;

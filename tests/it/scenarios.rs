@@ -6,7 +6,31 @@ use tests::{scenario, tree};
 
 /// Steps that end otherwise here, and why. The scenario, the step (from 0) and what we do instead.
 fn differences() -> Vec<(&'static str, usize, Value)> {
-    Vec::new()
+    vec![
+        // Both nodes give up at the same moment. There the callee's answer wins, and it names the caller.
+        (
+            "time-outs over two nodes",
+            0,
+            json!({"error": {
+                "name": "RequestTimeoutError",
+                "message": "Request is timed out when call 't.slow' action on 'b' node.",
+                "code": 504, "type": "REQUEST_TIMEOUT", "retryable": true,
+                "data": {"action": "t.slow", "nodeID": "b"},
+            }}),
+        ),
+        // The actions say how many calls have begun. The three that wait equally long end in one turn here,
+        // there the fourth begins after the first.
+        (
+            "bulkhead: runs, waits, refuses",
+            1,
+            json!([{"ok": 3}, {"ok": 3}, {"ok": 3}, {"ok": 4}, {"error": {
+                "name": "QueueIsFullError",
+                "message": "Queue is full. Request 't.wide' action on 'a' node is rejected.",
+                "code": 429, "type": "QUEUE_FULL", "retryable": true,
+                "data": {"action": "t.wide", "nodeID": "a"},
+            }}]),
+        ),
+    ]
 }
 
 fn vectors(name: &str) -> Vec<Value> {

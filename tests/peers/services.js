@@ -71,6 +71,16 @@ exports.all = Errors => [
 			}
 		}
 	},
+	{
+		name: "shelf",
+		actions: {
+			/** Gives what it is told, or says that JavaScript made it. */
+			get: {
+				cache: { keys: ["id", "#tenant"], ttl: 300 },
+				handler: ctx => ("give" in ctx.params ? ctx.params.give : { js: true })
+			}
+		}
+	},
 	{ name: "js.versioned", version: 3, actions: { version: () => 3 } },
 	{
 		// What it advertises is applied by its callers.

@@ -88,7 +88,7 @@ fn options(parts: &[&Value]) -> BrokerOptions {
     let file = tempfile::Builder::new().suffix(".json").tempfile().unwrap();
     std::fs::write(file.path(), Value::Object(all).to_string()).unwrap();
     let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
-    load::load(sources).unwrap_or_else(|problems| panic!("{problems}")).broker
+    load::load(sources).unwrap_or_else(|problems| panic!("{problems}")).options.broker
 }
 
 impl World {
@@ -130,6 +130,8 @@ impl World {
             return Value::Null;
         }
         if step["events"] == json!(true) {
+            // Handlers are tasks here; there they run within the call that sends the event.
+            pass(Duration::from_millis(1)).await;
             let mut events = std::mem::take(&mut *self.heard.lock());
             events.sort_by_key(|event| {
                 [&event["node"], &event["by"], &event["name"], &event["data"]].map(Value::to_string)
@@ -300,10 +302,12 @@ impl Behaviour {
 
     async fn run(&self, ctx: &Context) -> Outcome {
         let Inner { spec, node_id, entered, heard, caller } = &*self.0;
-        let n = entered.fetch_add(1, Ordering::Relaxed) + 1;
+        entered.fetch_add(1, Ordering::Relaxed);
         if let Some(time) = spec["wait"].as_u64() {
             pass(Duration::from_millis(time)).await;
         }
+        // Those that entered meanwhile count, as in the recorder.
+        let n = entered.load(Ordering::Relaxed);
         if let Some(by) = spec["record"].as_str() {
             heard.lock().push(json!({"node": node_id, "by": by, "name": &*ctx.name,
                 "type": event_type(ctx), "data": ctx.params().parse::<Value>().unwrap()}));
@@ -334,7 +338,7 @@ impl Behaviour {
             Some("context") => broker::json(&json!({"level": ctx.level,
                 "caller": ctx.caller.as_deref(), "nodeID": &*ctx.node_id, "name": &*ctx.name})),
             Some("nothing") => Payload::Absent,
-            _ => broker::json(spec.get("give").unwrap_or(&json!(n))),
+            _ => spec.get("give").map_or_else(|| broker::json(&json!(n)), broker::json),
         })
     }
 }

@@ -6,9 +6,11 @@ use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use super::call::Counters;
 use super::chains::Chains;
 use super::hooks::Hooks;
 use super::{Error, ServiceBroker, Shared, chain, default_node_id, local_info};
+use crate::cacher::{self, Cacher};
 use crate::clock;
 use crate::config::BrokerOptions;
 use crate::error::MoleculerError;
@@ -34,6 +36,7 @@ pub(super) type Callback =
 pub(super) struct Own {
     pub(super) transporter: Option<Arc<dyn Transporter>>,
     pub(super) serializer: Option<Arc<dyn Serializer>>,
+    cacher: Option<Arc<dyn Cacher>>,
     /// Whether there are middlewares of its own, so that hooks are put around packets and bytes.
     pub(super) middlewares: bool,
     /// Created with the start.
@@ -92,6 +95,13 @@ impl Builder {
         self
     }
 
+    /// Keeps results here instead of where the options say. Lock and `maxParamsLength` are the options'.
+    #[must_use]
+    pub fn cacher(mut self, cacher: Arc<dyn Cacher>) -> Self {
+        self.own.cacher = Some(cacher);
+        self
+    }
+
     /// Adds a service that is created when the broker starts.
     #[must_use]
     pub fn service(self, service: LocalService) -> Self {
@@ -137,7 +147,7 @@ impl Builder {
     /// # Errors
     /// [`Error`] when the options cannot be used.
     pub fn build(self) -> Result<ServiceBroker, Error> {
-        let Self { mut options, metrics, middlewares, own, created } = self;
+        let Self { mut options, metrics, middlewares, mut own, created } = self;
         let node_id: Arc<str> = options.node_id.get_or_insert_with(default_node_id).as_str().into();
         packet::check_node_id(&node_id).map_err(|reason| Error::NodeId {
             node_id: node_id.to_string(),
@@ -154,6 +164,13 @@ impl Builder {
         let stats = counted.then(Stats::default);
         let cancel = CancellationToken::new();
         let work = tokio::runtime::Handle::current();
+        let cacher = match (own.cacher.take(), &options.cacher) {
+            (Some(own), _) => Some(own),
+            (None, Some(options_of_it)) => {
+                Some(cacher::new(options_of_it, &options.namespace, &metrics)?)
+            }
+            (None, None) => None,
+        };
         let shared = Arc::new_cyclic(|this: &Weak<Shared>| {
             let parts = chain::Parts {
                 options: &options,
@@ -166,6 +183,7 @@ impl Builder {
                 cancel: &cancel,
                 components: &components,
                 stats: stats.as_ref(),
+                cacher: cacher.as_ref(),
             };
             let chain = Chain::new(chain::with_internal(middlewares, &parts));
             Shared {
@@ -180,6 +198,8 @@ impl Builder {
                 chains: RwLock::<Chains>::default(),
                 tracker,
                 stats,
+                counters: Counters::new(&metrics),
+                cacher,
                 metrics,
                 remote: OnceLock::new(),
                 mesh: OnceLock::new(),

@@ -6,13 +6,14 @@ use std::sync::{Arc, Weak};
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
 
+use crate::cacher;
 use crate::config::{self, BrokerOptions};
 use crate::context::Caller;
 use crate::metrics::MetricRegistry;
 use crate::middleware::stats::Stats;
 use crate::middleware::{
-    Bulkhead, CircuitBreaker, ComponentMiddleware, ContextTracker, Debounce, Middleware, Throttle,
-    Timeout, Validator,
+    Bulkhead, Cacher, CircuitBreaker, ComponentMiddleware, ContextTracker, Debounce, Middleware,
+    Throttle, Timeout, Validator,
 };
 use crate::registry::Registry;
 use crate::task::CancellationToken;
@@ -33,6 +34,7 @@ pub(super) struct Parts<'a> {
     pub(super) cancel: &'a CancellationToken,
     /// Places for the components that the options name.
     pub(super) components: &'a [ComponentMiddleware],
+    pub(super) cacher: Option<&'a Arc<dyn cacher::Cacher>>,
 }
 
 /// The middlewares of the embedding program and around them those that the options switch on, innermost
@@ -42,6 +44,11 @@ pub(super) fn with_internal(
     parts: &Parts<'_>,
 ) -> Vec<Arc<dyn Middleware>> {
     let options = parts.options;
+    if !options.internal_middlewares {
+        // Contexts carry deadlines; something has to end them.
+        chain.push(Arc::new(Timeout::new(Arc::clone(parts.node_id), parts.metrics)));
+        return chain;
+    }
     // Action hooks run in the guest.
 
     // Validator.
@@ -54,6 +61,10 @@ pub(super) fn with_internal(
     chain.push(Arc::new(Bulkhead::new(options.bulkhead, node_id(), parts.metrics)));
 
     // Cacher.
+    if let Some(cacher) = parts.cacher {
+        let options = options.cacher.clone().unwrap_or_default();
+        chain.push(Arc::new(Cacher::new(Arc::clone(cacher), options)));
+    }
 
     // Components: outside of the cacher, so that a kept result is given to nobody whom they refuse.
     for component in parts.components {

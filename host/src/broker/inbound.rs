@@ -73,6 +73,7 @@ impl Inbound for Shared {
         }
         match notice {
             Notice::Connected { was_reconnect } => {
+                self.forget_what_may_be_old();
                 self.local_event("$transporter.connected", &json!({"wasReconnect": was_reconnect}));
             }
             Notice::Disconnected { graceful } => {
@@ -89,9 +90,7 @@ impl Inbound for Shared {
             }
             Notice::Pong(pong) => {
                 self.registry.write().apply_pong(&pong.node_id, pong.elapsed_time);
-                let data = json!({"nodeID": &*pong.node_id, "elapsedTime": pong.elapsed_time,
-                    "timeDiff": pong.time_diff, "id": pong.id.as_deref()});
-                self.local_event("$node.pong", &data);
+                self.local_event("$node.pong", &pong.to_value());
             }
             Notice::DuplicateNodeId { instance_id } => {
                 tracing::error!(

@@ -19,12 +19,13 @@ use crate::broker::ServiceBroker;
 use crate::cli::component::{explained, runtime};
 use crate::cli::table::printable;
 use crate::cli::{self, ConfigArgs, Done, Failure};
-use crate::config::load::Flag;
+use crate::config::load::{Configuration, Flag};
 use crate::config::options::{ControlSocket, NodeOptions};
-use crate::config::{Transporter, value};
+use crate::config::{Transporter, mask};
 use crate::logger;
 use crate::registry::listing::Filter;
 use crate::reload::{Loaded, Middlewares, Reloader};
+use crate::runtime::Runtime;
 use crate::task::CancellationToken;
 
 /// Flags of `start`.
@@ -35,7 +36,8 @@ use crate::task::CancellationToken;
   isomer start posts.wasm users.wasm --no-hot
 
 SIGINT or SIGTERM stops the node when its running calls are finished; a second one stops it at once.
-Every option of the configuration can also be a variable, such as MOL_REQUEST_TIMEOUT=5000.")]
+Every option of the configuration can also be a variable, such as MOL_REQUEST_TIMEOUT=5000, or a flag,
+such as --set requestTimeout=5000. `isomer config` shows what is in force, and why.")]
 pub struct StartArgs {
     /// Directories (with everything below them) and files with components [default: services]
     #[arg(value_name = "DIR|FILE")]
@@ -86,12 +88,15 @@ const STOPPED_AT_ONCE: u8 = 130;
 /// # Errors
 /// [`Failure`].
 pub async fn run(args: StartArgs) -> Done {
-    let options = cli::configuration(&args.config, args.flags())?;
+    let Configuration { options, warnings, .. } = cli::configured(&args.config, args.flags())?;
     let roots = roots(&args.paths)?;
     let broker = ServiceBroker::new(options.broker.clone())
         .map_err(|error| Failure::Use(error.to_string()))?;
     let claim = claim(&options.control_socket, broker.node_id())?;
     start_log(&options, &broker);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let mut signals = Signals::new()?;
     let mut node = Node { broker, options, roots, server: None, reload: CancellationToken::new() };
     let started = tokio::select! {
@@ -157,7 +162,7 @@ fn start_log(options: &NodeOptions, broker: &ServiceBroker) {
     logger::init(logger::Options {
         levels: options.log_levels.clone(),
         format: options.log_format,
-        colors: logger::Options::colors_wanted(),
+        colors: options.log_colors.unwrap_or_else(logger::Options::colors_wanted),
         node_id: Arc::clone(broker.node_id()),
         namespace: Arc::from(options.broker.namespace.as_str()),
     });
@@ -176,12 +181,25 @@ impl Node {
     async fn start(&mut self, claim: Option<Claim>) -> Result<Loaded, Failure> {
         let node_id = Arc::clone(self.broker.node_id());
         let metrics = self.broker.metrics().clone();
-        let runtime = runtime(&self.options, Arc::clone(&node_id), metrics)?;
+        let runtime = runtime(&self.options, node_id, metrics)?;
         let dir = self.middleware_dir();
         let middlewares = Middlewares::new(self.broker.clone(), runtime.clone(), dir);
         middlewares.load().await.map_err(|error| Failure::Failed(error.to_string()))?;
-        let started = self.broker.start().await;
-        started.map_err(|error| Failure::Failed(explained(&error)))?;
+        let broker = self.broker.clone();
+        // The components are the node's services: they hear `$broker.started`.
+        let load = self.load(claim, middlewares, runtime);
+        let started = broker.start_with(load).await;
+        started.map_err(|error| Failure::Failed(explained(&error)))?
+    }
+
+    /// Opens the control socket and puts the components into service.
+    async fn load(
+        &mut self,
+        claim: Option<Claim>,
+        middlewares: Middlewares,
+        runtime: Runtime,
+    ) -> Result<Loaded, Failure> {
+        let node_id = Arc::clone(self.broker.node_id());
         if let Some(claim) = claim {
             let info = self.info();
             let server = Server::start(claim, self.broker.as_caller(), node_id, info);
@@ -240,7 +258,7 @@ impl Node {
         let transporter = match &broker.transporter {
             None => "none: this node is on its own".to_owned(),
             Some(Transporter::Nats { urls }) => {
-                urls.iter().map(|url| value::without_login(url)).collect::<Vec<_>>().join(", ")
+                urls.iter().map(|url| mask::text(url)).collect::<Vec<_>>().join(", ")
             }
             Some(Transporter::Fake { bus }) => format!("in this process ({bus})"),
         };

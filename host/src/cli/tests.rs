@@ -23,12 +23,19 @@ fn every_verb_takes_its_flags() {
         "isomer call a.b {} --meta {} --timeout 5 --node n --transporter nats://h --namespace n --json",
         "isomer call a.b -",
         "isomer call a.b -5",
-        "isomer emit a.b {} --groups a,b",
+        "isomer call a.b --retries 3 --headers {} --request-id r --set requestTimeout=5",
+        "isomer call a.b --retry-count 3",
+        "isomer emit a.b {} --groups a,b --headers {}",
+        "isomer start --set a=1 --set b.c=2=3",
+        "isomer config",
+        "isomer config d -c x.toml --set a=1 --changed --json",
         "isomer broadcast a.b --socket /s",
         "isomer nodes --json",
         "isomer services -a",
         "isomer actions",
         "isomer events",
+        "isomer ping",
+        "isomer ping a b --timeout 5 --json --transporter nats://h",
         "isomer inspect a.wasm --json",
         "isomer compile a.wasm --cache-dir d",
         "isomer __compile a b",
@@ -44,6 +51,7 @@ fn wrong_use_is_exit_code_2() {
         ("isomer call", ErrorKind::MissingRequiredArgument),
         ("isomer call a.b {} {}", ErrorKind::UnknownArgument),
         ("isomer call a.b --timeout soon", ErrorKind::ValueValidation),
+        ("isomer config --set requestTimeout", ErrorKind::ValueValidation),
         ("isomer start --no-hott", ErrorKind::UnknownArgument),
         ("isomer services --namespace x", ErrorKind::MissingRequiredArgument),
         ("isomer services --transporter nats://h --socket /s", ErrorKind::ArgumentConflict),
@@ -69,7 +77,7 @@ fn every_verb_explains_itself() {
 
 #[test]
 fn the_documentation_names_every_verb_and_flag() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli.md");
     let document = std::fs::read_to_string(path).unwrap();
     for verb in Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
         let name = verb.get_name();
@@ -83,7 +91,7 @@ fn the_documentation_names_every_verb_and_flag() {
 #[test]
 fn the_node_on_this_machine_is_found() {
     let dir = tempfile::tempdir().unwrap();
-    let find = |flag: Option<&std::path::Path>, configured: &ControlSocket| {
+    let find = |flag: Option<&Path>, configured: &ControlSocket| {
         target::find_socket(flag, configured, dir.path())
     };
     let none = find(None, &ControlSocket::Standard).unwrap_err();

@@ -1,13 +1,38 @@
-//! Options from the environment: `MOL_REQUEST_TIMEOUT`, `MOL_TRACKING__ENABLED`.
+//! Options from the environment: `MOL_REQUEST_TIMEOUT`, `MOL_TRACKING__ENABLED`; or `REQUESTTIMEOUT`,
+//! `TRACKING_ENABLED`.
 //!
-//! As in Moleculer's runner (moleculer: src/runner.js normalizeEnvValue, overwriteFromEnv), `__` goes one
-//! level down and `_` joins words; unlike there, `TRUE` is true, and a name that means nothing is an error.
+//! As in Moleculer's runner (moleculer: src/runner.js normalizeEnvValue, overwriteFromEnv), after the prefix
+//! `__` goes one level down and `_` joins words; without the prefix the letters of a name are all there is,
+//! and `_` stands for its dots. Unlike there, `TRUE` is true, and a name after the prefix that means nothing
+//! is an error.
 
 use crate::config::problem::Place;
-use crate::config::value::{Located, Value};
+use crate::config::value::Located;
 
 /// The prefix of Moleculer's variables.
 pub const PREFIX: &str = "MOL_";
+
+/// The tree of the variables without the prefix that are `names` of options, in capitals and with `_` for
+/// their dots. Other variables are other programs' business; so are empty ones, as for Moleculer.
+pub fn read_plain(variables: &[(String, String)], names: &[&str]) -> Located {
+    let mut tree = Located::table(Place::Variable(format!("{PREFIX}…")));
+    for name in names {
+        let wanted = plain_variable_of(name);
+        let found =
+            variables.iter().find(|(variable, text)| *variable == wanted && !text.is_empty());
+        if let Some((variable, text)) = found {
+            let value = Located::word(text.clone(), Place::Variable(variable.clone()));
+            tree.put_absent(name, value);
+        }
+    }
+    tree
+}
+
+/// The variable without the prefix of an option.
+#[must_use]
+pub fn plain_variable_of(name: &str) -> String {
+    name.replace('.', "_").to_ascii_uppercase()
+}
 
 /// The tree of the variables that begin with [`PREFIX`]. `names` are the dotted names of the options: a
 /// variable finds its option whatever the case of its letters, so that `MOL_NODE_ID` is `nodeID`.
@@ -21,7 +46,7 @@ pub fn read(variables: impl IntoIterator<Item = (String, String)>, names: &[&str
     let mut tree = Located::table(Place::Variable(format!("{PREFIX}…")));
     for (name, text) in variables {
         let path = path_of(name.strip_prefix(PREFIX).unwrap_or_default(), names);
-        let value = Located { value: Value::Word(text), place: Place::Variable(name) };
+        let value = Located::word(text, Place::Variable(name));
         tree.merge(value.below(&path));
     }
     tree

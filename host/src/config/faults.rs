@@ -93,8 +93,8 @@ pub struct CircuitBreaker {
     pub check: ErrorCheck,
     /// The rule of Moleculer 0.12: so many failures one after the other open the circuit. None
     pub max_failures: Option<u32>,
-    /// Whether the time-out of a remote call counts, which Moleculer's order of middlewares hides from it
-    /// (moleculer issue 1202). false
+    /// Whether time-outs count as failures, which Moleculer's order of middlewares hides from the breaker
+    /// (moleculer issue 1202). They pass the check like any other error. false
     pub count_timeouts: bool,
 }
 

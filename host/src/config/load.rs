@@ -1,14 +1,16 @@
 //! Putting a node's configuration together: file, environment over it, flags over both.
 //!
-//! The three become one tree that is read once, so a value that is put over another replaces it whole,
-//! and everything that is wrong is reported together.
+//! Each becomes a tree in today's names (`older`); the trees become one, which is read once. So a value that
+//! is put over another replaces it whole, and everything that is wrong is reported together.
 
 use std::path::{Path, PathBuf};
 
+use crate::config::effective::{self, Effective};
 use crate::config::options::{self, NodeOptions};
-use crate::config::problem::{Place, Problems};
+use crate::config::problem::{Place, Problem, Problems};
+use crate::config::schema::{self, Entry};
 use crate::config::value::{Located, Value};
-use crate::config::{env, file, schema};
+use crate::config::{env, file, names, older};
 
 /// Files that are looked for in the working directory, in this order.
 pub const DEFAULT_FILES: [&str; 3] = ["isomer.toml", "isomer.json", "moleculer.config.json"];
@@ -29,8 +31,10 @@ pub struct Flag {
 pub struct Sources {
     /// The file; `None` when there is none.
     pub file: Option<PathBuf>,
-    /// Environment variables; only `MOL_…` are looked at.
+    /// Environment variables.
     pub variables: Vec<(String, String)>,
+    /// Options that were given by name, with `--set`.
+    pub settings: Vec<(String, String)>,
     /// Flags that stand for options.
     pub flags: Vec<Flag>,
 }
@@ -43,31 +47,126 @@ pub fn default_file(dir: &Path) -> Option<PathBuf> {
     Some(if dir == Path::new(".") { PathBuf::from(present) } else { dir.join(present) })
 }
 
+/// A configuration that was read.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// The options.
+    pub options: NodeOptions,
+    /// What should be written otherwise, though it is no mistake.
+    pub warnings: Vec<Problem>,
+    /// What was written, all sources together, in today's names.
+    tree: Located,
+}
+
+impl Configuration {
+    /// Every option with its value and origin, without secrets.
+    #[must_use]
+    pub fn effective(&self) -> Vec<Effective> {
+        effective::list(&options::entries(), &self.tree)
+    }
+}
+
 /// Reads everything.
 ///
 /// # Errors
 /// Everything that is wrong, with its place.
-pub fn load(sources: Sources) -> Result<NodeOptions, Problems> {
+pub fn load(sources: Sources) -> Result<Configuration, Problems> {
     let entries = options::entries();
-    let names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
     let mut problems = Problems::default();
-    let file = sources.file.and_then(|path| file::read(&path, &mut problems));
-    let mut tree = file.unwrap_or_else(|| Located::table(Place::Flag("--config")));
+    let mut tree = Located::table(Place::Flag("--config"));
+    for source in trees(sources, &entries, &mut problems) {
+        tree.merge(source);
+    }
+    complete(&mut tree);
+    let mut options = NodeOptions::default();
+    schema::read(&entries, &names::ANSWERED, &tree, &mut options, &mut problems);
+    options::finish(&mut options);
+    options::check_together(&options, &tree, &mut problems);
+    let warnings = problems.into_result()?;
+    Ok(Configuration { options, warnings, tree })
+}
+
+/// The tree of each source, later ones over earlier ones, in today's names.
+fn trees(
+    sources: Sources,
+    entries: &[Entry<NodeOptions>],
+    problems: &mut Problems,
+) -> Vec<Located> {
+    let names: Vec<&str> = entries
+        .iter()
+        .map(|entry| entry.name)
+        .chain(names::ANSWERED.iter().map(|answered| answered.name))
+        .chain(older::names())
+        .collect();
+    // Only Moleculer's options are read without the prefix: its runner does that, and names such as
+    // LIMITS_MODE may well be another program's.
+    let plain: Vec<&str> = names.iter().copied().filter(|name| !is_own(name)).collect();
+    let mut trees = vec![
+        sources.file.and_then(|path| file_tree(&path, problems)),
+        Some(env::read_plain(&sources.variables, &plain)),
+        Some(env::read(sources.variables, &names)),
+        Some(flag_tree(sources.flags, sources.settings)),
+    ];
+    for tree in trees.iter_mut().flatten() {
+        older::rewrite(tree, problems);
+    }
+    let profile = profile(&trees);
+    profile.into_iter().chain(trees.into_iter().flatten()).collect()
+}
+
+/// Options that Moleculer does not have.
+fn is_own(name: &str) -> bool {
+    let own = [
+        "limits.",
+        "cacheDir",
+        "controlSocket",
+        "compat",
+        "localOnlyDollarEvents",
+        "middlewareDir",
+    ];
+    own.iter().any(|start| name.starts_with(start))
+}
+
+fn file_tree(path: &Path, problems: &mut Problems) -> Option<Located> {
+    let tree = file::read(path, problems)?;
     if !matches!(tree.value, Value::Table(_)) {
         problems.add(&tree.place, format!("the file holds {}; allowed: a table", tree.found()));
-        tree = Located::table(tree.place);
+        return None;
     }
-    tree.merge(env::read(sources.variables, &names));
-    for flag in sources.flags {
-        let value = Located { value: Value::Word(flag.text), place: Place::Flag(flag.flag) };
-        let path: Vec<String> = flag.option.split('.').map(str::to_owned).collect();
-        tree.merge(value.below(&path));
+    Some(tree)
+}
+
+fn flag_tree(flags: Vec<Flag>, settings: Vec<(String, String)>) -> Located {
+    let mut tree = Located::table(Place::Flag("--set"));
+    let settings = settings.into_iter().map(|(name, text)| {
+        let place = Place::Set(name.clone());
+        (name, text, place)
+    });
+    let flags =
+        flags.into_iter().map(|flag| (flag.option.to_owned(), flag.text, Place::Flag(flag.flag)));
+    for (name, text, place) in settings.chain(flags) {
+        let path: Vec<String> = name.split('.').map(str::to_owned).collect();
+        tree.merge(Located::word(text, place).below(&path));
     }
-    let mut node = NodeOptions::default();
-    schema::read(&entries, &tree, &mut node, &mut problems);
-    options::check_together(&node, &tree, &mut problems);
-    problems.into_result()?;
-    Ok(node)
+    tree
+}
+
+/// The defaults of an earlier Moleculer, below everything else (moleculer 0.12: src/service-broker.js).
+fn profile(trees: &[Option<Located>]) -> Option<Located> {
+    let given = trees.iter().flatten().rev().find_map(|tree| tree.find("compat"))?;
+    let wanted = given.as_text() == Some("0.12") || given.as_number() == Some(0.12);
+    wanted.then(|| {
+        Located::from_json(older::defaults_of_0_12(), &Place::Profile("compat = \"0.12\""))
+    })
+}
+
+/// What is given by giving something else.
+fn complete(tree: &mut Located) {
+    // moleculer: src/cachers/index.js resolve: a table without a type is a Memory cacher.
+    if let Some(cacher @ Located { value: Value::Table(_), .. }) = tree.find("cacher") {
+        let kind = Located { value: Value::Text("Memory".into()), place: cacher.place.clone() };
+        tree.put_absent("cacher.type", kind);
+    }
 }
 
 #[cfg(test)]

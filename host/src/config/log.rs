@@ -44,6 +44,10 @@ pub enum Format {
     /// `[time] LEVEL node/MODULE: text`
     #[default]
     Full,
+    /// `[time] LEVEL MODULE: text`, the time without the day.
+    Short,
+    /// `LEVEL - text`
+    Simple,
     /// One JSON object per line.
     Json,
 }

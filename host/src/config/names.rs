@@ -1,69 +1,131 @@
-//! Names that are not options of this version: what they are called now, and which name was meant.
+//! Names that are not read: options of Moleculer that have no meaning or no counterpart here, each with its
+//! reason, and slips, each with the name that was meant.
+//!
+//! Names that options had in earlier versions of Moleculer are in `older`.
 
-/// Options of earlier Moleculer versions and common slips, with today's name
-/// (moleculer: docs/MIGRATION_GUIDE_0.13.md, docs/MIGRATION_GUIDE_0.14.md).
-const RENAMED: [(&str, &str); 7] = [
+use serde_json::Value as Json;
+
+use crate::config::value::Located;
+
+/// Common slips, with the right name.
+const SLIPS: [(&str, &str); 6] = [
     ("nodeId", "nodeID"),
     ("ns", "namespace"),
     ("shutdownTimeout", "tracking.shutdownTimeout"),
     ("preferLocal", "registry.preferLocal"),
     ("maxQueueSize", "transit.maxQueueSize"),
     ("disableReconnect", "transit.disableReconnect"),
-    ("logFormatter", "logger"),
 ];
 
-/// Options of Moleculer that this version does not offer. They are accepted when they are switched off.
-const NOT_OFFERED: [&str; 37] = [
-    // Awaited services are noticed when they come; nothing is asked at intervals.
-    "dependencyInterval",
-    "retryPolicy",
-    "requestRetry",
-    "contextParamsCloning",
-    "circuitBreaker",
-    "bulkhead",
-    "uidGenerator",
-    "errorHandler",
-    "errorRegenerator",
-    "cacher",
-    "validator",
-    "validation",
-    "metrics",
-    "metricsRate",
-    "statistics",
-    "tracing",
-    "internalMiddlewares",
-    "middlewares",
-    "repl",
-    "replCommand",
-    "replCommands",
-    "replDelimiter",
-    "replOptions",
-    "skipProcessEventRegistration",
-    "maxSafeObjectSize",
-    "ServiceFactory",
-    "ContextFactory",
-    "created",
-    "started",
-    "stopped",
-    "disableBalancer",
-    "registry.strategyOptions",
-    "registry.discoverer",
-    "transit.packetLogFilter",
-    "transit.waitForInitialHeartbeat",
-    "heartbeatTimeoutMultiplier",
-    "serializer",
-];
-
-/// Today's name of an option that was renamed.
-#[must_use]
-pub fn renamed(name: &str) -> Option<&'static str> {
-    RENAMED.iter().find(|(old, _)| *old == name).map(|(_, new)| *new)
+/// What becomes of an option of Moleculer that is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Every value is fine, because it is so anyway.
+    AlwaysSo,
+    /// Accepted with a warning: calls and events are the same without it.
+    NoEffect,
+    /// Accepted only when it asks for nothing: off, or Moleculer's default.
+    Refused,
 }
 
-/// Whether Moleculer has this option and this version does not.
+/// An option of Moleculer that is not read.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    /// Dotted name; all that is below it is meant, too.
+    pub name: &'static str,
+    /// What becomes of it.
+    pub answer: Answer,
+    /// Moleculer's default as JSON, when that is more than "off"; empty otherwise.
+    default: &'static str,
+    /// Why, and what to do instead.
+    pub reason: &'static str,
+}
+
+impl Answered {
+    /// Whether a value asks for nothing.
+    #[must_use]
+    pub fn asks_nothing(&self, value: &Located) -> bool {
+        value.is_off()
+            || serde_json::from_str::<Json>(self.default)
+                .is_ok_and(|default| default == value.to_json())
+    }
+}
+
+const fn always_so(name: &'static str, reason: &'static str) -> Answered {
+    Answered { name, answer: Answer::AlwaysSo, default: "", reason }
+}
+
+const fn no_effect(name: &'static str, reason: &'static str) -> Answered {
+    Answered { name, answer: Answer::NoEffect, default: "", reason }
+}
+
+const fn refused(name: &'static str, reason: &'static str) -> Answered {
+    Answered { name, answer: Answer::Refused, default: "", reason }
+}
+
+/// What a Rust program does where a file cannot hold a function or class.
+const EMBED: &str =
+    "a function or class; a Rust program embeds the node with `ServiceBroker::builder`";
+
+/// Options of Moleculer that a node does not read, in the order of the reference.
+pub const ANSWERED: [Answered; 39] = [
+    always_so("contextParamsCloning", "a guest never shares memory with its caller"),
+    always_so("dependencyInterval", "awaited services are noticed when they come, without asking"),
+    refused("disableBalancer", "every node balances its calls itself"),
+    Answered {
+        default: "262144",
+        ..refused("transit.maxChunkSize", "this version does not send streams")
+    },
+    refused("transit.packetLogFilter", "packets are not logged one by one"),
+    always_so(
+        "registry.strategyOptions.cacheSize",
+        "finding a shard is cheap enough without a cache",
+    ),
+    refused("uidGenerator", "a function; IDs are UUIDs of version 4"),
+    refused("errorHandler", "a function; a middleware sees, changes and answers errors"),
+    refused("errorRegenerator", "a class; errors keep all the fields that they came with"),
+    no_effect("metrics.reporter", "there are no reporters; `$node.metrics` gives the figures"),
+    no_effect("metrics.collectProcessMetrics", "`$node.health` has the figures of the process"),
+    no_effect("metrics.collectInterval", "`$node.health` has the figures of the process"),
+    no_effect("metrics.defaultBuckets", "the buckets of histograms are fixed"),
+    no_effect("metrics.defaultQuantiles", "the quantiles of histograms are fixed"),
+    no_effect("metrics.defaultMaxAgeSeconds", "the quantiles of histograms are fixed"),
+    no_effect("metrics.defaultAgeBuckets", "the quantiles of histograms are fixed"),
+    no_effect("metrics.defaultAggregator", "the quantiles of histograms are fixed"),
+    no_effect("tracing", "this version makes no spans"),
+    no_effect("hotReload.modules", "components are watched, not modules of Node.js"),
+    no_effect("hotReload.extraFiles", "components and the .toml files beside them are watched"),
+    no_effect("replOptions", "there is no REPL; the verbs of `isomer` ask a running node"),
+    no_effect("skipProcessEventRegistration", "`isomer start` always stops on SIGINT and SIGTERM"),
+    no_effect("maxSafeObjectSize", "log lines are cut at `limits.logLine`"),
+    no_effect("logger.options.moduleColors", "modules have no colours of their own"),
+    no_effect("logger.options.autoPadding", "lines are not padded"),
+    no_effect("logger.options.objectPrinter", "a function; values are written as JSON"),
+    refused(
+        "cacher.options.keygen",
+        "a function; the key is made from `keys`, as Moleculer's own is",
+    ),
+    refused("cacher.options.missingResponse", "a miss is always nothing"),
+    refused("cacher.options.redlock", "`cacher.options.lock` needs no further options"),
+    no_effect("cacher.options.monitor", "the commands that go to Redis are not logged"),
+    Answered {
+        default: "\"JSON\"",
+        ..refused("cacher.options.serializer", "values are written as JSON")
+    },
+    refused("cacher.options.cluster.options", "a cluster needs its nodes only"),
+    no_effect("validator.options.useNewCustomCheckerFunction", "rules hold no functions"),
+    refused("ServiceFactory", EMBED),
+    refused("ContextFactory", EMBED),
+    refused("Promise", "a class of JavaScript"),
+    refused("created", EMBED),
+    refused("started", EMBED),
+    refused("stopped", EMBED),
+];
+
+/// The right name of a common slip.
 #[must_use]
-pub fn not_offered(name: &str) -> bool {
-    NOT_OFFERED.contains(&name)
+pub fn slip(name: &str) -> Option<&'static str> {
+    SLIPS.iter().find(|(wrong, _)| *wrong == name).map(|(_, right)| *right)
 }
 
 /// The candidate that was most likely meant, when one is near enough.

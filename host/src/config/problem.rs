@@ -20,6 +20,10 @@ pub enum Place {
     Variable(String),
     /// A command-line flag, with its dashes.
     Flag(&'static str),
+    /// An option that was given with `--set`.
+    Set(String),
+    /// A set of defaults that was chosen, such as `compat = "0.12"`.
+    Profile(&'static str),
 }
 
 impl fmt::Display for Place {
@@ -27,7 +31,8 @@ impl fmt::Display for Place {
         match self {
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Variable(name) => f.write_str(name),
-            Self::Flag(name) => f.write_str(name),
+            Self::Flag(name) | Self::Profile(name) => f.write_str(name),
+            Self::Set(name) => write!(f, "--set {name}"),
         }
     }
 }
@@ -50,43 +55,52 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All mistakes of one configuration.
+/// All mistakes of one configuration, and what is worth saying although it is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    mistakes: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
 
 impl Problems {
     /// Adds one.
     pub fn add(&mut self, place: &Place, message: impl Into<String>) {
-        self.0.push(Problem { place: Some(place.clone()), message: message.into() });
+        self.mistakes.push(Problem { place: Some(place.clone()), message: message.into() });
     }
 
     /// Adds one that belongs to no single place.
     pub fn add_general(&mut self, message: impl Into<String>) {
-        self.0.push(Problem { place: None, message: message.into() });
+        self.mistakes.push(Problem { place: None, message: message.into() });
+    }
+
+    /// Adds a warning: the value is used, or changes nothing, but should be written otherwise.
+    pub fn warn(&mut self, place: &Place, message: impl Into<String>) {
+        self.warnings.push(Problem { place: Some(place.clone()), message: message.into() });
     }
 
     /// The problems in the order of files, lines, variables and flags.
     #[must_use]
     pub fn list(&self) -> &[Problem] {
-        &self.0
+        &self.mistakes
     }
 
-    /// `Ok` when there are none.
+    /// The warnings, sorted by place, when there are no mistakes.
     ///
     /// # Errors
-    /// All of them, sorted by place.
-    pub fn into_result(mut self) -> Result<(), Self> {
-        if self.0.is_empty() {
-            return Ok(());
+    /// All mistakes, sorted by place.
+    pub fn into_result(mut self) -> Result<Vec<Problem>, Self> {
+        if self.mistakes.is_empty() {
+            self.warnings.sort();
+            return Ok(self.warnings);
         }
-        self.0.sort();
+        self.mistakes.sort();
         Err(self)
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_slice() {
+        match self.mistakes.as_slice() {
             [one] => write!(f, "{one}"),
             many => {
                 write!(f, "{} problems in the configuration:", many.len())?;

@@ -2,13 +2,14 @@
 //! reference in `docs/configuration.md`.
 //!
 //! An entry knows its name, what it takes, and where its value goes. The tables are in `options` and
-//! `sidecar`.
+//! `sidecar`. Values are read in the order of the table, whatever order they were written in.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
-use crate::config::names;
+use crate::config::mask;
+use crate::config::names::{self, Answer, Answered};
 use crate::config::problem::Problems;
 use crate::config::quantity;
 use crate::config::value::{Located, Value};
@@ -33,6 +34,8 @@ pub enum Kind<T> {
     Time(Unit, Duration, fn(&mut T, Duration)),
     /// A whole number from .0 to .1.
     Number(u64, u64, fn(&mut T, u64)),
+    /// Any number from .0 to .1.
+    Real(f64, f64, fn(&mut T, f64)),
     /// Bytes: a number, or text with a unit. At least .0, at most .1.
     Size(u64, u64, fn(&mut T, u64)),
     /// One of these words, in any case.
@@ -71,6 +74,8 @@ impl<T> Kind<T> {
                 format!("a whole number of at least {least}")
             }
             Self::Number(least, most, _) => format!("a whole number from {least} to {most}"),
+            Self::Real(least, most, _) if *most >= MANY => format!("a number of at least {least}"),
+            Self::Real(least, most, _) => format!("a number from {least} to {most}"),
             Self::Size(least, most, _) => format!(
                 "bytes, or text such as \"64MiB\" ({} to {})",
                 quantity::show_bytes(*least),
@@ -98,6 +103,10 @@ impl<T> Kind<T> {
                 let number = located.as_count().filter(|n| (least..=most).contains(&n));
                 set(target, number.ok_or(None)?);
             }
+            Self::Real(least, most, set) => {
+                let number = located.as_number().filter(|n| (*least..=*most).contains(n));
+                set(target, number.ok_or(None)?);
+            }
             Self::Size(least, most, set) => {
                 let size = size(located).filter(|n| (least..=most).contains(&n));
                 set(target, size.ok_or(None)?);
@@ -120,45 +129,87 @@ impl<T> Kind<T> {
 
 /// A bound that is none.
 pub const UNLIMITED: u64 = 1 << 53;
+/// The same for other numbers: no factor of any option is near it.
+pub const MANY: f64 = 1e9;
 
-/// Reads a whole tree. Keys that are no option and values that are not allowed are all reported.
-pub fn read<T>(entries: &[Entry<T>], tree: &Located, target: &mut T, problems: &mut Problems) {
-    read_below("", entries, tree, target, problems);
-}
-
-fn read_below<T>(
-    prefix: &str,
+/// Reads a whole tree. Keys that are no option and values that are not allowed are all reported; `answered`
+/// are options that are known but not read.
+pub fn read<T>(
     entries: &[Entry<T>],
+    answered: &[Answered],
     tree: &Located,
     target: &mut T,
     problems: &mut Problems,
 ) {
+    for entry in entries {
+        if let Some(value) = tree.find(entry.name) {
+            read_entry(entry, value, target, problems);
+        }
+    }
+    refuse_others("", entries, answered, tree, problems);
+}
+
+fn read_entry<T>(entry: &Entry<T>, value: &Located, target: &mut T, problems: &mut Problems) {
+    // JavaScript's way to leave an option as it is. What null means to the others, they say themselves.
+    if matches!(value.value, Value::Null) && !matches!(entry.kind, Kind::Special(..)) {
+        return;
+    }
+    if let Err(reason) = entry.kind.read(target, value) {
+        let (name, found) = (entry.name, shown(entry.name, value));
+        let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let allowed = entry.kind.allowed();
+        problems.add(&value.place, format!("{name} is {found}{reason}; allowed: {allowed}"));
+    }
+}
+
+/// What was found, unless it is a secret.
+fn shown(name: &str, value: &Located) -> String {
+    if mask::is_secret(name) { mask::MASK.into() } else { value.found() }
+}
+
+/// Reports what stands in a table and is no option.
+fn refuse_others<T>(
+    prefix: &str,
+    entries: &[Entry<T>],
+    answered: &[Answered],
+    tree: &Located,
+    problems: &mut Problems,
+) {
     let Value::Table(keys) = &tree.value else {
-        let what = prefix.trim_end_matches('.');
-        let what = if what.is_empty() { "the configuration" } else { what };
-        let found = tree.found();
-        problems.add(&tree.place, format!("{what} is {found}; allowed: a table"));
+        if !matches!(tree.value, Value::Null) {
+            let (what, found) = (prefix.trim_end_matches('.'), tree.found());
+            problems.add(&tree.place, format!("{what} is {found}; allowed: a table"));
+        }
         return;
     };
     for (key, value) in keys {
         let name = format!("{prefix}{key}");
         let section = format!("{name}.");
-        if let Some(entry) = entries.iter().find(|entry| entry.name == name) {
-            read_entry(entry, value, target, problems);
+        if has(entries, &name) {
+            continue;
+        }
+        if let Some(answered) = answered.iter().find(|answered| answered.name == name) {
+            answer(answered, value, problems);
         } else if entries.iter().any(|entry| entry.name.starts_with(&section)) {
-            read_below(&section, entries, value, target, problems);
+            refuse_others(&section, entries, answered, value, problems);
         } else {
             refuse_unknown(&name, prefix, entries, value, problems);
         }
     }
 }
 
-fn read_entry<T>(entry: &Entry<T>, value: &Located, target: &mut T, problems: &mut Problems) {
-    if let Err(reason) = entry.kind.read(target, value) {
-        let (name, found) = (entry.name, value.found());
-        let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-        let allowed = entry.kind.allowed();
-        problems.add(&value.place, format!("{name} is {found}{reason}; allowed: {allowed}"));
+fn answer(answered: &Answered, value: &Located, problems: &mut Problems) {
+    let Answered { name, reason, .. } = answered;
+    match answered.answer {
+        Answer::AlwaysSo => {}
+        _ if answered.asks_nothing(value) => {}
+        Answer::NoEffect => {
+            problems.warn(&value.place, format!("'{name}' changes nothing: {reason}"));
+        }
+        Answer::Refused => problems.add(
+            &value.place,
+            format!("'{name}' is an option of Moleculer that is not offered ({reason}); remove it"),
+        ),
     }
 }
 
@@ -169,16 +220,8 @@ fn refuse_unknown<T>(
     value: &Located,
     problems: &mut Problems,
 ) {
-    let message = if let Some(new) = names::renamed(name).filter(|new| has(entries, new)) {
-        format!("unknown option '{name}'; it is called '{new}'")
-    } else if names::not_offered(name) {
-        // Whatever is switched off is as it would be here.
-        let json = name == "serializer"
-            && value.as_text().is_some_and(|text| text.eq_ignore_ascii_case("json"));
-        if value.is_off() || json {
-            return;
-        }
-        format!("'{name}' is an option of Moleculer that this version does not offer; remove it")
+    let message = if let Some(right) = names::slip(name).filter(|right| has(entries, right)) {
+        format!("unknown option '{name}'; it is called '{right}'")
     } else {
         // Names of the same section come first, so that "limits.memori" does not find another section.
         let near = entries.iter().map(|entry| entry.name).flat_map(|full| {

@@ -60,7 +60,7 @@ fn finish(
 ) -> Result<ServiceOptions, Problems> {
     let mut service = ServiceOptions { limits: defaults.clone(), ..ServiceOptions::default() };
     if let Some(tree) = tree {
-        schema::read(&entries(), &tree, &mut service, &mut problems);
+        schema::read(&entries(), &[], &tree, &mut service, &mut problems);
         options::check_instances(&service.limits, &tree, &mut problems);
     }
     problems.into_result()?;
@@ -75,7 +75,7 @@ pub fn entries() -> Vec<Entry<ServiceOptions>> {
         Entry {
             name: "mode",
             kind: Kind::Choice(&["pooled", "fresh"], |service, word| {
-                service.limits.mode = options::mode(word);
+                service.limits.mode = options::limits::mode(word);
             }),
             default: "\"pooled\"",
             doc: "Short for `limits.mode`.",
@@ -106,9 +106,15 @@ pub fn entries() -> Vec<Entry<ServiceOptions>> {
             default: "",
             doc: "Events that the service may send, as patterns. Without it: all; `[]` is none.",
         },
+        Entry {
+            name: "grants.cache",
+            kind: Kind::Patterns(|service, patterns| service.grants.cache = patterns),
+            default: "[]",
+            doc: "Keys of the cacher that the service may use beside its own, as patterns.",
+        },
     ];
     entries.extend(short_instances());
-    entries.extend(options::limits());
+    entries.extend(options::limits::entries());
     entries
 }
 

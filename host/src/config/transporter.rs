@@ -53,7 +53,11 @@ fn from_table(table: &Located, entries: &[(String, Located)]) -> Result<Transpor
             return Err(format!("unknown key '{key}'; the keys are type and options"));
         }
     }
-    let kind = table.find("type").and_then(Located::as_text).ok_or("'type' is missing")?;
+    // moleculer: src/transporters/index.js resolve: a table without a type is for NATS.
+    let kind = match table.find("type") {
+        None => "NATS",
+        Some(kind) => kind.as_text().ok_or("'type' is not text")?,
+    };
     if !kind.eq_ignore_ascii_case("nats") {
         return Err(format!("this version does not offer transporter {kind}"));
     }
@@ -132,7 +136,7 @@ fn with_login(url: &str, login: &str) -> String {
 }
 
 /// Percent-encodes what has a meaning in an address.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value as Json};
 
+use crate::config::mask;
 use crate::config::problem::Place;
 
 /// A value and where it stands.
@@ -38,6 +39,39 @@ pub enum Value {
 }
 
 impl Located {
+    /// What a variable or flag says. Text that begins as JSON lists and objects do is read as such, so that
+    /// one variable can hold a whole section.
+    #[must_use]
+    pub fn word(text: String, place: Place) -> Self {
+        if text.trim_start().starts_with(['{', '['])
+            && let Ok(json) = serde_json::from_str(&text)
+        {
+            return Self::from_json(json, &place);
+        }
+        Self { value: Value::Word(text), place }
+    }
+
+    /// JSON that has one place as a whole.
+    #[must_use]
+    pub fn from_json(json: Json, place: &Place) -> Self {
+        let value = match json {
+            Json::Null => Value::Null,
+            Json::Bool(value) => Value::Bool(value),
+            Json::Number(number) => match number.as_i64() {
+                Some(number) => Value::Integer(number),
+                None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Json::String(text) => Value::Text(text),
+            Json::Array(items) => {
+                Value::List(items.into_iter().map(|item| Self::from_json(item, place)).collect())
+            }
+            Json::Object(map) => Value::Table(
+                map.into_iter().map(|(key, value)| (key, Self::from_json(value, place))).collect(),
+            ),
+        };
+        Self { value, place: place.clone() }
+    }
+
     /// An empty table.
     #[must_use]
     pub fn table(place: Place) -> Self {
@@ -82,6 +116,36 @@ impl Located {
         })
     }
 
+    /// Takes the value at a dotted path out of the tree.
+    pub fn take(&mut self, path: &str) -> Option<Self> {
+        let (section, key) =
+            path.rsplit_once('.').map_or(("", path), |(section, key)| (section, key));
+        let table = if section.is_empty() { Some(self) } else { self.find_mut(section) };
+        match &mut table?.value {
+            Value::Table(entries) => {
+                let index = entries.iter().position(|(name, _)| name == key)?;
+                Some(entries.remove(index).1)
+            }
+            _ => None,
+        }
+    }
+
+    /// Puts a value at a dotted path, unless there is one.
+    pub fn put_absent(&mut self, path: &str, value: Self) {
+        if self.find(path).is_none() {
+            self.merge(value.below(&path.split('.').map(str::to_owned).collect::<Vec<_>>()));
+        }
+    }
+
+    fn find_mut(&mut self, path: &str) -> Option<&mut Self> {
+        path.split('.').try_fold(self, |tree, key| match &mut tree.value {
+            Value::Table(entries) => {
+                entries.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value)
+            }
+            _ => None,
+        })
+    }
+
     /// As a truth value. Words are read in any case.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
@@ -113,6 +177,30 @@ impl Located {
             Value::Integer(value) => u64::try_from(*value).ok(),
             Value::Word(word) => word.trim().parse().ok(),
             _ => None,
+        }
+    }
+
+    /// As a whole number.
+    #[must_use]
+    pub fn as_integer(&self) -> Option<i64> {
+        match &self.value {
+            Value::Integer(value) => Some(*value),
+            Value::Word(word) => word.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// As a list. A variable or flag has commas between its items; any other single value is a list of one.
+    #[must_use]
+    pub fn as_list(&self) -> Option<Vec<Self>> {
+        match &self.value {
+            Value::List(items) => Some(items.clone()),
+            Value::Null | Value::Table(_) => None,
+            Value::Word(text) => {
+                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+                Some(parts.map(|part| Self::word(part.to_owned(), self.place.clone())).collect())
+            }
+            _ => Some(vec![self.clone()]),
         }
     }
 
@@ -184,19 +272,14 @@ fn word_to_json(located: &Located, word: &str) -> Json {
 /// Text in quotes, cut when it is long and without the login of an address.
 fn quoted(text: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 60;
-    let text = without_login(text);
+    // It is wrong, so it may be an address of which anything was forgotten.
+    let text = match text.rsplit_once('@') {
+        Some((_, host)) if !text.contains("://") => format!("{}@{host}", mask::MASK),
+        _ => mask::text(text),
+    };
     let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
     if shown.len() < text.len() {
         shown.push('…');
     }
     format!("{shown:?}")
-}
-
-/// An address without its login, for messages and logs.
-#[must_use]
-pub fn without_login(text: &str) -> String {
-    match (text.split_once("://"), text.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
-        _ => text.to_owned(),
-    }
 }

@@ -308,3 +308,6 @@ fn rate(failures: u32, count: u32) -> Value {
         _ => (f64::from(failures) / f64::from(count)).into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::cache::{self, Cache};
 use super::{
     ActionFaults, ActionSchema, Balance, Bounds, Dependency, Error, EventFaults, EventSchema,
     Lifecycle, Pattern, ServiceSchema, Special, Visibility, full_name,
@@ -73,6 +74,9 @@ impl Reader {
         let prefix =
             if special.no_service_name_prefix { String::new() } else { format!("{full_name}.") };
         let dependencies = self.dependencies(root.get("dependencies"));
+        if let Some(default) = settings.get("$cache") {
+            cache::apply_default(&mut root, default, &mut self.problems);
+        }
         let actions = self.actions(&mut root, &prefix);
         let events = self.events(&mut root, &name);
         let isomer = self.object(&mut root, "isomer");
@@ -225,6 +229,8 @@ impl Reader {
         let fallback = self.fallback(&path, definition.get("fallback"));
         let faults = ActionFaults::read(&path, &definition, &mut self.problems);
         let balance = Balance::read(&path, &definition, &mut self.problems);
+        let cache_path = format!("{path}.cache");
+        let cache = Cache::read(&cache_path, definition.get("cache"), &mut self.problems);
         let isomer = self.object(&mut definition, "isomer");
         let limits = self.limits(&format!("{path}.isomer.limits"), isomer.get("limits"));
         if !isomer.is_empty() {
@@ -240,6 +246,7 @@ impl Reader {
             fallback,
             faults,
             balance,
+            cache,
             limits,
             definition: Arc::new(definition),
         })

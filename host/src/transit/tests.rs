@@ -108,6 +108,7 @@ impl Inbound for Node {
             }
             _ => {
                 ctx.merge_meta(&object("{\"b\":2}"));
+                ctx.merge_response_headers(&object("{\"r\":1}"));
                 std::future::ready(done(Ok(ctx.params.clone()))).boxed()
             }
         }
@@ -211,7 +212,7 @@ async fn the_rest_of_the_time_travels_with_the_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unresolved_action_is_answered_with_null_headers() {
+async fn response_headers_go_with_the_answer_and_are_null_for_an_unresolved_action() {
     let bus = Arc::new(Bus::default());
     let (a, _b) = (Node::joined(&bus, "a").await, Node::joined(&bus, "b").await);
     let answers = watch(&bus, "MOL-t.RES.a");
@@ -219,7 +220,7 @@ async fn an_unresolved_action_is_answered_with_null_headers() {
     a.call("x.echo", "b").await.unwrap();
     let answers = answers.lock();
     assert_eq!(answers[0]["headers"], Value::Null);
-    assert_eq!(answers[1]["headers"], json!({}));
+    assert_eq!(answers[1]["headers"], json!({"r": 1}));
 }
 
 #[tokio::test(start_paused = true)]

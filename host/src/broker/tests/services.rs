@@ -63,12 +63,11 @@ async fn a_private_action_goes_with_its_service_and_comes_back() {
     assert_eq!(ask(&broker, "ask", "hidden").await, Ok(json!(["one", 2])));
     assert!(ask(&broker, "ask", "one.hidden").await.is_err(), "the old name went");
     assert!(broker.remove_service(&"one".into()).await);
-    let chains = broker.0.chains.read();
-    let left = chains.actions.len();
-    drop(chains);
+    let routes = || broker.0.chains.read().actions.len();
+    let left = routes();
     add(&broker, "one", json!({})).await;
     broker.remove_service(&"one".into()).await;
-    assert_eq!(broker.0.chains.read().actions.len(), left, "no route is left behind");
+    assert_eq!(routes(), left, "no route is left behind");
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,13 +77,15 @@ async fn a_service_says_how_long_its_calls_may_run_on_when_it_ends() {
             options.tracking.shutdown_timeout = Duration::from_secs(5);
         });
         add(&broker, "one", settings).await;
+        let name = "one".into();
         let running = broker.call("one.sleep", Payload::Absent, CallOptions::default());
-        let running = tokio::spawn(running);
-        tokio::task::yield_now().await;
         let begun = Instant::now();
-        broker.remove_service(&"one".into()).await;
+        tokio::select! {
+            biased;
+            outcome = running => panic!("the call ended before its service: {outcome:?}"),
+            _ = broker.remove_service(&name) => {}
+        }
         assert_eq!(begun.elapsed().as_secs(), seconds);
-        running.abort();
     };
     check(json!({}), 5).await;
     check(json!({"$shutdownTimeout": 2000}), 2).await;

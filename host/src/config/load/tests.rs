@@ -4,19 +4,54 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::*;
+use crate::config::cacher::{CacheLock, CacheStore};
+use crate::config::faults::ErrorCheck;
 use crate::config::limits::Limits;
-use crate::config::log::Level;
+use crate::config::log::{Format, Level};
+use crate::config::names::Answer;
+use crate::config::older::Older;
 use crate::config::options::ControlSocket;
-use crate::config::{ServiceOptions, Strategy, Transporter, sidecar};
+use crate::config::{
+    Bulkhead, Cacher, CircuitBreaker, RetryPolicy, ServiceOptions, Strategy, Transporter,
+    Validator, sidecar,
+};
 
 fn load_file(name: &str, text: &str, variables: &[(&str, &str)]) -> Result<NodeOptions, String> {
+    configuration(name, text, variables).map(|configuration| configuration.options)
+}
+
+fn configuration(
+    name: &str,
+    text: &str,
+    variables: &[(&str, &str)],
+) -> Result<Configuration, String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(name);
     std::fs::write(&path, text).unwrap();
     let variables = variables.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-    let sources = Sources { file: Some(path), variables, flags: Vec::new() };
+    let sources = Sources { file: Some(path), variables, ..Sources::default() };
     let prefix = format!("{}/", dir.path().display());
     load(sources).map_err(|problems| problems.to_string().replace(&prefix, ""))
+}
+
+/// The warnings of a configuration without mistakes, without their places.
+fn warnings(json: &str) -> Vec<String> {
+    let configuration = configuration("isomer.json", json, &[]).unwrap();
+    configuration.warnings.into_iter().map(|warning| warning.message).collect()
+}
+
+/// What is in force: name, value and origin in one line each, defaults left out.
+fn changed(configuration: &Configuration) -> Vec<String> {
+    let changed = configuration.effective().into_iter().filter(|one| one.origin.is_some());
+    changed
+        .map(|one| {
+            let origin = match one.origin.unwrap() {
+                Place::File { line, .. } => format!("line {line}"),
+                place => place.to_string(),
+            };
+            format!("{} = {} ({origin})", one.name, one.value)
+        })
+        .collect()
 }
 
 fn check_error(name: &str, text: &str, expected: &str) {
@@ -47,7 +82,7 @@ fn json_mistakes_have_lines_too() {
         "{\n  // comment\n  \"nodeId\": \"a\",\n  \"registry\": {\n    \"strategy\": \"Robin\"\n  }\n}",
         "2 problems in the configuration:\n  \
          isomer.json:3: unknown option 'nodeId'; it is called 'nodeID'\n  \
-         isomer.json:5: registry.strategy is \"Robin\"; allowed: \"RoundRobin\", \"Random\"",
+         isomer.json:5: registry.strategy is \"Robin\"; allowed: \"RoundRobin\", \"Random\", \"CpuUsage\", \"Latency\", \"Shard\"",
     );
 }
 
@@ -122,10 +157,11 @@ fn the_environment_goes_over_the_file_and_flags_over_both() {
     ];
     let flags = vec![Flag { option: "namespace", flag: "--namespace", text: "flag".into() }];
     let variables = variables.map(|(a, b)| (a.to_owned(), b.to_owned())).to_vec();
-    let node = load(Sources { file: Some(path), variables, flags }).unwrap();
+    let settings = vec![("requestTimeout".to_owned(), "2s".to_owned())];
+    let node = load(Sources { file: Some(path), variables, settings, flags }).unwrap().options;
     assert_eq!(node.broker.namespace, "flag");
     assert_eq!(node.broker.node_id.as_deref(), Some("env"));
-    assert_eq!(node.broker.request_timeout, Duration::from_millis(1));
+    assert_eq!(node.broker.request_timeout, Duration::from_secs(2));
     assert!(!node.broker.tracking.enabled);
     assert_eq!(node.broker.metadata["rack"], 7);
 }
@@ -141,7 +177,7 @@ fn mistakes_of_variables_and_flags_name_them() {
         flag: "--transporter",
         text: "redis://me:secret@host".into(),
     }];
-    let problems = load(Sources { file: None, variables, flags }).unwrap_err();
+    let problems = load(Sources { variables, flags, ..Sources::default() }).unwrap_err();
     let text = problems.to_string();
     assert!(text.contains("MOL_HEARTBEAT_INTERVAL: heartbeatInterval is \"ten\""), "{text}");
     assert!(
@@ -166,12 +202,374 @@ fn values_that_contradict_each_other_are_found() {
 }
 
 #[test]
-fn options_of_moleculer_that_are_missing_here_are_said_to_be() {
+fn options_of_moleculer_that_are_not_read_are_answered() {
     check_error(
         "isomer.json",
-        "{\"circuitBreaker\": {\"enabled\": true}, \"bulkhead\": {\"enabled\": false}}",
-        "isomer.json:1: 'circuitBreaker' is an option of Moleculer that this version does not offer; remove it",
+        "{\"errorHandler\": \"x\", \"uidGenerator\": null, \"transit\": {\"maxChunkSize\": 262144},\n\
+         \"disableBalancer\": true, \"contextParamsCloning\": true, \"serializer\": \"MsgPack\"}",
+        "3 problems in the configuration:\n  \
+         isomer.json:1: 'errorHandler' is an option of Moleculer that is not offered \
+         (a function; a middleware sees, changes and answers errors); remove it\n  \
+         isomer.json:2: 'disableBalancer' is an option of Moleculer that is not offered \
+         (every node balances its calls itself); remove it\n  \
+         isomer.json:2: serializer.type is \"MsgPack\" (this version speaks JSON only); allowed: \"JSON\"",
     );
+    assert_eq!(
+        warnings(
+            "{\"tracing\": {\"enabled\": true}, \"maxSafeObjectSize\": 5, \"replOptions\": null}"
+        ),
+        [
+            "'maxSafeObjectSize' changes nothing: log lines are cut at `limits.logLine`",
+            "'tracing' changes nothing: this version makes no spans",
+        ]
+    );
+}
+
+#[test]
+fn every_answer_accepts_what_asks_for_nothing() {
+    for answered in &names::ANSWERED {
+        let (start, end): (String, String) =
+            answered.name.split('.').map(|key| (format!("{{\"{key}\":"), "}")).unzip();
+        let json = format!("{start}null{end}");
+        assert!(warnings(&json).is_empty(), "{json}");
+    }
+}
+
+#[test]
+fn switches_of_the_mesh_are_read() {
+    let node = load_file(
+        "isomer.json",
+        r#"{
+            "transit": {"disableReconnect": true, "disableVersionCheck": true, "maxQueueSize": 7},
+            "registry": {
+                "strategy": "cpuusage", "strategyOptions": {"lowCpuUsage": 20, "sampleCount": 0, "cacheSize": 9},
+                "discoverer": {"type": "Local", "options": {"heartbeatInterval": 1, "heartbeatTimeout": 3,
+                    "disableHeartbeatChecks": true, "cleanOfflineNodesTimeout": 60}},
+                "stopDelay": 0, "preferLocal": false
+            },
+            "internalServices": {"$node": {"metadata": {"a": 1}}}, "localOnlyDollarEvents": true,
+            "metrics": true, "middlewares": ["auth", "audit"], "middlewareDir": "guards"
+        }"#,
+        &[],
+    )
+    .unwrap()
+    .broker;
+    assert!(node.transit.disable_reconnect && node.transit.disable_version_check);
+    assert_eq!(node.registry.strategy, Strategy::CpuUsage);
+    assert_eq!(node.registry.strategy_options.sample_count, Some(0));
+    assert!((node.registry.strategy_options.low_cpu_usage - 20.0).abs() < 1e-9);
+    assert_eq!(node.heartbeat_timeout, Duration::from_secs(3));
+    assert!(node.registry.discoverer.disable_heartbeat_checks);
+    assert_eq!(node.registry.discoverer.clean_offline_nodes_timeout, Duration::from_secs(60));
+    assert_eq!(node.internal_schema["metadata"]["a"], 1);
+    assert!(node.internal_services && node.local_only_dollar_events && node.metrics_enabled);
+    assert_eq!(node.middlewares, ["auth", "audit"]);
+    assert_eq!(node.middleware_dir.as_deref(), Some(Path::new("guards")));
+}
+
+#[test]
+fn fault_tolerance_is_read() {
+    let node = load_file(
+        "isomer.json",
+        r#"{
+            "retryPolicy": {"enabled": true, "retries": 2, "delay": "50ms", "maxDelay": 200, "factor": 1.5,
+                "check": {"retryable": true, "codes": [503], "types": ["X"]}},
+            "circuitBreaker": {"enabled": true, "threshold": 0.3, "windowTime": 30, "minRequestCount": 5,
+                "halfOpenTime": 2000, "check": {"minCode": 400, "names": "RequestTimeoutError"}},
+            "bulkhead": {"enabled": true, "concurrency": 3, "maxQueueSize": 0}
+        }"#,
+        &[],
+    )
+    .unwrap()
+    .broker;
+    assert_eq!(
+        node.retry_policy,
+        RetryPolicy {
+            enabled: true,
+            retries: 2,
+            delay: Duration::from_millis(50),
+            max_delay: Duration::from_millis(200),
+            factor: 1.5,
+            check: ErrorCheck {
+                retryable: true,
+                codes: vec![503],
+                types: vec!["X".into()],
+                ..ErrorCheck::default()
+            },
+        }
+    );
+    assert_eq!(
+        node.circuit_breaker,
+        CircuitBreaker {
+            enabled: true,
+            threshold: 0.3,
+            window_time: Duration::from_secs(30),
+            min_request_count: 5,
+            half_open_time: Duration::from_secs(2),
+            check: ErrorCheck {
+                min_code: Some(400),
+                names: vec!["RequestTimeoutError".into()],
+                ..ErrorCheck::default()
+            },
+            ..CircuitBreaker::default()
+        }
+    );
+    assert_eq!(node.bulkhead, Bulkhead { enabled: true, concurrency: 3, max_queue_size: 0 });
+    let variables = [
+        ("MOL_RETRY_POLICY__CHECK__CODES", "503,504"),
+        ("MOL_RETRY_POLICY__CHECK__MIN_CODE", "-1"),
+    ];
+    let check = load_file("isomer.toml", "", &variables).unwrap().broker.retry_policy.check;
+    assert_eq!(check.codes, [503, 504]);
+    assert_eq!(check.min_code, Some(-1));
+    check_error(
+        "isomer.json",
+        "{\"retryPolicy\": {\"check\": {\"code\": 5}}, \"circuitBreaker\": {\"threshold\": 2}}",
+        "2 problems in the configuration:\n  \
+         isomer.json:1: circuitBreaker.threshold is 2; allowed: a number from 0 to 1\n  \
+         isomer.json:1: retryPolicy.check is a table (there is no 'code'); allowed: a table with some of \
+         retryable (true or false), minCode, codes, types, names; an error that has one of these properties \
+         counts",
+    );
+}
+
+#[test]
+fn every_form_of_the_cacher_is_read() {
+    let cacher = |json: &str| {
+        load_file("isomer.json", &format!("{{\"cacher\": {json}}}"), &[]).unwrap().broker.cacher
+    };
+    let redis = |url: &str| CacheStore::Redis {
+        urls: vec![url.to_owned()],
+        cluster: false,
+        prefix: None,
+        ping_interval: None,
+    };
+    for off in ["null", "false", "\"\"", "{\"type\": false, \"options\": {\"max\": 5}}"] {
+        assert_eq!(cacher(off), None, "{off}");
+    }
+    for memory in
+        ["true", "\"memory\"", "{\"type\": \"Memory\"}", "{\"options\": {\"clone\": true}}"]
+    {
+        assert_eq!(cacher(memory), Some(Cacher::default()), "{memory}");
+    }
+    let store = |json: &str| cacher(json).unwrap().store;
+    assert_eq!(store("\"MemoryLRU\""), CacheStore::MemoryLru { max: 1_000 });
+    assert_eq!(
+        store("{\"options\": {\"max\": 7}, \"type\": \"memorylru\"}"),
+        CacheStore::MemoryLru { max: 7 }
+    );
+    assert_eq!(store("\"Redis\""), redis("redis://localhost:6379"));
+    assert_eq!(store("\"rediss://:p@h/2\""), redis("rediss://:p@h/2"));
+    assert_eq!(
+        store(
+            "{\"type\": \"Redis\", \"options\": {\"redis\": {\"host\": \"h\", \"password\": \"p/w\", \"db\": 1}}}"
+        ),
+        redis("redis://:p%2Fw@h:6379/1")
+    );
+    assert_eq!(
+        store(
+            "{\"type\": \"Redis\", \"options\": {\"cluster\": {\"nodes\": [{\"host\": \"a\"}, \"redis://b\"]}, \
+             \"prefix\": \"X-\", \"pingInterval\": 5000}}"
+        ),
+        CacheStore::Redis {
+            urls: vec!["redis://a:6379/0".into(), "redis://b".into()],
+            cluster: true,
+            prefix: Some("X-".into()),
+            ping_interval: Some(Duration::from_secs(5)),
+        }
+    );
+    assert_eq!(
+        cacher(
+            "{\"options\": {\"ttl\": 0.5, \"maxParamsLength\": 60, \"maxBytes\": \"1MiB\", \
+             \"lock\": {\"ttl\": 2, \"staleTime\": 1}}}"
+        ),
+        Some(Cacher {
+            store: CacheStore::Memory,
+            ttl: Some(Duration::from_millis(500)),
+            max_params_length: Some(60),
+            max_bytes: 1 << 20,
+            lock: CacheLock {
+                enabled: true,
+                ttl: Duration::from_secs(2),
+                stale_time: Some(Duration::from_secs(1)),
+            },
+        })
+    );
+    check_error(
+        "isomer.json",
+        "{\"cacher\": {\"type\": \"Memory\", \"options\": {\"max\": 5, \"redis\": \"me:secret@h\"}}}",
+        "2 problems in the configuration:\n  \
+         isomer.json:1: cacher.options.max is 5 (only a cacher of type MemoryLRU has it); \
+         allowed: a whole number of at least 1\n  \
+         isomer.json:1: cacher.options.redis is \"***@h\" (an address begins with redis:// or rediss://); \
+         allowed: an address, or a table with host, port, username, password, db, tls",
+    );
+}
+
+#[test]
+fn every_form_of_the_validator_is_read() {
+    let validator = |json: &str| {
+        load_file("isomer.json", &format!("{{\"validator\": {json}}}"), &[])
+            .unwrap()
+            .broker
+            .validator
+    };
+    assert_eq!(validator("true"), Validator::default());
+    assert_eq!(validator("\"fastest\""), Validator::default());
+    assert_eq!(validator("false"), Validator::Off);
+    assert_eq!(validator("null"), Validator::Off);
+    assert_eq!(validator("{\"type\": \"JsonSchema\"}"), Validator::JsonSchema);
+    let Validator::Fastest(options) = validator(
+        "{\"options\": {\"haltOnFirstError\": true, \"messages\": {\"required\": \"Needed!\"}, \
+         \"aliases\": {\"name\": \"string|min:3\"}, \"defaults\": {\"object\": {\"strict\": true}}}}",
+    ) else {
+        panic!("not Fastest")
+    };
+    assert!(options.halt_on_first_error);
+    assert_eq!(options.messages["required"], "Needed!");
+    assert_eq!(options.aliases["name"], "string|min:3");
+    assert_eq!(options.defaults["object"]["strict"], true);
+}
+
+#[test]
+fn every_form_of_the_logger_is_read() {
+    let log = |json: &str| {
+        let node = load_file("isomer.json", &format!("{{\"logger\": {json}}}"), &[]).unwrap();
+        (node.log_format, node.log_levels.default)
+    };
+    for off in ["false", "null"] {
+        assert_eq!(log(off), (Format::Full, Level::Off), "{off}");
+    }
+    for full in ["true", "\"Console\"", "\"full\"", "[{\"type\": \"Console\"}]"] {
+        assert_eq!(log(full), (Format::Full, Level::Info), "{full}");
+    }
+    for json in ["\"json\"", "\"Pino\"", "{\"options\": {\"formatter\": \"jsonext\"}}"] {
+        assert_eq!(log(json), (Format::Json, Level::Info), "{json}");
+    }
+    assert_eq!(
+        log(
+            "{\"type\": \"Console\", \"options\": {\"formatter\": \"short\", \"level\": \"warn\"}}"
+        ),
+        (Format::Short, Level::Warn)
+    );
+}
+
+#[test]
+fn an_old_file_is_accepted_as_it_is() {
+    // The options of Moleculer 0.12's documentation.
+    let json = r#"{
+        "namespace": "dev", "nodeID": "node-1", "logger": true, "logLevel": "info",
+        "logFormatter": "default", "transporter": "nats://localhost:4222", "requestTimeout": 5000,
+        "requestRetry": 3, "maxCallLevel": 100, "heartbeatInterval": 5, "heartbeatTimeout": 15,
+        "trackContext": true, "gracefulStopTimeout": 2000, "disableBalancer": false,
+        "registry": {"strategy": "RoundRobinStrategy", "preferLocal": true},
+        "circuitBreaker": {"enabled": true, "maxFailures": 3, "halfOpenTime": 10000,
+            "failureOnTimeout": true, "failureOnReject": true},
+        "transit": {"maxQueueSize": 50000}, "cacher": "memory", "serializer": null, "validation": true,
+        "metricsRate": 1, "internalServices": true, "hotReload": false, "replCommands": null
+    }"#;
+    let configuration = configuration("isomer.json", json, &[]).unwrap();
+    let node = &configuration.options.broker;
+    assert!(node.retry_policy.enabled && node.retry_policy.retries == 3);
+    assert_eq!(node.circuit_breaker.max_failures, Some(3));
+    assert!(node.circuit_breaker.count_timeouts && node.tracking.enabled);
+    assert_eq!(node.cacher, Some(Cacher::default()));
+    let named: Vec<&str> = configuration
+        .warnings
+        .iter()
+        .map(|warning| warning.message.split('\'').nth(1).unwrap())
+        .collect();
+    let expected = [
+        "circuitBreaker.failureOnReject",
+        "circuitBreaker.failureOnTimeout",
+        "circuitBreaker.maxFailures",
+        "gracefulStopTimeout",
+        "logFormatter",
+        "metricsRate",
+        "registry.strategy = \"…Strategy\"",
+        "replCommands",
+        "requestRetry",
+        "trackContext",
+        "validation",
+    ];
+    let mut named = named;
+    named.sort_unstable();
+    assert_eq!(named, expected);
+}
+
+#[test]
+fn the_defaults_of_0_12_lie_below_everything_else() {
+    let configuration =
+        configuration("isomer.toml", "heartbeatTimeout = 20", &[("MOL_COMPAT", "0.12")]).unwrap();
+    assert_eq!(configuration.options.broker.heartbeat_interval, Duration::from_secs(5));
+    assert_eq!(configuration.options.broker.heartbeat_timeout, Duration::from_secs(20));
+    let changed = changed(&configuration);
+    assert!(
+        changed.contains(&"heartbeatInterval = 5 (compat = \"0.12\")".to_owned()),
+        "{changed:?}"
+    );
+}
+
+#[test]
+fn variables_without_the_prefix_are_read_as_moleculer_s_runner_does() {
+    let variables = [
+        ("LOGLEVEL", "debug"),
+        ("CIRCUITBREAKER_ENABLED", "TRUE"),
+        ("CACHER", "Memory"),
+        ("REQUESTRETRY", "2"),
+        ("NAMESPACE", "plain"),
+        ("MOL_NAMESPACE", "prefixed"),
+        ("LIMITS_MODE", "another program's"),
+        ("METADATA", ""),
+        ("MOL_METADATA", "{\"rack\": 7}"),
+    ];
+    let node = load_file("isomer.toml", "logLevel = 'error'", &variables).unwrap();
+    assert_eq!(node.log_levels.default, Level::Debug);
+    assert!(node.broker.circuit_breaker.enabled);
+    assert_eq!(node.broker.cacher, Some(Cacher::default()));
+    assert_eq!(node.broker.retry_policy.retries, 2);
+    assert_eq!(node.broker.namespace, "prefixed");
+    assert_eq!(node.broker.metadata["rack"], 7);
+}
+
+#[test]
+fn what_is_in_force_is_shown_with_its_origin_and_without_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("isomer.toml");
+    let text = "requestRetry = 3\n[metadata]\nregion = 'eu'\napiKey = 'abc'\n[transporter.options]\n\
+                url = 'nats://h'\nuser = 'me'\npass = 'secret'\n";
+    std::fs::write(&path, text).unwrap();
+    let sources = Sources {
+        file: Some(path),
+        variables: vec![
+            ("MOL_METADATA__RACK".into(), "7".into()),
+            ("MOL_CACHER".into(), "redis://u:secret@h".into()),
+        ],
+        settings: vec![("bulkhead".into(), "true".into())],
+        flags: vec![Flag { option: "namespace", flag: "--namespace", text: "dev".into() }],
+    };
+    let configuration = load(sources).unwrap();
+    assert_eq!(
+        changed(&configuration),
+        [
+            "namespace = \"dev\" (--namespace)",
+            "transporter.options.url = \"nats://h\" (line 6)",
+            "transporter.options.user = \"me\" (line 7)",
+            "transporter.options.pass = \"***\" (line 8)",
+            "metadata.region = \"eu\" (line 3)",
+            "metadata.apiKey = \"***\" (line 4)",
+            "metadata.rack = 7 (MOL_METADATA__RACK)",
+            "retryPolicy.enabled = true (line 1)",
+            "retryPolicy.retries = 3 (line 1)",
+            "bulkhead.enabled = true (--set bulkhead)",
+            "cacher.type = \"redis://***@h\" (MOL_CACHER)",
+        ]
+    );
+    let all = configuration.effective();
+    let timeout = all.iter().find(|one| one.name == "requestTimeout").unwrap();
+    assert_eq!((&timeout.value, &timeout.origin), (&serde_json::json!(0), &None));
+    let check = all.iter().find(|one| one.name == "retryPolicy.check").unwrap();
+    assert_eq!(check.value, serde_json::json!({"retryable": true}));
 }
 
 #[test]
@@ -204,7 +602,7 @@ fn mistakes_of_a_sidecar_are_located() {
 
 /// The reference that `docs/configuration.md` holds between its markers.
 fn reference() -> String {
-    fn rows<T>(text: &mut String, entries: &[schema::Entry<T>], with_variable: bool) {
+    fn rows<T>(text: &mut String, entries: &[Entry<T>], with_variable: bool) {
         for entry in entries {
             let default = match entry.default {
                 "" => String::from("–"),
@@ -231,20 +629,81 @@ fn reference() -> String {
     let own: Vec<_> =
         sidecar::entries().into_iter().filter(|entry| !entry.name.starts_with("limits.")).collect();
     rows(&mut text, &own, false);
+    text.push_str("| `limits.…` | as above | the node's | The same limits as those of a node. |\n");
     text.push_str(
-        "| `limits.…` | as above | the node's | The same limits as those of a node. |\n\n",
+        "\n### Older names\n\nEach is accepted with one warning. Within one source today's name wins.\n\n\
+         | older | today | since |\n|---|---|---|\n",
     );
+    for Older { name, today, since, .. } in &older::OLDER {
+        writeln!(text, "| `{name}` | {today} | {since} |").unwrap();
+    }
+    let defaults = older::defaults_of_0_12();
+    writeln!(text, "\n`compat = \"0.12\"` changes defaults: `{defaults}`.").unwrap();
+    text.push_str(
+        "\n### Options of Moleculer that are not read\n\n| option | becomes | why |\n|---|---|---|\n",
+    );
+    for answered in &names::ANSWERED {
+        let becomes = match answered.answer {
+            Answer::AlwaysSo => "accepted",
+            Answer::NoEffect => "accepted with a warning",
+            Answer::Refused => "refused, unless it is off",
+        };
+        writeln!(text, "| `{}` | {becomes} | {} |", answered.name, answered.reason).unwrap();
+    }
+    text.push('\n');
     text
 }
 
 #[test]
 fn the_documented_defaults_are_the_defaults() {
     let standard = format!("{:?}", NodeOptions::default());
+    // Options of a cacher switch one on; theirs are compared below.
+    let plain = |name: &str| !name.starts_with("cacher.options.");
     for entry in options::entries().iter().filter(|entry| !entry.default.is_empty()) {
+        if !plain(entry.name) {
+            continue;
+        }
         let text = format!("{} = {}", entry.name, entry.default);
         let node = load_file("isomer.toml", &text, &[]).unwrap();
         assert_eq!(format!("{node:?}"), standard, "{text}");
     }
+    for kind in ["Memory", "MemoryLRU", "Redis"] {
+        let written = |line: &str| {
+            let text = format!("[cacher]\ntype = '{kind}'\n[cacher.options]\n{line}");
+            load_file("isomer.toml", &text, &[]).map(|node| node.broker.cacher)
+        };
+        let standard = written("");
+        for entry in options::entries().iter().filter(|entry| !plain(entry.name)) {
+            let key = entry.name.trim_start_matches("cacher.options.");
+            match written(&format!("{key} = {}", entry.default)) {
+                _ if entry.default.is_empty() => {}
+                Err(error) => assert!(error.contains("only a cacher of type"), "{error}"),
+                given => assert_eq!(given, standard, "{key}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_right() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let document = std::fs::read_to_string(&path).unwrap();
+    let mut n_examples = 0;
+    for section in document.split("\n## ") {
+        for (fence, file) in [("```toml\n", "isomer.toml"), ("```json\n", "isomer.json")] {
+            for example in section.split(fence).skip(1) {
+                let text = example.split("```").next().unwrap();
+                n_examples += 1;
+                let done = if section.starts_with("Beside a component") {
+                    service(text).map(drop)
+                } else {
+                    configuration(file, text, &[]).map(|read| assert_eq!(read.warnings, []))
+                };
+                done.unwrap_or_else(|error| panic!("{error}\n{text}"));
+            }
+        }
+    }
+    assert!(n_examples >= 7, "{n_examples}");
 }
 
 /// Run with `UPDATE_DOCS=1` to write the reference into the document.

@@ -264,8 +264,8 @@ mod tests {
     #[test]
     fn groups_are_one_name_or_many() {
         let groups = |text| emit_options(Some(text), 100).unwrap().groups;
-        assert_eq!(groups(r#"{"groups":"a"}"#), ["a".into()]);
-        assert_eq!(groups(r#"{"groups":["a","b"]}"#), ["a".into(), "b".into()]);
+        assert_eq!(groups(r#"{"groups":"a"}"#), [Arc::<str>::from("a")]);
+        assert_eq!(groups(r#"{"groups":["a","b"]}"#), ["a", "b"].map(Arc::<str>::from));
     }
 
     #[test]

@@ -1,6 +1,13 @@
 //! A middleware that sends an event for everything that ended, and mends one kind of error.
 
 use isomer_sdk::prelude::*;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Meta {
+    #[serde(default)]
+    stamp: bool,
+}
 
 #[derive(Default)]
 struct Audit;
@@ -15,8 +22,8 @@ impl Middleware for Audit {
     ) -> Result<Option<Payload>> {
         let result: Value = returned.into_value()?;
         ctx.emit("audit.ended", json!({ "action": action, "result": result })).await?;
-        let meta: Value = ctx.meta()?;
-        Ok(meta["stamp"].as_bool().unwrap_or(false).then(|| json!({ "stamped": result }).into()))
+        let Meta { stamp } = ctx.meta()?;
+        Ok(stamp.then(|| json!({ "stamped": result }).into()))
     }
 
     async fn on_error(&mut self, ctx: &Context, action: &str, error: Error) -> Result<Payload> {

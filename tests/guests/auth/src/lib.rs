@@ -3,6 +3,20 @@
 //! The token in the meta says what happens; settings say which one is good.
 
 use isomer_sdk::prelude::*;
+use serde::Deserialize;
+
+/// The meta of a call, and the settings of the middleware.
+#[derive(Deserialize)]
+struct Holder {
+    #[serde(default)]
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct Pair {
+    a: f64,
+    b: f64,
+}
 
 #[derive(Default)]
 struct Auth {
@@ -11,19 +25,22 @@ struct Auth {
 }
 
 fn token(ctx: &Context) -> Result<String> {
-    let meta: Value = ctx.meta()?;
-    Ok(meta["token"].as_str().unwrap_or_default().to_owned())
+    Ok(ctx.meta::<Holder>()?.token)
 }
 
 fn refused() -> Error {
     Error::client(401, "UNAUTHORIZED", "Who are you?").named("UnauthorizedError")
 }
 
+#[expect(clippy::panic, reason = "the purpose of this function")]
+fn trap() -> ! {
+    panic!("the guard fell over");
+}
+
 #[middleware(name = "auth", actions = ["math.*", "kit.*", "swapper.*"], events = ["kit.*"], settings = { token: "good" })]
 impl Middleware for Auth {
     async fn started(&mut self, ctx: &Context) -> Result<()> {
-        let settings: Value = ctx.settings()?;
-        self.token = settings["token"].as_str().unwrap_or_default().to_owned();
+        self.token = ctx.settings::<Holder>()?.token;
         Ok(())
     }
 
@@ -35,16 +52,15 @@ impl Middleware for Auth {
     ) -> Result<Decision> {
         self.n_calls += 1;
         match token(ctx)?.as_str() {
-            "trap" => panic!("the guard fell over"),
+            "trap" => trap(),
             "loop" => loop {
                 std::hint::black_box(&self);
             },
             "answer" => return Decision::answer(&json!({ "answered": action })),
             "double" => {
-                let params: Value = params.into_value()?;
+                let Pair { a, b } = params.into_value()?;
                 ctx.set_meta(json!({ "user": { "id": 7 } }))?;
-                let a = params["a"].as_f64().unwrap_or_default() * 2.0;
-                return Decision::with(&json!({ "a": a, "b": params["b"] }));
+                return Decision::with(&json!({ "a": a * 2.0, "b": b }));
             }
             "ask" => {
                 // A call of its own does not come through here again, or this would never end.
