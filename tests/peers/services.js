@@ -63,6 +63,15 @@ exports.all = Errors => [
 		}
 	},
 	{
+		name: "js.checked",
+		actions: {
+			echo: {
+				params: { $$strict: true, id: "number|positive", tags: "string[]|optional" },
+				handler: ctx => ctx.params
+			}
+		}
+	},
+	{
 		name: "shelf",
 		actions: {
 			/** Gives what it is told, or says that JavaScript made it. */
