@@ -96,13 +96,7 @@ async fn cleaning_by_event_reaches_every_node() {
         }
         let before = [runs_a.load(Ordering::SeqCst), runs_b.load(Ordering::SeqCst)];
         broker::broadcast(a, event, &json!(null), &[]).await;
-        let gone = async |node: &ServiceBroker| {
-            let count =
-                || async { (metric(node, "moleculer.cacher.clean.total") > 0).then_some(()) };
-            wait::until("the cleaning", count).await;
-        };
-        gone(a).await;
-        gone(b).await;
+        // The clock goes on only when nobody has anything left to do.
         tokio::time::timeout(Duration::from_millis(200), std::future::pending::<()>()).await.ok();
         for node in [a, b] {
             get(node, json!({ "id": id })).await;
@@ -223,7 +217,7 @@ async fn what_a_guest_keeps_is_bounded_like_its_payloads() {
     // The value stands in quotes, so it is two bytes longer.
     guest(&rig, "set", "probe:a", json!("x".repeat(900))).await.unwrap();
     let _ = cacher.set("probe:b", Payload::Bytes(vec![0; 1_000].into()), None);
-    assert!(guest(&rig, "get", "probe:b", json!(null)).await.is_err(), "bytes are no JSON here");
+    assert!(guest(&rig, "get", "probe:b", json!(null)).await.is_ok());
     let _ = cacher.set("probe:b", Payload::Bytes(vec![0; 1_001].into()), None);
     let error = guest(&rig, "get", "probe:b", json!(null)).await.unwrap_err();
     assert_eq!(error.kind(), "PAYLOAD_TOO_LARGE");
@@ -316,7 +310,7 @@ async fn server_nodes_of_both_kinds_share_one_redis() {
 // moleculer: src/cachers/redis.js: the JSON of a Buffer is read as an object; undefined is no value.
 #[tokio::test]
 async fn server_bytes_and_undefined_are_in_redis_what_they_are_in_javascript() {
-    let Pair { js, rs, runs, .. } = pair("").await;
+    let Pair { js, rs, runs, redis: _redis } = pair("").await;
     assert_eq!(get(&rs, json!({"id": "buffer"})).await["type"], "Buffer");
     let key = "shelf.get:\"buffer\"|undefined";
     let json = kept(&rs, key).await;
@@ -332,7 +326,7 @@ async fn server_bytes_and_undefined_are_in_redis_what_they_are_in_javascript() {
 
 #[tokio::test]
 async fn server_what_one_kind_of_node_cleans_is_gone_for_the_other() {
-    let Pair { js, rs, .. } = pair("cleaned").await;
+    let Pair { js, rs, redis: _redis, .. } = pair("cleaned").await;
     let cacher = rs.cacher().unwrap();
     let fill = async || {
         for id in ["a", "a.b", "c"] {

@@ -28,7 +28,9 @@ impl RedisServer {
     /// Starts a server that is a cluster of its own, with all slots.
     pub async fn start_cluster() -> Self {
         let bus = free_port().to_string();
-        let server = Self::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus]).await;
+        let bus = ["--cluster-port", &bus, "--cluster-announce-ip", "127.0.0.1"];
+        let enabled = ["--cluster-enabled", "yes"];
+        let server = Self::start_with(&[&enabled[..], &bus[..]].concat()).await;
         server.ask(&["cluster", "addslotsrange", "0", "16383"]).await;
         crate::wait::until("the cluster to serve", || async {
             server.ask(&["cluster", "info"]).await.contains("cluster_state:ok").then_some(())
