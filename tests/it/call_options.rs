@@ -19,7 +19,7 @@ async fn host() -> Host {
     let n_calls = Arc::new(AtomicUsize::new(0));
     let third: Handler = Arc::new(move |_| {
         let n = n_calls.fetch_add(1, Ordering::SeqCst) + 1;
-        let outcome = if n % 3 == 0 {
+        let outcome = if n.is_multiple_of(3) {
             Ok(broker::json(&json!(n)))
         } else {
             Err(MoleculerError::server("BUSY", "busy"))

@@ -68,6 +68,17 @@ async fn names_have_the_prefixes_that_the_settings_say() {
     check("\"$noServiceNamePrefix\" = true\n", "v2.declared", "listAll").await;
 }
 
+// moleculer: src/service-broker.js registerMiddlewares: ActionHook is the innermost.
+#[tokio::test]
+async fn hooks_stand_inside_of_what_the_host_does() {
+    let host = declared("").await;
+    told(&host, "v2.declared").await;
+    let guarded = async |n: Value| host.call("v2.declared.guarded", &json!({ "n": n })).await;
+    assert_eq!(guarded(json!("one")).await.unwrap_err().name(), "ValidationError");
+    assert_eq!(guarded(json!(1)).await.unwrap(), 1, "the refused call has not reached the hook");
+    assert_eq!(guarded(json!(2)).await.unwrap(), 2);
+}
+
 #[tokio::test]
 async fn visibility_says_who_may_call() {
     let host = declared("").await;

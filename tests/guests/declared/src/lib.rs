@@ -4,7 +4,10 @@
 use isomer_sdk::prelude::*;
 
 #[derive(Default)]
-struct Declared;
+struct Declared {
+    /// Calls of `guarded` that reached the hook.
+    guarded: u32,
+}
 
 #[service(
     name = "declared",
@@ -56,6 +59,18 @@ impl Declared {
     #[action]
     async fn own(&self, ctx: &Context, params: Value) -> Result<Value> {
         ctx.call_own("secret", params).await
+    }
+
+    /// Whatever the host does around an action, it does before the hook runs.
+    #[action(params = { n: "number" }, cache = { keys: ["n"] }, hooks(before = "guard"))]
+    fn guarded(&self, ctx: &Context) -> Option<u32> {
+        ctx.local("guarded")
+    }
+
+    /// Hands its action what it counted.
+    fn guard(&mut self, ctx: &Context) {
+        self.guarded += 1;
+        ctx.set_local("guarded", self.guarded);
     }
 
     /// The service as the SDK sees it.
