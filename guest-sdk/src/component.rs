@@ -10,7 +10,7 @@ use std::sync::Once;
 use std::thread::LocalKey;
 
 use bindings::exports::isomer::service::handler::Guest;
-use bindings::isomer::service::{broker, config, logger, types};
+use bindings::isomer::service::{broker, cacher, config, logger, types};
 
 use crate::error::Fields;
 use crate::host::{EventType, Host, Pending};
@@ -239,6 +239,31 @@ impl Host for Borrowed {
 
     fn wait_for_services(&self, services: &[String], timeout: Option<u32>) -> Result<()> {
         self.0.wait_for_services(services, timeout).map_err(from_failure)
+    }
+
+    fn cacher_enabled(&self) -> bool {
+        cacher::enabled()
+    }
+
+    fn cacher_get(&self, key: &str) -> Result<Option<Payload>> {
+        cacher::get(key).map(|found| found.map(Into::into)).map_err(from_failure)
+    }
+
+    fn cacher_get_with_ttl(&self, key: &str) -> Result<Option<(Payload, Option<f64>)>> {
+        let found = cacher::get_with_ttl(key).map_err(from_failure)?;
+        Ok(found.map(|(value, ttl)| (value.into(), ttl)))
+    }
+
+    fn cacher_set(&self, key: &str, value: Payload, ttl: Option<f64>) -> Result<()> {
+        cacher::set(key, &value.into(), ttl).map_err(from_failure)
+    }
+
+    fn cacher_del(&self, keys: &[String]) -> Result<()> {
+        cacher::del(keys).map_err(from_failure)
+    }
+
+    fn cacher_clean(&self, patterns: &[String]) -> Result<()> {
+        cacher::clean(patterns).map_err(from_failure)
     }
 
     fn log(&self, level: Level, message: &str, fields: Option<&str>) {

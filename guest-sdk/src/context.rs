@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::cacher::Cacher;
 use crate::executor::{self, Calls};
 use crate::host::{EventType, Host};
 use crate::logger::Logger;
@@ -208,6 +209,12 @@ impl Context {
     #[must_use]
     pub fn namespace(&self) -> String {
         self.host.namespace()
+    }
+
+    /// The cacher of the node (Moleculer's `broker.cacher`).
+    #[must_use]
+    pub fn cacher(&self) -> Cacher<'_> {
+        Cacher::new(&*self.host)
     }
 
     /// The log of the node.

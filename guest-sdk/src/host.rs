@@ -61,6 +61,13 @@ pub(crate) trait Host {
     ) -> Result<()>;
     fn wait_for_services(&self, services: &[String], timeout: Option<u32>) -> Result<()>;
 
+    fn cacher_enabled(&self) -> bool;
+    fn cacher_get(&self, key: &str) -> Result<Option<Payload>>;
+    fn cacher_get_with_ttl(&self, key: &str) -> Result<Option<(Payload, Option<f64>)>>;
+    fn cacher_set(&self, key: &str, value: Payload, ttl: Option<f64>) -> Result<()>;
+    fn cacher_del(&self, keys: &[String]) -> Result<()>;
+    fn cacher_clean(&self, patterns: &[String]) -> Result<()>;
+
     fn log(&self, level: Level, message: &str, fields: Option<&str>);
     fn log_enabled(&self, level: Level) -> bool;
     fn settings(&self) -> String;

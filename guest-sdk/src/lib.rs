@@ -60,6 +60,7 @@
 // Lets the examples and generated code name this crate as users do.
 extern crate self as isomer_sdk;
 
+mod cacher;
 mod context;
 mod error;
 mod executor;
@@ -75,6 +76,7 @@ mod component;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
+pub use cacher::Cacher;
 pub use context::Context;
 pub use error::{Error, Result};
 pub use host::EventType;

@@ -28,7 +28,7 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -65,6 +65,8 @@ struct State {
     calls: RefCell<Vec<MadeCall>>,
     events: RefCell<Vec<SentEvent>>,
     logs: RefCell<Vec<LogLine>>,
+    /// Values and their lives in seconds; the mock has no clock, so they stay.
+    cache: RefCell<BTreeMap<String, (Payload, Option<f64>)>>,
     contexts: Cell<u32>,
 }
 
@@ -155,6 +157,24 @@ impl MockBroker {
     pub fn with_caller(self, caller: &str) -> Self {
         self.0.caller.replace(Some(caller.into()));
         self
+    }
+
+    /// Puts a value into the cacher of the node, whose entries stay however long they may live.
+    ///
+    /// # Panics
+    /// When the value has no JSON form.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test reports by panicking")]
+    pub fn with_cached(self, key: &str, value: impl Serialize) -> Self {
+        let value = Payload::from_value(&value).expect("a value with a JSON form");
+        self.0.cache.borrow_mut().insert(key.into(), (value, None));
+        self
+    }
+
+    /// The keys in the cacher, sorted.
+    #[must_use]
+    pub fn cached_keys(&self) -> Vec<String> {
+        self.0.cache.borrow().keys().cloned().collect()
     }
 
     /// A new instance, made as in a component (`#[created]`, else `Default`).

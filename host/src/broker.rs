@@ -28,8 +28,9 @@ use crate::middleware::stats::Stats;
 use crate::middleware::{Chain, ComponentMiddleware, ContextTracker};
 use crate::packet::Info;
 use crate::payload::Payload;
-use crate::registry::Registry;
+use crate::registry::{Endpoint, Registry};
 use crate::schema::ServiceSchema;
+use crate::service::internals::health;
 use crate::service::{InUse, Stopped};
 use crate::task::CancellationToken;
 use crate::uid;
@@ -94,6 +95,7 @@ struct Shared {
     stats: Option<Stats>,
     cacher: Option<Arc<dyn Cacher>>,
     metrics: MetricRegistry,
+    counters: call::Counters,
     /// Sends a request to another node, without middlewares; set while a transporter is connected.
     remote: OnceLock<Handler>,
     mesh: OnceLock<mesh::Mesh>,
@@ -258,6 +260,51 @@ impl ServiceBroker {
         self.0.local_event(event, data);
     }
 
+    /// Sends `$broker.error` to the services of this node; `kind` is Moleculer's word for what failed
+    /// (moleculer: src/constants.js).
+    pub fn report_error(&self, kind: &'static str, error: &MoleculerError) {
+        let error = error.to_wire(&self.0.node_id);
+        self.0.local_event(
+            "$broker.error",
+            &json!({"error": error, "module": "broker", "type": kind}),
+        );
+    }
+
+    /// Whether some node listens to an event (moleculer: src/service-broker.js hasEventListener).
+    #[must_use]
+    pub fn has_event_listener(&self, event: &str) -> bool {
+        !self.event_listeners(event).is_empty()
+    }
+
+    /// Who listens to an event, on all nodes (moleculer: src/service-broker.js getEventListeners).
+    #[must_use]
+    pub fn event_listeners(&self, event: &str) -> Vec<Arc<Endpoint>> {
+        self.0.registry.read().events.listeners(event, &[])
+    }
+
+    /// What this node tells the others about itself and its services
+    /// (moleculer: src/service-broker.js getLocalNodeInfo).
+    #[must_use]
+    pub fn local_node_info(&self) -> Info {
+        self.0.registry.read().current_info()
+    }
+
+    /// What `$node.health` answers (moleculer: src/service-broker.js getHealthStatus).
+    #[must_use]
+    pub fn health_status(&self) -> Value {
+        let registry = self.0.registry.read();
+        let local = registry.nodes.get(registry.local_id()).map(|node| node.info.clone());
+        drop(registry);
+        health::health(&local.unwrap_or_default())
+    }
+
+    /// The CPU load of this node in percent, as it was last told to the others; `None` before the first
+    /// heartbeat (moleculer: src/service-broker.js getCpuUsage, which measures anew).
+    #[must_use]
+    pub fn cpu_usage(&self) -> Option<f64> {
+        self.0.registry.read().nodes.get(&self.0.node_id).and_then(|node| node.load.cpu())
+    }
+
     /// How many calls and events run on this node now.
     #[must_use]
     pub fn running_contexts(&self) -> usize {
@@ -314,6 +361,19 @@ impl Caller for Shared {
         options: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>> {
         self.hooked_broadcast_local(event, data, options)
+    }
+
+    fn ping(&self, nodes: Vec<Arc<str>>, timeout: Duration) -> BoxFuture<'static, Outcome> {
+        let broker = self.this.upgrade().map(ServiceBroker);
+        Box::pin(async move {
+            let broker = broker.ok_or_else(MoleculerError::broker_disconnected)?;
+            let pongs = broker.ping_nodes(&nodes, timeout).await;
+            let pongs: BTreeMap<_, _> = pongs
+                .into_iter()
+                .map(|(node_id, pong)| (node_id, pong.map(|pong| pong.to_value())))
+                .collect();
+            Payload::from_value(&pongs).map_err(|error| MoleculerError::internal(error.to_string()))
+        })
     }
 
     fn wait_for_services(

@@ -16,6 +16,7 @@ pub mod call;
 pub mod component;
 pub mod config;
 pub mod list;
+pub mod ping;
 pub mod start;
 pub mod table;
 pub mod target;
@@ -54,6 +55,8 @@ pub enum Verb {
     Actions(list::ListArgs),
     /// List the events that somebody listens to
     Events(list::ListArgs),
+    /// Measure how long other nodes need to answer
+    Ping(ping::PingArgs),
     /// Show what a component is: language, imports, schema, limits; no node is needed
     Inspect(component::InspectArgs),
     /// Show the configuration that is in force, and where each value comes from
@@ -139,6 +142,7 @@ impl Cli {
             Verb::Services(args) => list::run(&list::SERVICES, args).await,
             Verb::Actions(args) => list::run(&list::ACTIONS, args).await,
             Verb::Events(args) => list::run(&list::EVENTS, args).await,
+            Verb::Ping(args) => ping::run(args).await,
             Verb::Inspect(args) => component::inspect(args).await,
             Verb::Config(args) => config::run(&args),
             Verb::Compile(args) => component::compile(args).await,

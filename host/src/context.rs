@@ -213,6 +213,12 @@ pub trait Caller: Send + Sync {
         data: Payload,
         options: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>>;
+    /// Pings nodes (with none named, all others that are known) and gives `{nodeID: pong}`, where a pong
+    /// is `{nodeID, elapsedTime, timeDiff, id}` in milliseconds, or null when no answer came in time
+    /// (moleculer: src/service-broker.js ping). Who knows no other nodes answers for none.
+    fn ping(&self, _nodes: Vec<Arc<str>>, _timeout: Duration) -> BoxFuture<'static, Outcome> {
+        Box::pin(std::future::ready(Ok(Payload::empty_object())))
+    }
     /// Waits until all services (full names) are available.
     fn wait_for_services(
         &self,

@@ -30,6 +30,7 @@ pub mod retry;
 pub mod stats;
 pub mod throttle;
 pub mod timeout;
+pub mod validator;
 pub mod wire;
 
 pub use bulkhead::Bulkhead;
@@ -40,6 +41,7 @@ pub use context_tracker::ContextTracker;
 pub use debounce::Debounce;
 pub use throttle::Throttle;
 pub use timeout::Timeout;
+pub use validator::Validator;
 
 use hook::{
     Call, CreateService, DestroyService, Emit, Mcall, ReceiveBytes, RegisterService, SendBytes,

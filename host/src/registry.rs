@@ -314,6 +314,15 @@ impl Registry {
         self.local_info_with(services, raise)
     }
 
+    /// The INFO as it is now, without counting as told.
+    #[must_use]
+    pub fn current_info(&self) -> Info {
+        let services = self.services.on_node(&self.local_id);
+        let services = services.map(|(_, entry)| ServiceItem::clone(&entry.item)).collect();
+        let info = self.nodes.get(&self.local_id).map(|node| node.info.clone());
+        Info { services: Some(services), ..info.unwrap_or_default() }
+    }
+
     /// The INFO of a node that is stopping: no services, a higher `seq`.
     pub fn final_info(&mut self) -> Info {
         self.local_info_with(Vec::new(), 1)

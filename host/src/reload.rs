@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::broker::ServiceBroker;
+use crate::error::MoleculerError;
 use crate::runtime::Runtime;
 use crate::task::{self, CancellationToken};
 
@@ -292,8 +293,11 @@ impl Shared {
                 self.broker.registry().write().set_broken(&stem(path), Some(origin));
             }
         }
-        let data = json!({"file": file, "service": service.as_deref(), "error": reason});
+        let data = json!({"file": file, "service": service.as_deref(), "error": &reason});
         self.broker.tell_services("$service.failed", &data);
+        let kind = if service.is_some() { "failedServiceRestart" } else { "failedServiceLoad" };
+        let error = MoleculerError::server("SERVICE_LOAD_ERROR", reason);
+        self.broker.report_error(kind, &error);
     }
 }
 

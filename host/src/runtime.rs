@@ -23,6 +23,7 @@ use crate::metrics::{Metric, MetricRegistry};
 mod admission;
 mod bindings;
 mod cache;
+mod cache_grant;
 mod compile;
 mod component;
 mod deadline;

@@ -19,6 +19,7 @@ mod format;
 mod full_form;
 mod item;
 mod javascript;
+mod json_schema;
 mod messages;
 mod number;
 mod object;
@@ -35,9 +36,12 @@ use rule::{Rule, Slot};
 
 /// A compiled schema.
 #[derive(Debug)]
-pub struct Check {
-    rule: Rule,
-    halt_on_first_error: bool,
+pub struct Check(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Fastest { rule: Box<Rule>, halt_on_first_error: bool },
+    JsonSchema(Box<jsonschema::Validator>),
 }
 
 /// Why params are refused.
@@ -54,8 +58,16 @@ pub enum Refusal {
 /// # Errors
 /// Everything that is wrong with it: the key inside the schema, what was found, what is allowed.
 pub fn compile(schema: &Value, options: &FastestOptions) -> Result<Check, Vec<String>> {
-    let rule = compile::compile(schema, options)?;
-    Ok(Check { rule, halt_on_first_error: options.halt_on_first_error })
+    let rule = Box::new(compile::compile(schema, options)?);
+    Ok(Check(Kind::Fastest { rule, halt_on_first_error: options.halt_on_first_error }))
+}
+
+/// Compiles a JSON Schema.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn compile_json_schema(schema: &Value) -> Result<Check, Vec<String>> {
+    json_schema::compile(schema).map(|schema| Check(Kind::JsonSchema(Box::new(schema))))
 }
 
 impl Check {
@@ -65,23 +77,27 @@ impl Check {
     /// # Errors
     /// [`Refusal`].
     pub fn run(&self, params: &Value) -> Result<Option<Value>, Refusal> {
-        let run = self.attempt(Slot::Lent(params));
+        let (rule, halt) = match &self.0 {
+            Kind::Fastest { rule, halt_on_first_error } => (rule, *halt_on_first_error),
+            Kind::JsonSchema(schema) => {
+                return json_schema::check(schema, params).map(|()| None).map_err(Refusal::Invalid);
+            }
+        };
+        let run = attempt(rule, Slot::Lent(params), Run::new(halt));
         if !run.must_write {
             return conclude(run).map(|()| None);
         }
         let mut copy = params.clone();
-        conclude(self.attempt(Slot::Owned(&mut copy)))?;
+        conclude(attempt(rule, Slot::Owned(&mut copy), Run::new(halt)))?;
         Ok(Some(copy))
     }
+}
 
-    fn attempt(&self, slot: Slot<'_>) -> Run {
-        let mut run = Run::new(self.halt_on_first_error);
-        let label = self.rule.label.as_deref();
-        let place = Place { path: &Path::Root, label, parent: None };
-        // What would stand in the place of the params as a whole goes nowhere, in JavaScript as here.
-        self.rule.admit(Some(slot), &place, &place, &mut run);
-        run
-    }
+fn attempt(rule: &Rule, slot: Slot<'_>, mut run: Run) -> Run {
+    let place = Place { path: &Path::Root, label: rule.label.as_deref(), parent: None };
+    // What would stand in the place of the params as a whole goes nowhere, in JavaScript as here.
+    rule.admit(Some(slot), &place, &place, &mut run);
+    run
 }
 
 fn conclude(run: Run) -> Result<(), Refusal> {

@@ -342,3 +342,29 @@ async fn a_middleware_is_inspected_without_a_node() {
     line("actions", " math.*, kit.*, swapper.*");
     line("events", " kit.*");
 }
+
+#[tokio::test]
+async fn a_node_that_is_started_with_a_guard_has_it_or_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let services = folder.path().join("services");
+    let middlewares = folder.path().join("middlewares");
+    std::fs::create_dir(&services).unwrap();
+    std::fs::create_dir(&middlewares).unwrap();
+    std::fs::write(folder.path().join("isomer.toml"), "middlewares = [\"auth\"]\n").unwrap();
+    guests::put("math", &services, "math.wasm");
+    let output = node::run(folder.path(), &["start", "services"]).await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    for part in ["'auth'", "middlewares/auth.wasm", "no such file"] {
+        assert!(said.contains(part), "'{part}' is missing in {said}");
+    }
+    guests::put("auth", &middlewares, "auth.wasm");
+    let node = node::Node::start_in(folder, &[]).await;
+    let add = r#"{"a":1,"b":2}"#;
+    let refused = node.run(&["call", "math.add", add]).await;
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && said.contains("UnauthorizedError"), "{said}");
+    let meta = r#"{"token":"good"}"#;
+    let let_in = node.run(&["call", "math.add", add, "--meta", meta, "--json"]).await;
+    assert_eq!(String::from_utf8(let_in.stdout).unwrap().trim(), "3.0");
+}

@@ -8,9 +8,11 @@
 )]
 
 mod bench;
+mod cacher;
 mod call_options;
 mod cluster;
 mod component_middleware;
+mod config;
 mod declared;
 mod embedding;
 mod errors;
@@ -21,9 +23,11 @@ mod hostile;
 mod hot_reload;
 mod interop;
 mod kit;
+mod nats;
 mod node_loss;
 mod peers;
 mod readme;
+mod registry;
 mod runtime_calls;
 mod runtime_limits;
 mod runtime_load;
@@ -31,3 +35,4 @@ mod runtime_pool;
 mod samples;
 mod scenarios;
 mod tidy;
+mod validation;

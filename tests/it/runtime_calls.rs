@@ -179,7 +179,11 @@ async fn events_go_out_and_come_in() {
 
 #[tokio::test]
 async fn grants_narrow_calls_and_events() {
-    let grants = Grants { call: Some(vec!["other.*".into()]), emit: Some(vec!["user.**".into()]) };
+    let grants = Grants {
+        call: Some(vec!["other.*".into()]),
+        emit: Some(vec!["user.**".into()]),
+        ..Grants::default()
+    };
     let rig = Rig::new(Setup { grants, ..Setup::default() }).await;
     rig.call("call", json!({"action": "other.absent"})).await.unwrap();
     rig.call("emit", json!({"event": "user.a.b"})).await.unwrap();

@@ -13,6 +13,7 @@ const schemas = require("./services");
 
 let broker = null;
 const received = []; // every event that a listener got, in order
+const locks = new Map(); // how to release those that are held
 const waiting = new Set(); // checks to run after each change
 
 const wrap = value =>
@@ -163,6 +164,31 @@ const commands = {
 
 	async clear() {
 		received.length = 0;
+	},
+
+	/** Calls a function of the cacher. */
+	async cacher({ method, args }) {
+		return broker.cacher[method](...args);
+	},
+
+	/** Waits until the cacher is connected. */
+	async cacherConnected({ timeout }) {
+		const ready = () => (broker.cacher.connected ? true : undefined);
+		return eventually(ready, timeout, () => "the cacher is not connected");
+	},
+
+	/** Takes a lock of the cacher if it is free, and says whether it was. */
+	async tryLock({ key, ttl }) {
+		try {
+			locks.set(key, await broker.cacher.tryLock(key, ttl));
+			return true;
+		} catch {
+			return false;
+		}
+	},
+
+	async unlock({ key }) {
+		await locks.get(key)();
 	}
 };
 

@@ -62,6 +62,25 @@ exports.all = Errors => [
 			}
 		}
 	},
+	{
+		name: "js.checked",
+		actions: {
+			echo: {
+				params: { $$strict: true, id: "number|positive", tags: "string[]|optional" },
+				handler: ctx => ctx.params
+			}
+		}
+	},
+	{
+		name: "shelf",
+		actions: {
+			/** Gives what it is told, or says that JavaScript made it. */
+			get: {
+				cache: { keys: ["id", "#tenant"], ttl: 300 },
+				handler: ctx => ("give" in ctx.params ? ctx.params.give : { js: true })
+			}
+		}
+	},
 	{ name: "js.versioned", version: 3, actions: { version: () => 3 } },
 	{
 		// What it advertises is applied by its callers.

@@ -42,13 +42,18 @@ impl Host {
 
     /// Starts a node that watches this folder.
     pub async fn start_on(options: BrokerOptions, folder: TempDir) -> Self {
-        let broker = broker::start(options).await;
+        Self::start_broker(ServiceBroker::new(options).unwrap(), folder).await
+    }
+
+    /// Starts a broker as a node that watches this folder.
+    pub async fn start_broker(broker: ServiceBroker, folder: TempDir) -> Self {
         let runtime = runtime(&broker);
         let roots = vec![folder.path().to_owned()];
         let reloader = Reloader::new(broker.clone(), runtime.clone(), roots);
         let cancel = CancellationToken::new();
-        let loaded =
-            wait::for_result("all components", reloader.start(true, &cancel)).await.unwrap();
+        let load = reloader.start(true, &cancel);
+        let loaded = wait::for_result("all components", broker.start_with(load)).await.unwrap();
+        let loaded = loaded.unwrap();
         Self { broker, runtime, loaded, folder, cancel }
     }
 

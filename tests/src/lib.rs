@@ -25,6 +25,7 @@ pub mod mirror;
 pub mod nats_server;
 pub mod node;
 pub mod peer;
+pub mod redis_server;
 pub mod rig;
 pub mod scenario;
 

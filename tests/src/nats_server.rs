@@ -12,6 +12,7 @@ pub struct NatsServer {
     port: u16,
     process: Process,
     folder: TempDir,
+    args: Vec<String>,
 }
 
 impl NatsServer {
@@ -20,18 +21,27 @@ impl NatsServer {
     /// # Panics
     /// When there is no `nats-server`; `make test` installs it.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts a server with more arguments.
+    ///
+    /// # Panics
+    /// As [`NatsServer::start`].
+    pub async fn start_with(args: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         // Port -1 lets the system choose; the log says which it was.
-        let mut process = Self::spawn(&folder, "-1");
+        let mut process = Self::spawn(&folder, "-1", &args);
         let line = process.line("Listening for client connections on ").await;
         let port = line.rsplit(':').next().and_then(|port| port.trim().parse().ok()).unwrap();
         process.line("Server is ready").await;
-        Self { port, process, folder }
+        Self { port, process, folder, args }
     }
 
-    fn spawn(folder: &TempDir, port: &str) -> Process {
+    fn spawn(folder: &TempDir, port: &str, args: &[String]) -> Process {
         let mut command = Command::new("nats-server");
-        command.args(["-a", "127.0.0.1", "-p", port]).current_dir(folder.path());
+        command.args(["-a", "127.0.0.1", "-p", port]).args(args).current_dir(folder.path());
         Process::spawn("nats-server (installed by `make test`)", &mut command)
     }
 
@@ -41,6 +51,12 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Its port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Kills it.
     pub async fn kill(&mut self) {
         self.process.kill().await;
@@ -48,7 +64,7 @@ impl NatsServer {
 
     /// Starts it again on its old port, after [`NatsServer::kill`].
     pub async fn restart(&mut self) {
-        self.process = Self::spawn(&self.folder, &self.port.to_string());
+        self.process = Self::spawn(&self.folder, &self.port.to_string(), &self.args);
         self.process.line("Server is ready").await;
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use isomer_host::cacher::Cacher;
 use isomer_host::clock;
 use isomer_host::config::Limits;
 use isomer_host::config::limits::{ActionLimits, Grants};
@@ -61,6 +62,8 @@ pub struct Setup {
     pub env: Vec<(String, String)>,
     /// Whether `started` and `stopped` are called.
     pub lifecycle: bool,
+    /// The cacher of the node.
+    pub cacher: Option<Arc<dyn Cacher>>,
 }
 
 impl Default for Setup {
@@ -71,6 +74,7 @@ impl Default for Setup {
             settings: json!({}),
             env: Vec::new(),
             lifecycle: false,
+            cacher: None,
         }
     }
 }
@@ -123,6 +127,7 @@ impl Rig {
             env: setup.env,
             lifecycle: Lifecycle { started: setup.lifecycle, stopped: setup.lifecycle },
             caller,
+            cacher: setup.cacher,
         };
         let pool = Pool::new(runtime, component.clone(), options);
         *mesh.pool.lock() = Some(pool.clone());

@@ -27,7 +27,7 @@ const keysList = [
 	undefined, [], ["id"], ["nope"], ["id", "nope"], ["a"], ["b", "a"], ["a.b"], ["a.b.c"], ["a.b", "id"], ["a[0]"], ["a.0"], ["a[1]", "b"],
 	["list[1].id"], ["list.0.id"], ["list.length"], ["text.length"], ["text.1"], ["text[2]"], ["a['b.c']"], ["a[\"b.c\"]"], [""], ["a."], [".a"],
 	["limit", "page"], ["limit", "#user.id"], ["#user.id"], ["#user"], ["limit", "#user"], ["#none"], ["id", "@hdr"], ["@hdr"], ["@deep.x"],
-	["@none"], ["#x"], ["@y"], ["q"], ["q", "l"], ["l", "q"], ["query.status"], ["query"], ["sort", "query"], ["0"], ["length"], ["é"], ["a|b"],
+	["@none"], ["#x"], ["@y"], ["q"], ["q", "l"], ["l", "q"], ["query.status"], ["query"], ["query", "limit", "page"], ["0"], ["length"], ["é"], ["a|b"],
 	["a]"], ["a[b"], ["10"], ["01", "1"]
 ];
 

@@ -160,6 +160,39 @@ impl Host for MockHost {
         Ok(())
     }
 
+    fn cacher_enabled(&self) -> bool {
+        true
+    }
+
+    fn cacher_get(&self, key: &str) -> Result<Option<Payload>> {
+        Ok(self.cacher_get_with_ttl(key)?.map(|(value, _)| value))
+    }
+
+    fn cacher_get_with_ttl(&self, key: &str) -> Result<Option<(Payload, Option<f64>)>> {
+        Ok(self.broker.0.cache.borrow().get(key).cloned())
+    }
+
+    fn cacher_set(&self, key: &str, value: Payload, ttl: Option<f64>) -> Result<()> {
+        let mut cache = self.broker.0.cache.borrow_mut();
+        match value {
+            Payload::Absent => drop(cache.remove(key)),
+            value => drop(cache.insert(key.into(), (value, ttl.filter(|ttl| *ttl > 0.0)))),
+        }
+        Ok(())
+    }
+
+    fn cacher_del(&self, keys: &[String]) -> Result<()> {
+        let mut cache = self.broker.0.cache.borrow_mut();
+        cache.retain(|key, _| !keys.contains(key));
+        Ok(())
+    }
+
+    fn cacher_clean(&self, patterns: &[String]) -> Result<()> {
+        let mut cache = self.broker.0.cache.borrow_mut();
+        cache.retain(|key, _| !patterns.iter().any(|pattern| matches(pattern, key)));
+        Ok(())
+    }
+
     fn log(&self, level: Level, message: &str, fields: Option<&str>) {
         let fields = fields.and_then(|fields| serde_json::from_str(fields).ok());
         let line = LogLine { level, message: message.into(), fields: fields.unwrap_or(json!({})) };

@@ -113,6 +113,7 @@ impl Client {
             kind,
             groups: options.groups.iter().map(ToString::to_string).collect(),
             meta: options.meta,
+            headers: options.headers,
             data: Body::of(&data).0,
         };
         self.clone().ask(request, data).map(|sent| sent.map(drop)).boxed()
@@ -134,7 +135,10 @@ impl Caller for Client {
             action: action.to_owned(),
             node_id: options.node_id.as_deref().map(str::to_owned),
             timeout: options.timeout.map(millis),
+            retries: options.retries,
             meta: options.meta,
+            headers: options.headers,
+            request_id: options.request_id.as_deref().map(str::to_owned),
             params: Body::of(&params).0,
         };
         self.clone().ask(request, params).boxed()
@@ -165,6 +169,12 @@ impl Caller for Client {
         options: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>> {
         self.send(event, EmitKind::BroadcastLocal, data, options)
+    }
+
+    fn ping(&self, nodes: Vec<Arc<str>>, timeout: Duration) -> BoxFuture<'static, Outcome> {
+        let nodes = nodes.iter().map(ToString::to_string).collect();
+        let request = Request::Ping { nodes, timeout: millis(timeout) };
+        self.clone().ask(request, Payload::Absent).boxed()
     }
 
     fn wait_for_services(

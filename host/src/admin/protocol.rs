@@ -63,8 +63,15 @@ pub enum Request {
         node_id: Option<String>,
         /// Milliseconds.
         timeout: Option<u64>,
+        /// Retries, instead of the policy's.
+        retries: Option<u32>,
         /// Meta of the root context.
         meta: Option<Object>,
+        /// Headers of the request.
+        headers: Option<Object>,
+        /// The chain's ID.
+        #[serde(rename = "requestID")]
+        request_id: Option<String>,
         /// What the body is.
         params: Body,
     },
@@ -78,6 +85,8 @@ pub enum Request {
         groups: Vec<String>,
         /// Meta of the root context.
         meta: Option<Object>,
+        /// Headers of the event.
+        headers: Option<Object>,
         /// What the body is.
         data: Body,
     },
@@ -87,6 +96,13 @@ pub enum Request {
         services: Vec<String>,
         /// Milliseconds.
         timeout: Option<u64>,
+    },
+    /// Ping nodes.
+    Ping {
+        /// Their IDs; none for all.
+        nodes: Vec<String>,
+        /// Milliseconds.
+        timeout: u64,
     },
     /// Who are you?
     Info,

@@ -222,17 +222,25 @@ fn response_of(shared: &Shared, outcome: Outcome) -> Result<(Response, Bytes), p
 async fn run(shared: &Shared, request: Request, body: Bytes) -> Result<Outcome, protocol::Error> {
     let caller = &shared.caller;
     Ok(match request {
-        Request::Call { action, node_id, timeout, meta, params } => {
+        Request::Call { action, node_id, timeout, retries, meta, headers, request_id, params } => {
             let params = params.into_payload(body)?;
-            let timeout = timeout.map(Duration::from_millis);
-            let node_id = node_id.map(Arc::from);
-            let options = CallOptions { timeout, node_id, meta, ..CallOptions::default() };
+            let options = CallOptions {
+                timeout: timeout.map(Duration::from_millis),
+                retries,
+                node_id: node_id.map(Arc::from),
+                meta,
+                headers,
+                request_id: request_id.map(Arc::from),
+                ..CallOptions::default()
+            };
             caller.call(&action, params, options).await
         }
-        Request::Emit { event, kind, groups, meta, data } => {
+        Request::Emit { event, kind, groups, meta, headers, data } => {
             let data = data.into_payload(body)?;
             let groups = groups.into_iter().map(Arc::from).collect();
-            let options = EmitOptions { groups, meta, throw_error: true, ..EmitOptions::default() };
+            let throw_error = true;
+            let options =
+                EmitOptions { groups, meta, headers, throw_error, ..EmitOptions::default() };
             let sent = match kind {
                 EmitKind::Emit => caller.emit(&event, data, options),
                 EmitKind::Broadcast => caller.broadcast(&event, data, options),
@@ -243,6 +251,10 @@ async fn run(shared: &Shared, request: Request, body: Bytes) -> Result<Outcome, 
         Request::Wait { services, timeout } => {
             let waited = caller.wait_for_services(services, timeout.map(Duration::from_millis));
             waited.await.map(|()| Payload::Absent)
+        }
+        Request::Ping { nodes, timeout } => {
+            let nodes = nodes.into_iter().map(Arc::from).collect();
+            caller.ping(nodes, Duration::from_millis(timeout)).await
         }
         Request::Info => Ok(Payload::Json(shared.info.to_string().into())),
     })

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use super::call::Counters;
 use super::chains::Chains;
 use super::hooks::Hooks;
 use super::{Error, ServiceBroker, Shared, chain, default_node_id, local_info};
@@ -197,6 +198,7 @@ impl Builder {
                 chains: RwLock::<Chains>::default(),
                 tracker,
                 stats,
+                counters: Counters::new(&metrics),
                 cacher,
                 metrics,
                 remote: OnceLock::new(),

@@ -11,6 +11,7 @@ use super::chains::Route;
 use crate::clock;
 use crate::context::{CallOptions, Context, ContextBuilder, Outcome};
 use crate::error::MoleculerError;
+use crate::metrics::{Metric, MetricRegistry};
 use crate::middleware::{fallback, retry};
 use crate::payload::Payload;
 use crate::registry::{Endpoint, Lookup};
@@ -20,6 +21,21 @@ use crate::uid;
 /// The shortest pause before a retry, as that of JavaScript's timers: attempts that fail at once must not
 /// keep a thread busy.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(1);
+
+/// What calls count beside their chains.
+pub(super) struct Counters {
+    retries: Metric,
+    fallbacks: Metric,
+}
+
+impl Counters {
+    pub(super) fn new(metrics: &MetricRegistry) -> Self {
+        Self {
+            retries: metrics.metric("moleculer.request.retry.attempts.total"),
+            fallbacks: metrics.metric("moleculer.request.fallback.total"),
+        }
+    }
+}
 
 /// One attempt, ready to run.
 struct Attempt {
@@ -152,7 +168,7 @@ impl Shared {
     }
 
     fn count_fallback(&self, ctx: &Context, error: &MoleculerError) {
-        self.metrics.metric("moleculer.request.fallback.total").increment();
+        self.counters.fallbacks.increment();
         tracing::warn!(action = &*ctx.name, request_id = &*ctx.request_id, %error,
             "the call failed; its fallback answers");
     }
@@ -173,7 +189,7 @@ impl Shared {
         }
         let policy = policy.unwrap_or(&self.options.retry_policy);
         if policy.check.matches(error) {
-            self.metrics.metric("moleculer.request.retry.attempts.total").increment();
+            self.counters.retries.increment();
         }
         let delay = retry::next_delay(policy, error, n_retries, retries)?.max(RETRY_PAUSE_MIN);
         let remaining = parent.and_then(|parent| parent.remaining(clock::now()));

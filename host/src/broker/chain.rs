@@ -7,13 +7,13 @@ use parking_lot::RwLock;
 use tokio::runtime::Handle;
 
 use crate::cacher;
-use crate::config::BrokerOptions;
+use crate::config::{self, BrokerOptions};
 use crate::context::Caller;
 use crate::metrics::MetricRegistry;
 use crate::middleware::stats::Stats;
 use crate::middleware::{
     Bulkhead, Cacher, CircuitBreaker, ComponentMiddleware, ContextTracker, Debounce, Middleware,
-    Throttle, Timeout,
+    Throttle, Timeout, Validator,
 };
 use crate::registry::Registry;
 use crate::task::CancellationToken;
@@ -52,6 +52,9 @@ pub(super) fn with_internal(
     // Action hooks run in the guest.
 
     // Validator.
+    if options.validator != config::Validator::Off {
+        chain.push(Arc::new(Validator::new(options.validator.clone())));
+    }
 
     // Bulkhead.
     let node_id = || Arc::clone(parts.node_id);

@@ -90,9 +90,7 @@ impl Inbound for Shared {
             }
             Notice::Pong(pong) => {
                 self.registry.write().apply_pong(&pong.node_id, pong.elapsed_time);
-                let data = json!({"nodeID": &*pong.node_id, "elapsedTime": pong.elapsed_time,
-                    "timeDiff": pong.time_diff, "id": pong.id.as_deref()});
-                self.local_event("$node.pong", &data);
+                self.local_event("$node.pong", &pong.to_value());
             }
             Notice::DuplicateNodeId { instance_id } => {
                 tracing::error!(

@@ -8,8 +8,10 @@ use futures_util::future::{join_all, try_join_all};
 use serde_json::json;
 
 use super::{ServiceBroker, Shared};
+use crate::context::EmitOptions;
 use crate::error::MoleculerError;
 use crate::middleware::ComponentMiddleware;
+use crate::payload::Payload;
 use crate::service::internals;
 
 /// Why a broker could not start.
@@ -44,11 +46,19 @@ fn refused(what: &str) -> impl FnOnce(MoleculerError) -> StartError {
 
 impl ServiceBroker {
     /// Starts the node: its own service, the transporter, the services that the builder was given, then
-    /// `$broker.started`. Components are added afterwards.
+    /// `$broker.started`. Services that are added afterwards do not hear that one.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(&self) -> Result<(), StartError> {
+        self.start_with(std::future::ready(())).await
+    }
+
+    /// The same, with more work before `$broker.started`, such as loading components, which are to hear it.
+    ///
+    /// # Errors
+    /// [`StartError`]; what the work ends with is given back, whatever it is.
+    pub async fn start_with<T>(&self, load: impl Future<Output = T>) -> Result<T, StartError> {
         let shared = &self.0;
         let chain = &shared.chain;
         if let Some(missing) = shared.components.iter().find(|place| !place.is_loaded()) {
@@ -60,24 +70,29 @@ impl ServiceBroker {
                 registry: &shared.registry,
                 options: &shared.options,
                 metrics: &shared.metrics,
-                stats: shared.stats.as_ref(),
+                stats: shared
+                    .stats
+                    .clone()
+                    .map(|stats| -> internals::Snapshot { Arc::new(move || stats.snapshot()) }),
             })?;
             shared.hooked_create(service).await.map_err(refused("service '$node'"))?;
         }
         shared.start_cacher()?;
         shared.connect().await?;
         shared.start_services().await?;
+        let loaded = load.await;
         shared.local_event("$broker.started", &json!(null));
         chain.steps(|m| m.started()).await.map_err(refused("the hook 'started'"))?;
         let started = shared.own.started.lock().take();
-        match started {
-            Some(started) => started(self.clone()).await.map_err(refused("the callback 'started'")),
-            None => Ok(()),
+        if let Some(started) = started {
+            started(self.clone()).await.map_err(refused("the callback 'started'"))?;
         }
+        Ok(loaded)
     }
 
     /// Stops the node, each step with its limit: tells the others that it offers nothing any more, refuses
-    /// new requests, lets running calls finish, stops the services, says good-bye and closes the connection.
+    /// new requests, lets running calls finish, sends `$broker.stopped`, stops the services, says good-bye and
+    /// closes the connection. (Moleculer sends that event last, when a component can no longer hear it.)
     pub async fn stop(&self) {
         let shared = &self.0;
         if shared.stopping.swap(true, Ordering::AcqRel) {
@@ -91,6 +106,7 @@ impl ServiceBroker {
             tracing::error!(left, ?limit, %error, "calls were still running; they are ended");
         }
         shared.chain.steps_back("stopping", |m| m.stopping()).await;
+        shared.say_stopped(limit).await;
         let services = std::mem::take(&mut *shared.services.lock());
         join_all(services.into_iter().map(|(name, running)| shared.end_service(name, running)))
             .await;
@@ -104,7 +120,6 @@ impl ServiceBroker {
         {
             tracing::error!(%error, "the callback 'stopped' failed");
         }
-        shared.local_event("$broker.stopped", &json!(null));
         shared.cancel.cancel();
     }
 }
@@ -118,6 +133,14 @@ impl Shared {
             self.hooked_create(service).await.map_err(refused(&what))
         });
         try_join_all(starts).await.map(drop)
+    }
+
+    /// Lets the services of this node hear `$broker.stopped` while they still can.
+    async fn say_stopped(&self, limit: Duration) {
+        let options = EmitOptions { throw_error: true, ..EmitOptions::default() };
+        let heard = self.broadcast_here("$broker.stopped", Payload::null(), options);
+        // Errors of handlers have been logged; one that takes too long is cut off with its service.
+        let _ = tokio::time::timeout(limit, heard).await;
     }
 
     async fn end_service(&self, name: Arc<str>, running: super::Running) {

@@ -4,10 +4,12 @@
 //! sockets and keeps the heartbeat: guests that use all of the other threads cannot make this node look
 //! dead. The in-process bus stays on the broker's runtime, whose clock tests may pause.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use futures_util::{StreamExt as _, stream};
 use tokio::runtime::{Handle, Runtime};
 
 use super::{ServiceBroker, Shared};
@@ -22,6 +24,9 @@ use crate::transit::{self, Inbound, PingResult, Transit};
 use crate::transporter;
 use crate::transporter::fake::{Bus, Fake};
 use crate::transporter::nats::Nats;
+
+/// Pings under way at once when many nodes are pinged.
+const PINGS_AT_ONCE: usize = 100;
 
 /// Why the mesh could not be joined.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +109,22 @@ impl ServiceBroker {
         }
     }
 
+    /// Pings several nodes at once; with none named, all others that can be reached
+    /// (moleculer: src/service-broker.js ping with a list, or with nothing).
+    pub async fn ping_nodes(
+        &self,
+        node_ids: &[Arc<str>],
+        timeout: Duration,
+    ) -> BTreeMap<Arc<str>, Option<PingResult>> {
+        let nodes = if node_ids.is_empty() { self.0.other_nodes() } else { node_ids.to_vec() };
+        let ping = |node_id: Arc<str>| async move {
+            let pong = self.ping(&node_id, timeout).await;
+            // What could not be sent is not answered either; transit has logged it.
+            (node_id, pong.ok().flatten())
+        };
+        stream::iter(nodes).map(ping).buffer_unordered(PINGS_AT_ONCE).collect().await
+    }
+
     /// Requests of this node that wait for an answer of another.
     #[must_use]
     pub fn pending_requests(&self) -> usize {
@@ -112,6 +133,13 @@ impl ServiceBroker {
 }
 
 impl Shared {
+    /// All other nodes that can be reached.
+    fn other_nodes(&self) -> Vec<Arc<str>> {
+        let registry = self.registry.read();
+        let others = registry.nodes.iter().filter(|node| node.available && !node.local);
+        others.map(|node| Arc::clone(&node.id)).collect()
+    }
+
     /// Joins the mesh, when there is a transporter.
     pub(super) async fn connect(&self) -> Result<(), Error> {
         let Some(transporter) = self.transporter()? else { return Ok(()) };

@@ -27,18 +27,18 @@ pub fn payload(what: &str, argument: Option<&str>) -> Result<Payload, Failure> {
         .map_err(|_| Failure::Use(explain(what, source, text.trim())))
 }
 
-/// Meta: a JSON object.
+/// Meta or headers: a JSON object; `flag` is where it was given.
 ///
 /// # Errors
 /// [`Failure::Use`].
-pub fn meta(argument: Option<&str>) -> Result<Option<Object>, Failure> {
+pub fn object(flag: &str, argument: Option<&str>) -> Result<Option<Object>, Failure> {
     let Some(text) = argument else { return Ok(None) };
     match Object::from_json_text(ByteString::from(text.trim())) {
         Ok(object) => Ok(Some(object)),
         Err(crate::payload::Error::NotAnObject) => Err(Failure::Use(format!(
-            "--meta is not a JSON object, such as '{{\"user\":1}}': {text}"
+            "{flag} is not a JSON object, such as '{{\"user\":1}}': {text}"
         ))),
-        Err(_) => Err(Failure::Use(explain("--meta", "", text.trim()))),
+        Err(_) => Err(Failure::Use(explain(flag, "", text.trim()))),
     }
 }
 
@@ -118,9 +118,9 @@ mod tests {
     }
 
     #[test]
-    fn meta_is_an_object() {
-        assert_eq!(meta(Some("[1]")).unwrap_err().code(), 2);
-        assert_eq!(meta(Some("{\"a\":1}")).unwrap().unwrap().as_str(), "{\"a\":1}");
-        assert!(meta(None).unwrap().is_none());
+    fn meta_and_headers_are_objects() {
+        assert_eq!(object("--meta", Some("[1]")).unwrap_err().code(), 2);
+        assert_eq!(object("--meta", Some("{\"a\":1}")).unwrap().unwrap().as_str(), "{\"a\":1}");
+        assert!(object("--meta", None).unwrap().is_none());
     }
 }

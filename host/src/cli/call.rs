@@ -33,9 +33,18 @@ pub struct CallArgs {
     /// Meta as a JSON object
     #[arg(long, value_name = "JSON")]
     pub meta: Option<String>,
+    /// Headers of the request as a JSON object
+    #[arg(long, value_name = "JSON")]
+    pub headers: Option<String>,
     /// Give up after this time, in milliseconds [default: what the node is configured with]
     #[arg(long, value_name = "MS")]
     pub timeout: Option<u64>,
+    /// Try again so often when the error can be retried [default: the node's retryPolicy]
+    #[arg(long, value_name = "N", visible_aliases = ["retry", "retry-count"])]
+    pub retries: Option<u32>,
+    /// ID of the whole chain of calls [default: a new one]
+    #[arg(long, value_name = "ID")]
+    pub request_id: Option<String>,
     /// Call this node and no other
     #[arg(long, value_name = "ID")]
     pub node: Option<String>,
@@ -65,6 +74,9 @@ pub struct EventArgs {
     /// Meta as a JSON object
     #[arg(long, value_name = "JSON")]
     pub meta: Option<String>,
+    /// Headers of the event as a JSON object
+    #[arg(long, value_name = "JSON")]
+    pub headers: Option<String>,
     /// Whom to ask.
     #[command(flatten)]
     pub target: TargetArgs,
@@ -78,8 +90,11 @@ pub async fn call(args: CallArgs) -> Done {
     let params = arguments::payload("params", args.params.as_deref())?;
     let options = CallOptions {
         timeout: args.timeout.map(Duration::from_millis),
+        retries: args.retries,
         node_id: args.node.as_deref().map(Into::into),
-        meta: arguments::meta(args.meta.as_deref())?,
+        meta: arguments::object("--meta", args.meta.as_deref())?,
+        headers: arguments::object("--headers", args.headers.as_deref())?,
+        request_id: args.request_id.as_deref().map(Into::into),
         ..CallOptions::default()
     };
     let target = Target::reach(&args.target).await?;
@@ -126,7 +141,8 @@ async fn send(
     let data = arguments::payload("data", args.data.as_deref())?;
     let options = EmitOptions {
         groups: args.groups.iter().map(|group| group.as_str().into()).collect(),
-        meta: arguments::meta(args.meta.as_deref())?,
+        meta: arguments::object("--meta", args.meta.as_deref())?,
+        headers: arguments::object("--headers", args.headers.as_deref())?,
         throw_error: true,
         ..EmitOptions::default()
     };

@@ -158,7 +158,8 @@ fn as_json(
     {
         value.extend(fields);
         value.insert("limits".into(), limits_json(&service.limits));
-        let grants = json!({"call": service.grants.call, "emit": service.grants.emit});
+        let grants = json!({"call": service.grants.call, "emit": service.grants.emit,
+            "cache": service.grants.cache});
         value.insert("grants".into(), grants);
         value.insert("schema".into(), schema.cloned().unwrap_or(Value::Null));
     }

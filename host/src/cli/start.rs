@@ -25,6 +25,7 @@ use crate::config::{Transporter, mask};
 use crate::logger;
 use crate::registry::listing::Filter;
 use crate::reload::{Loaded, Middlewares, Reloader};
+use crate::runtime::Runtime;
 use crate::task::CancellationToken;
 
 /// Flags of `start`.
@@ -180,12 +181,25 @@ impl Node {
     async fn start(&mut self, claim: Option<Claim>) -> Result<Loaded, Failure> {
         let node_id = Arc::clone(self.broker.node_id());
         let metrics = self.broker.metrics().clone();
-        let runtime = runtime(&self.options, Arc::clone(&node_id), metrics)?;
+        let runtime = runtime(&self.options, node_id, metrics)?;
         let dir = self.middleware_dir();
         let middlewares = Middlewares::new(self.broker.clone(), runtime.clone(), dir);
         middlewares.load().await.map_err(|error| Failure::Failed(error.to_string()))?;
-        let started = self.broker.start().await;
-        started.map_err(|error| Failure::Failed(explained(&error)))?;
+        let broker = self.broker.clone();
+        // The components are the node's services: they hear `$broker.started`.
+        let load = self.load(claim, middlewares, runtime);
+        let started = broker.start_with(load).await;
+        started.map_err(|error| Failure::Failed(explained(&error)))?
+    }
+
+    /// Opens the control socket and puts the components into service.
+    async fn load(
+        &mut self,
+        claim: Option<Claim>,
+        middlewares: Middlewares,
+        runtime: Runtime,
+    ) -> Result<Loaded, Failure> {
+        let node_id = Arc::clone(self.broker.node_id());
         if let Some(claim) = claim {
             let info = self.info();
             let server = Server::start(claim, self.broker.as_caller(), node_id, info);

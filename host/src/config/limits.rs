@@ -96,6 +96,8 @@ pub struct Grants {
     pub call: Option<Vec<String>>,
     /// Events that it may send. Default: all.
     pub emit: Option<Vec<String>>,
+    /// Keys of the cacher that it may use beside its own. Default: none.
+    pub cache: Vec<String>,
 }
 
 /// Limits that a schema may narrow, for the whole service or for one action. `None` leaves the limit.

@@ -54,7 +54,13 @@ pub fn value(name: &str, value: Json) -> Json {
 #[must_use]
 pub fn text(text: &str) -> String {
     if !text.contains("://") {
-        return text.to_owned();
+        return match text.rsplit_once('@') {
+            // An address whose scheme was forgotten. With an e-mail address there is no colon.
+            Some((login, host)) if login.contains(':') && !login.contains(' ') => {
+                format!("{MASK}@{host}")
+            }
+            _ => text.to_owned(),
+        };
     }
     // A comma within a password would end the address too early; what follows it has no scheme then and
     // belongs to the address before.
@@ -105,6 +111,7 @@ mod tests {
         check("nats://h?token=t&x=1", "nats://h?token=***&x=1");
         check("nats://u:p?q@h", "nats://***@h");
         check("me@example.org", "me@example.org");
+        check("u:p@h", "***@h");
     }
 
     #[test]

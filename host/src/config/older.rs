@@ -40,6 +40,9 @@ pub struct Older {
 /// A class as the strategy: an older value rather than an older name.
 const STRATEGY_CLASS: &str = "registry.strategy = \"…Strategy\"";
 
+/// Names of options that change nothing under today's name either.
+const WITHOUT_EFFECT: [&str; 4] = ["metricsRate", "replCommand", "replCommands", "replDelimiter"];
+
 /// All older names, in the order of the reference.
 pub const OLDER: [Older; 14] = [
     handled("logFormatter", "logger.options.formatter (its \"default\" is \"full\")", "0.14"),
@@ -65,9 +68,21 @@ pub const OLDER: [Older; 14] = [
         "metrics.enabled with `$node.metrics` (`$node.stats` is served all the same)",
         "0.13",
     ),
-    moved("replCommand", "replOptions.customCommands", "0.14"),
-    moved("replCommands", "replOptions.customCommands", "0.15"),
-    moved("replDelimiter", "replOptions.delimiter", "0.15"),
+    handled(
+        "replCommand",
+        "replOptions.customCommands (there is no REPL, so it changes nothing)",
+        "0.14",
+    ),
+    handled(
+        "replCommands",
+        "replOptions.customCommands (there is no REPL, so it changes nothing)",
+        "0.15",
+    ),
+    handled(
+        "replDelimiter",
+        "replOptions.delimiter (there is no REPL, so it changes nothing)",
+        "0.15",
+    ),
     handled(STRATEGY_CLASS, "registry.strategy without \"Strategy\" at its end", "0.13"),
 ];
 
@@ -95,12 +110,15 @@ pub fn rewrite(tree: &mut Located, problems: &mut Problems) {
     max_failures(tree, problems);
     statistics(tree, problems);
     strategy_class(tree, problems);
-    let _ = taken(tree, "metricsRate", problems);
+    for name in WITHOUT_EFFECT {
+        let _ = taken(tree, name, problems);
+    }
 }
 
-/// The older names that are keys.
+/// The older names that are keys, and the sections that have a short form.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    OLDER.iter().map(|older| older.name).filter(|name| *name != STRATEGY_CLASS)
+    let older = OLDER.iter().map(|older| older.name).filter(|name| *name != STRATEGY_CLASS);
+    older.chain(SHORT_FORMS.iter().map(|(section, _)| *section))
 }
 
 /// What Moleculer 0.12 did when nothing was said, where that is different today.
@@ -199,7 +217,9 @@ fn breaker_flags(tree: &mut Located, problems: &mut Problems) {
 fn max_failures(tree: &mut Located, problems: &mut Problems) {
     const NAME: &str = "circuitBreaker.maxFailures";
     let Some(value) = taken(tree, NAME, problems) else { return };
-    tree.put_absent("circuitBreaker.countTimeouts", stands_for(&value, json!(true)));
+    if value.as_count() != Some(0) {
+        tree.put_absent("circuitBreaker.countTimeouts", stands_for(&value, json!(true)));
+    }
     tree.put_absent(NAME, value);
 }
 

@@ -106,6 +106,12 @@ pub fn entries() -> Vec<Entry<ServiceOptions>> {
             default: "",
             doc: "Events that the service may send, as patterns. Without it: all; `[]` is none.",
         },
+        Entry {
+            name: "grants.cache",
+            kind: Kind::Patterns(|service, patterns| service.grants.cache = patterns),
+            default: "[]",
+            doc: "Keys of the cacher that the service may use beside its own, as patterns.",
+        },
     ];
     entries.extend(short_instances());
     entries.extend(options::limits::entries());

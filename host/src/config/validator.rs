@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 /// Option `validator`.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one for a broker")]
 pub enum Validator {
     /// Params are not looked at.
     Off,

@@ -43,10 +43,10 @@ impl Located {
     /// one variable can hold a whole section.
     #[must_use]
     pub fn word(text: String, place: Place) -> Self {
-        if text.trim_start().starts_with(['{', '[']) {
-            if let Ok(json) = serde_json::from_str(&text) {
-                return Self::from_json(json, &place);
-            }
+        if text.trim_start().starts_with(['{', '['])
+            && let Ok(json) = serde_json::from_str(&text)
+        {
+            return Self::from_json(json, &place);
         }
         Self { value: Value::Word(text), place }
     }
@@ -272,7 +272,11 @@ fn word_to_json(located: &Located, word: &str) -> Json {
 /// Text in quotes, cut when it is long and without the login of an address.
 fn quoted(text: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 60;
-    let text = mask::text(text);
+    // It is wrong, so it may be an address of which anything was forgotten.
+    let text = match text.rsplit_once('@') {
+        Some((_, host)) if !text.contains("://") => format!("{}@{host}", mask::MASK),
+        _ => mask::text(text),
+    };
     let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
     if shown.len() < text.len() {
         shown.push('…');

@@ -33,7 +33,9 @@ const CLASSES: f64 = 8.0;
 
 /// The middleware, and the numbers of all actions.
 #[derive(Clone, Debug, Default)]
-pub struct Stats(Arc<Mutex<BTreeMap<Arc<str>, Arc<Mutex<Counts>>>>>);
+pub struct Stats(Arc<Mutex<Actions>>);
+
+type Actions = BTreeMap<Arc<str>, Arc<Mutex<Counts>>>;
 
 /// The numbers of one action.
 #[derive(Clone, Debug, Default)]

@@ -94,7 +94,9 @@ impl Registry {
         if row.is_empty() {
             let available = self.nodes.get(&entry.node_id).is_some_and(|node| node.available);
             row.insert("name".into(), entry.item.name.clone().into());
-            row.insert("version".into(), entry.item.version.clone());
+            if !entry.item.version.is_null() {
+                row.insert("version".into(), entry.item.version.clone());
+            }
             row.insert("fullName".into(), Value::from(&**name));
             row.insert("settings".into(), entry.item.settings.clone());
             row.insert("metadata".into(), entry.item.metadata.clone());
@@ -105,12 +107,12 @@ impl Registry {
             } else {
                 row.insert("nodeID".into(), node_id.clone());
             }
-            if filter.with_actions {
-                row.insert("actions".into(), Value::Object(entry.item.actions.clone()));
-            }
-            if filter.with_events {
-                row.insert("events".into(), visible_events(entry));
-            }
+        }
+        if filter.with_actions {
+            add_missing(row, "actions", entry.item.actions.iter());
+        }
+        if filter.with_events {
+            add_missing(row, "events", visible_events(entry));
         }
         if let Some(Value::Array(nodes)) = row.get_mut("nodes") {
             nodes.push(node_id);
@@ -192,7 +194,7 @@ fn list_row(list: &EndpointList, name: &str, filter: Filter) -> Map<String, Valu
     row.insert("count".into(), list.endpoints().len().into());
     row.insert("hasLocal".into(), list.has_local().into());
     row.insert("available".into(), available.into());
-    if filter.with_endpoints {
+    if filter.with_endpoints && !list.endpoints().is_empty() {
         // Endpoints of lost nodes are forgotten at once, so that `available`, which is their node's, is true.
         let endpoint = |one: &Arc<Endpoint>| json!({"nodeID": &*one.node_id, "state": one.available(), "available": true});
         let endpoints = list.endpoints().iter().map(endpoint).collect();
@@ -202,9 +204,23 @@ fn list_row(list: &EndpointList, name: &str, filter: Filter) -> Map<String, Valu
 }
 
 /// Subscriptions of internal events are nobody's business (moleculer: src/registry/service-catalog.js).
-fn visible_events(entry: &ServiceEntry) -> Value {
-    let events = entry.item.events.iter().filter(|(name, _)| !is_internal(name));
-    Value::Object(events.map(|(name, event)| (name.clone(), event.clone())).collect())
+fn visible_events(entry: &ServiceEntry) -> impl Iterator<Item = (&String, &Value)> {
+    entry.item.events.iter().filter(|(name, _)| !is_internal(name))
+}
+
+/// Adds the definitions of one more node: a grouped row has those of all (moleculer 0.15.1:
+/// src/registry/service-catalog.js list).
+fn add_missing<'a>(
+    row: &mut Map<String, Value>,
+    key: &str,
+    definitions: impl Iterator<Item = (&'a String, &'a Value)>,
+) {
+    let known = row.entry(key).or_insert_with(|| json!({}));
+    for (name, definition) in definitions {
+        if let Some(known) = known.as_object_mut().filter(|known| !known.contains_key(name)) {
+            known.insert(name.clone(), definition.clone());
+        }
+    }
 }
 
 fn item_value(entry: &ServiceEntry) -> Value {

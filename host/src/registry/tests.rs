@@ -237,3 +237,104 @@ fn an_action_that_is_offered_as_before_keeps_its_endpoint() {
     registry.apply_disconnect(&peer, true, crate::clock::now());
     assert_eq!(registry.take_retired().len(), 2);
 }
+
+fn next_node(registry: &Registry, action: &str, params: &Value) -> String {
+    let params = crate::payload::Payload::from_value(params).unwrap();
+    let subject = Subject::call(&params, None, None);
+    match registry.actions.next(action, false, subject) {
+        Lookup::Found(endpoint) => endpoint.node_id.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn sharded(definition: Value) -> ServiceItem {
+    let mut service = item("a", &[], &[]);
+    service.actions.insert("a.x".into(), definition);
+    service
+}
+
+#[test]
+fn the_first_definition_says_how_an_action_is_balanced_and_a_new_version_may_say_otherwise() {
+    let mut registry = registry();
+    let now = crate::clock::now();
+    let shard = json!({"strategy": "Shard", "strategyOptions": {"shardKey": "k"}});
+    for node in ["n1", "n2", "n3"] {
+        registry.apply_info(&node.into(), info(1, vec![sharded(shard.clone())]), now);
+    }
+    let of = |registry: &Registry, k: u32| next_node(registry, "a.x", &json!({"k": k}));
+    for k in 0..20 {
+        assert_eq!(of(&registry, k), of(&registry, k), "always the same node for the same key");
+    }
+    let turns =
+        |registry: &Registry| -> HashSet<String> { (0..3).map(|_| of(registry, 1)).collect() };
+    assert_eq!(turns(&registry).len(), 1);
+    registry.apply_info(&"n2".into(), info(2, vec![sharded(json!({"strategy": "Nonsense"}))]), now);
+    assert_eq!(turns(&registry).len(), 3, "what is not known is the broker's: in turn");
+}
+
+#[test]
+fn a_node_that_leaves_takes_only_its_own_keys_along() {
+    let mut registry = registry();
+    let now = crate::clock::now();
+    let shard = json!({"strategy": "Shard", "strategyOptions": {"shardKey": "k"}});
+    for node in ["n1", "n2"] {
+        registry.apply_info(&node.into(), info(1, vec![sharded(shard.clone())]), now);
+    }
+    registry.apply_disconnect(&"n1".into(), false, now);
+    for k in 0..10 {
+        assert_eq!(next_node(&registry, "a.x", &json!({"k": k})), "n2");
+    }
+}
+
+#[test]
+fn hosts_are_measured_as_long_as_a_strategy_asks_for_it() {
+    let mut registry = registry();
+    let now = crate::clock::now();
+    let on_host = |host: &str, services| Info { hostname: host.into(), ..info(1, services) };
+    for (node, host) in [("n1", "h1"), ("n2", "h1"), ("n3", "h2")] {
+        registry.apply_info(&node.into(), on_host(host, Vec::new()), now);
+    }
+    assert_eq!(registry.latency_round(), None);
+    registry.apply_pong("n1", 5.0);
+    let latency =
+        |registry: &Registry, node: &str| registry.nodes.get(node).unwrap().load.latency();
+    assert_eq!(latency(&registry, "n1"), None);
+
+    let options =
+        json!({"strategy": "Latency", "strategyOptions": {"collectCount": 2, "pingInterval": 3}});
+    let asking = vec![sharded(options)];
+    registry.apply_info(&"n4".into(), on_host("h3", asking), now);
+    let (nodes, interval) = registry.latency_round().unwrap();
+    assert_eq!((nodes.len(), interval), (3, Duration::from_secs(3)));
+    for elapsed in [100.0, 10.0, 20.0] {
+        registry.apply_pong("n1", elapsed);
+    }
+    // The average of the last two, for both nodes of the host.
+    assert_eq!((latency(&registry, "n1"), latency(&registry, "n2")), (Some(15.0), Some(15.0)));
+    assert_eq!(latency(&registry, "n3"), None);
+    registry.apply_info(&"n5".into(), on_host("h1", Vec::new()), now);
+    assert_eq!(latency(&registry, "n5"), Some(15.0));
+    for node in ["n1", "n2", "n5"] {
+        registry.apply_disconnect(&node.into(), true, now);
+    }
+    registry.apply_info(&"n6".into(), on_host("h1", Vec::new()), now);
+    assert_eq!(latency(&registry, "n6"), None, "forgotten with the last node of the host");
+}
+
+#[test]
+fn listeners_and_groups_of_an_event_are_known() {
+    let mut registry = registry();
+    let now = crate::clock::now();
+    registry.apply_info(
+        &"n1".into(),
+        info(1, vec![item("mail", &[], &["user.*", "user.created"])]),
+        now,
+    );
+    registry
+        .register_local(&schema(&json!({"name": "log", "events": {"**": {"group": "all"}}})), None);
+    let listeners = registry.events.listeners("user.created", &[]);
+    let listeners: Vec<_> = listeners.iter().map(|one| (&*one.node_id, &*one.service)).collect();
+    assert_eq!(listeners, [("n1", "mail"), ("me", "log")]);
+    assert_eq!(registry.events.groups("user.created"), [Arc::from("mail"), Arc::from("all")]);
+    assert_eq!(registry.events.listeners("order", &["mail".into()]).len(), 0);
+}

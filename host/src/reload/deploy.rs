@@ -123,9 +123,9 @@ impl Shared {
         let full_name = Arc::clone(&schema.full_name);
         let origin = origin(path, &component, &schema);
         let digest = component.inspection().sha256.clone();
-        let caller = self.broker.caller();
+        let (caller, cacher) = (self.broker.caller(), self.broker.cacher().cloned());
         let mut service =
-            service::component::service(&self.runtime, component, schema, &options, caller);
+            service::component::service(&self.runtime, component, schema, &options, caller, cacher);
         service.origin = Some(origin.clone());
         self.broker.add_service(service).await.map_err(Error::Start)?;
         claim.keep();

@@ -83,7 +83,8 @@ impl Component {
             settings: Object::default(),
             env: Vec::new(),
             caller: None,
-            grants: &Grants { call: Some(Vec::new()), emit: Some(Vec::new()) },
+            cacher: None,
+            grants: &Grants { call: Some(Vec::new()), emit: Some(Vec::new()), cache: Vec::new() },
             metrics: &MetricRegistry::default(),
         }));
         let limits = CallLimits::new(&environment.limits, &ActionLimits::default());

@@ -4,16 +4,17 @@
 
 use std::sync::{Arc, Weak};
 
+use crate::cacher::Cacher;
 use crate::config::limits::{ActionLimits, Grants, Limits};
 use crate::context::Caller;
 use crate::error::MoleculerError;
 use crate::metrics::{Metric, MetricRegistry};
 use crate::payload::Object;
+use crate::runtime::cache_grant::CacheGrant;
 use crate::runtime::log_sink::LogSink;
 use crate::schema::Pattern;
 
 /// Where a service runs and what it may do.
-#[derive(Debug)]
 pub(super) struct Environment {
     /// Full name, such as `v2.posts`.
     pub service: Arc<str>,
@@ -24,6 +25,9 @@ pub(super) struct Environment {
     pub env: Vec<(String, String)>,
     pub log: Arc<LogSink>,
     pub counters: Counters,
+    /// Where values are kept; `None` when the node has no cacher.
+    pub cacher: Option<Arc<dyn Cacher>>,
+    pub cache_grant: CacheGrant,
     caller: Option<WeakCaller>,
     call_grant: Option<Vec<Pattern>>,
     emit_grant: Option<Vec<Pattern>>,
@@ -38,6 +42,7 @@ pub(super) struct Parts<'a> {
     pub settings: Object,
     pub env: Vec<(String, String)>,
     pub caller: Option<Weak<dyn Caller>>,
+    pub cacher: Option<Arc<dyn Cacher>>,
     pub grants: &'a Grants,
     pub metrics: &'a MetricRegistry,
 }
@@ -102,6 +107,8 @@ impl Environment {
             counters: Counters::new(parts.metrics),
             call_grant: compile(&parts.service, parts.grants.call.as_deref()),
             emit_grant: compile(&parts.service, parts.grants.emit.as_deref()),
+            cache_grant: CacheGrant::new(&parts.service, &parts.grants.cache),
+            cacher: parts.cacher,
             caller: parts.caller.map(WeakCaller),
             service: parts.service,
             node_id: parts.node_id,

@@ -62,11 +62,15 @@ pub(super) fn payload_to_guest(payload: &Payload) -> PayloadParam<'_> {
 /// Gives the result of a broker call to a guest.
 #[expect(clippy::result_large_err, reason = "the bindings want the record as it is")]
 pub(super) fn outcome_to_guest(outcome: Outcome) -> Result<PayloadResult, Failure> {
-    match outcome {
-        Ok(Payload::Absent) => Ok(PayloadResult::Absent),
-        Ok(Payload::Json(text)) => Ok(PayloadResult::Json(String::from(&*text))),
-        Ok(Payload::Bytes(bytes)) => Ok(PayloadResult::Bytes(bytes.into())),
-        Err(error) => Err(failure_from(&error)),
+    outcome.map(payload_to_result).map_err(|error| failure_from(&error))
+}
+
+/// Gives a payload to a guest.
+pub(super) fn payload_to_result(payload: Payload) -> PayloadResult {
+    match payload {
+        Payload::Absent => PayloadResult::Absent,
+        Payload::Json(text) => PayloadResult::Json(String::from(&*text)),
+        Payload::Bytes(bytes) => PayloadResult::Bytes(bytes.into()),
     }
 }
 

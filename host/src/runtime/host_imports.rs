@@ -8,6 +8,7 @@ use wasmtime::component::Linker;
 use crate::runtime::bindings::{self, isomer};
 use crate::runtime::state::{State, Whole};
 
+mod cacher;
 mod config;
 mod context;
 mod events;

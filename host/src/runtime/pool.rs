@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
+use crate::cacher::Cacher;
 use crate::clock::{self, Instant};
 use crate::config::limits::{ActionLimits, Grants, Mode};
 use crate::config::{Limits, ServiceOptions};
@@ -47,6 +48,8 @@ pub struct PoolOptions {
     pub lifecycle: Lifecycle,
     /// The broker.
     pub caller: Weak<dyn Caller>,
+    /// The cacher of the node, if it has one.
+    pub cacher: Option<Arc<dyn Cacher>>,
 }
 
 /// What a component asks for in its schema.
@@ -85,6 +88,7 @@ impl PoolOptions {
             env: options.env.clone().into_iter().collect(),
             lifecycle: wish.lifecycle,
             caller,
+            cacher: None,
         }
     }
 }
@@ -224,6 +228,7 @@ impl Pool {
             settings: options.settings,
             env: options.env,
             caller: Some(options.caller),
+            cacher: options.cacher,
             grants: &options.grants,
             metrics: &node.metrics,
             limits: options.limits,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::cacher::Cacher;
 use crate::config::ServiceOptions;
 use crate::config::limits::ActionLimits;
 use crate::context::Caller;
@@ -19,6 +20,7 @@ pub fn service(
     schema: ServiceSchema,
     options: &ServiceOptions,
     caller: Weak<dyn Caller>,
+    cacher: Option<Arc<dyn Cacher>>,
 ) -> LocalService {
     let wish = Wish {
         limits: &schema.limits,
@@ -26,7 +28,8 @@ pub fn service(
         settings: &schema.settings,
         lifecycle: schema.lifecycle,
     };
-    let options = PoolOptions::new(Arc::clone(&schema.full_name), options, wish, caller);
+    let mut options = PoolOptions::new(Arc::clone(&schema.full_name), options, wish, caller);
+    options.cacher = cacher;
     let pool = Pool::new(runtime, component, options);
     let (starting, stopping) = (pool.clone(), pool.clone());
     LocalService {

@@ -16,7 +16,6 @@ use crate::context::{Context, Outcome};
 use crate::error::MoleculerError;
 use crate::handler::Handler;
 use crate::metrics::MetricRegistry;
-use crate::middleware::stats::Stats;
 use crate::payload::Payload;
 use crate::registry::Registry;
 use crate::registry::listing::Filter;
@@ -35,6 +34,9 @@ const SERVICES: [&str; 6] =
     ["onlyLocal", "skipInternal", "withActions", "withEvents", "onlyAvailable", "grouping"];
 const ACTIONS: [&str; 4] = ["onlyLocal", "skipInternal", "withEndpoints", "onlyAvailable"];
 
+/// The statistics as they are now; who counts them stands above services.
+pub type Snapshot = Arc<dyn Fn() -> Value + Send + Sync>;
+
 /// What the service is made from.
 pub struct Parts<'a> {
     /// What is listed.
@@ -44,7 +46,7 @@ pub struct Parts<'a> {
     /// What is measured.
     pub metrics: &'a MetricRegistry,
     /// What is counted, when it is.
-    pub stats: Option<&'a Stats>,
+    pub stats: Option<Snapshot>,
 }
 
 /// Makes the service. The option `internalServices` may put settings, metadata and options of actions over
@@ -64,9 +66,8 @@ pub fn service(parts: &Parts<'_>) -> Result<LocalService, schema::Error> {
         ("metrics", metrics_handler(parts.options.metrics_enabled, parts.metrics)),
     ];
     let mut schema = schema();
-    if let Some(stats) = parts.stats {
-        let stats = stats.clone();
-        handlers.push(("stats", answer(move |_| Ok(stats.snapshot()))));
+    if let Some(stats) = parts.stats.clone() {
+        handlers.push(("stats", answer(move |_| Ok(stats()))));
         put_over(&mut schema, &object(json!({"actions": {"stats": action(&json!({}))}})));
     }
     put_over(&mut schema, &parts.options.internal_schema);

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::clock;
 use crate::error::MoleculerError;
 use crate::packet::{Body, Ping, Pong};
@@ -27,6 +29,15 @@ pub struct PingResult {
     pub time_diff: f64,
     /// The ping's ID.
     pub id: Option<Arc<str>>,
+}
+
+impl PingResult {
+    /// In Moleculer's names, as `$node.pong` carries it.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        json!({"nodeID": &*self.node_id, "elapsedTime": self.elapsed_time,
+            "timeDiff": self.time_diff, "id": self.id.as_deref()})
+    }
 }
 
 impl Transit {

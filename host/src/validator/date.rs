@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn texts_are_read_as_v8_reads_them() {
         let check = |text: &str, expected: &str| {
-            assert_eq!(parse(text).map_or("NaN".into(), iso), expected, "{text}");
+            assert_eq!(parse(text).map_or_else(|| "NaN".into(), iso), expected, "{text}");
         };
         check("2020", "2020-01-01T00:00:00.000Z");
         check("2020-02-30", "2020-03-01T00:00:00.000Z");

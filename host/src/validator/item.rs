@@ -4,6 +4,7 @@
 //! item. How much items may hold is bounded, because hostile params could make many large ones.
 
 use std::borrow::Cow;
+use std::mem;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -155,6 +156,13 @@ pub(super) struct Run {
     items_room: usize,
 }
 
+/// What had been found before a rule with alternatives.
+pub(super) struct Apart {
+    items: Vec<Item>,
+    items_room: usize,
+    value_room: usize,
+}
+
 impl Run {
     pub(super) fn new(halt_on_first_error: bool) -> Self {
         Self {
@@ -176,6 +184,30 @@ impl Run {
     /// The rest of an object is not looked at (fastest-validator: option haltOnFirstError).
     pub(super) fn halts(&self) -> bool {
         self.halt_on_first_error && !self.items.is_empty()
+    }
+
+    /// Begins anew, for a rule whose failures may not count in the end.
+    pub(super) fn set_apart(&mut self) -> Apart {
+        let (items_room, value_room) = (self.items_room, self.value_room);
+        Apart { items: mem::take(&mut self.items), items_room, value_room }
+    }
+
+    /// Gives the next alternative as much room for items as the first one had, and keeps no more failures
+    /// of those before than can count.
+    pub(super) fn refill(&mut self, apart: &Apart, failures: &mut Vec<Item>) {
+        failures.truncate(apart.items_room);
+        self.items_room = apart.items_room;
+    }
+
+    /// Goes on with what was set apart, and with those failures that do count.
+    pub(super) fn resume(&mut self, apart: Apart, mut failures: Vec<Item>) {
+        failures.truncate(apart.items_room);
+        if failures.is_empty() {
+            self.value_room = apart.value_room;
+        }
+        self.items_room = apart.items_room - failures.len();
+        self.items = apart.items;
+        self.items.append(&mut failures);
     }
 
     /// Takes room for a value that is added to the params. False when there is none; the run is over then.

@@ -171,7 +171,7 @@ impl Rule {
     }
 }
 
-/// moleculer's order of words is fastest-validator: lib/rules/boolean.js.
+/// fastest-validator: lib/rules/boolean.js
 fn boolean(
     convert: bool,
     value: &Value,
@@ -206,25 +206,23 @@ fn boolean(
 /// The first rule that fits; when none does, the failures of all (fastest-validator: lib/rules/multi.js).
 fn multi(rules: &[Rule], slot: &mut Slot<'_>, place: &Place<'_>, run: &mut Run) -> Outcome {
     let inner = Place { label: None, ..*place };
-    let before = mem::take(&mut run.items);
+    let before = run.set_apart();
     let mut failures = Vec::new();
-    let mut valid = None;
     for rule in rules {
         let outcome = rule.admit(Some(slot.again()), place, &inner, run);
         if run.items.is_empty() {
-            valid = Some(outcome);
-            break;
+            run.resume(before, Vec::new());
+            return outcome;
         }
         failures.append(&mut run.items);
-        if run.is_over() {
+        if run.must_write || run.overgrown {
             break;
         }
+        // However many failures this one had, the next may still fit.
+        run.refill(&before, &mut failures);
     }
-    run.items = before;
-    valid.unwrap_or_else(|| {
-        run.items.append(&mut failures);
-        Outcome::Kept
-    })
+    run.resume(before, failures);
+    Outcome::Kept
 }
 
 /// Applies a rule to one property of a map that is our own. The value is taken out meanwhile, so that the

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Check, GROWTH_MAX, ITEMS_MAX, Refusal, VALUES_LEN_MAX, compile};
+use super::{Check, GROWTH_MAX, ITEMS_MAX, Refusal, VALUES_LEN_MAX, compile, compile_json_schema};
 use crate::config::validator::FastestOptions;
 
 fn options(given: Option<&Value>) -> FastestOptions {
@@ -152,6 +152,15 @@ fn the_items_of_a_refusal_are_bounded() {
 }
 
 #[test]
+fn an_alternative_fits_however_many_failures_another_had() {
+    let check = check(&json!({"a": ["number[]", "string[]"]}));
+    assert_eq!(check.run(&json!({"a": vec!["x"; ITEMS_MAX + 1]})), Ok(None));
+    let mut mixed = vec![json!("x"); ITEMS_MAX];
+    mixed.extend(vec![json!(1); ITEMS_MAX]);
+    assert_eq!(items(&check, &json!({"a": mixed})).len(), ITEMS_MAX);
+}
+
+#[test]
 fn the_values_that_a_refusal_repeats_are_bounded() {
     let check = check(&json!({"a": "number[]"}));
     let long = "x".repeat(VALUES_LEN_MAX / 2);
@@ -175,7 +184,7 @@ fn what_defaults_and_paddings_add_is_bounded() {
 /// Each would take minutes if it took time that grows with the square of its length.
 #[test]
 fn long_params_take_no_longer_than_they_must() {
-    const LEN: usize = 300_000;
+    const LEN: usize = 100_000;
     let unique = check(&json!({"a": "array|unique"}));
     let numbers: Vec<usize> = (0..LEN).chain(0..LEN).collect();
     assert_eq!(items(&unique, &json!({"a": numbers})).len(), 1);
@@ -211,4 +220,40 @@ fn valid_params_are_not_copied() {
     let check = check(&json!({"a": "string|trim", "b": "number|convert", "c": "any|optional"}));
     assert_eq!(check.run(&json!({"a": "x", "b": 1, "c": null})), Ok(None));
     assert_eq!(check.run(&json!({"a": "x ", "b": 1})), Ok(Some(json!({"a": "x", "b": 1}))));
+}
+
+#[test]
+fn json_schemas_refuse_in_the_same_form() {
+    let schema = json!({"type": "object", "required": ["a"], "additionalProperties": false,
+        "properties": {"a": {"type": "array", "items": {"type": "number", "minimum": 3}},
+                       "b": {"type": "string", "pattern": "^(?=x)"}}});
+    let check = compile_json_schema(&schema).unwrap();
+    assert_eq!(check.run(&json!({"a": [3], "b": "xy"})), Ok(None));
+    let told = |params: Value| -> Vec<(String, Option<String>, Option<Value>)> {
+        let items = items(&check, &params).into_iter();
+        items.map(|item| (item.kind.into_owned(), item.field, item.actual)).collect()
+    };
+    let one = |kind: &str, field: Option<&str>, actual: Value| {
+        vec![(kind.to_owned(), field.map(str::to_owned), Some(actual))]
+    };
+    assert_eq!(told(json!({"a": [4, 2]})), one("minimum", Some("a[1]"), json!(2)));
+    assert_eq!(told(json!({})), one("required", None, json!({})));
+    assert_eq!(told(json!({"a": [], "b": "y"})), one("pattern", Some("b"), json!("y")));
+    let extra = json!({"a": [], "c": 1});
+    assert_eq!(told(extra.clone()), one("additionalProperties", None, extra));
+    let message = items(&check, &json!({"a": [2]})).remove(0).message;
+    assert_eq!(message, "The value is less than the minimum of 3");
+}
+
+#[test]
+fn json_schemas_with_faults_and_with_references_outside_are_refused() {
+    let wrong = |schema: Value| {
+        let problems = compile_json_schema(&schema).unwrap_err();
+        assert!(problems[0].starts_with("is no JSON Schema: "), "{problems:?}");
+    };
+    wrong(json!({"type": "nummer"}));
+    wrong(json!({"properties": {"a": {"pattern": "("}}}));
+    wrong(json!({"$ref": "http://127.0.0.1:1/schema.json"}));
+    wrong(json!({"$ref": "file:///etc/passwd"}));
+    assert!(compile_json_schema(&json!(true)).is_err());
 }

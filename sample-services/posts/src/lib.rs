@@ -45,8 +45,9 @@ impl Posts {
         Ok(post)
     }
 
-    /// The post, its author, and the name that the other service left in the meta.
-    #[action(params = { id: "number" }, rest = "GET /:id")]
+    /// The post, its author, and the name that the other service left in the meta. The id may be a text, as
+    /// it comes from an address: the host converts it.
+    #[action(params = { id: "number|convert" }, rest = "GET /:id")]
     async fn get(&self, ctx: &Context, params: Id) -> Result<Value> {
         let post = self.posts.iter().find(|post| post.id == params.id).ok_or_else(|| {
             Error::client(404, "POST_NOT_FOUND", format!("there is no post {}", params.id))

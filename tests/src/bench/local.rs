@@ -72,8 +72,9 @@ impl LocalNode {
         let bounds = Bounds { len: limits.schema, items: limits.schema_items, internal: false };
         let schema = ServiceSchema::read(&text, &Map::new(), bounds).unwrap();
         let options = ServiceOptions { limits, ..ServiceOptions::default() };
-        let caller = broker.caller();
-        let service = service::component::service(&runtime, component, schema, &options, caller);
+        let (caller, cacher) = (broker.caller(), broker.cacher().cloned());
+        let service =
+            service::component::service(&runtime, component, schema, &options, caller, cacher);
         broker.add_service(service).await.unwrap();
         Self { broker, _cache: cache }
     }

@@ -45,6 +45,9 @@ impl Caller for Broker {
                     "timeout": options.timeout.map(|time| time.as_millis()),
                     "node": options.node_id.as_deref(),
                     "meta": options.meta,
+                    "retries": options.retries,
+                    "headers": options.headers,
+                    "requestID": options.request_id.as_deref(),
                 }))
                 .unwrap()),
                 "hang" => {
@@ -139,10 +142,13 @@ async fn options_and_errors_cross_with_every_field() {
         timeout: Some(Duration::from_millis(1_500)),
         node_id: Some("n2".into()),
         meta: Some(Object::from_json_text("{\"a\":1}".into()).unwrap()),
+        retries: Some(3),
+        headers: Some(Object::from_json_text("{\"h\":2}".into()).unwrap()),
+        request_id: Some("r1".into()),
         ..CallOptions::default()
     };
     let seen = client(&node).call("options", Payload::Absent, options).await.unwrap();
-    let expected = r#"{"timeout":1500,"node":"n2","meta":{"a":1}}"#;
+    let expected = r#"{"timeout":1500,"node":"n2","meta":{"a":1},"retries":3,"headers":{"h":2},"requestID":"r1"}"#;
     assert_eq!(&*seen.to_json_text(), expected);
 
     let error = client(&node).call("nope", Payload::Absent, CallOptions::default()).await;

@@ -303,3 +303,45 @@ async fn a_stop_waits_for_calls_to_other_nodes_too() {
     assert!(waiting.await.unwrap().is_ok());
     drop(untracked);
 }
+
+/// What was logged, line by line.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_could_not_wait_longer_says_so() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let broker = broker(|_| {});
+    let schema = json!({"name": "s", "version": 2, "actions": {"a": {}}});
+    let endless = action(|_| std::future::pending());
+    let service = LocalService::native(&schema, vec![("a", endless)], Vec::new()).unwrap();
+    broker.add_service(service).await.unwrap();
+    let call = crate::task::run(broker.call("v2.s.a", Payload::Absent, CallOptions::default()));
+    until(|| broker.running_contexts() == 1).await;
+    broker.stop().await;
+    drop(call);
+    let log = String::from_utf8(log.0.lock().clone()).unwrap();
+    let told = |who: &str| {
+        log.lines().any(|line| {
+            line.contains("ERROR")
+                && line
+                    .contains(&format!("GracefulStopTimeoutError: Unable to stop {who} gracefully"))
+        })
+    };
+    assert!(told("ServiceBroker"), "{log}");
+    assert!(told("'s' service"), "{log}");
+}

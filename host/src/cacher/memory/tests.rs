@@ -1,3 +1,5 @@
+//! What is kept, for how long, how much of it, and what goes first.
+
 use super::*;
 
 fn cacher(change: impl FnOnce(&mut config::Cacher)) -> (Memory, MetricRegistry) {

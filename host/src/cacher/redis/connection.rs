@@ -70,6 +70,10 @@ impl Connection {
             let Value::Array(mut range) = range else { continue };
             range.truncate(3);
             let (_, _, master): Slots = redis::from_redis_value(master_only(range))?;
+            // It does not know its own address as long as no other node has joined it.
+            if master.0.is_empty() {
+                return Ok(vec![Server::Only]);
+            }
             if !masters.contains(&(master.0.clone(), master.1)) {
                 masters.push((master.0, master.1));
             }

@@ -8,6 +8,8 @@ use crate::config::cacher::{CacheLock, CacheStore};
 use crate::config::faults::ErrorCheck;
 use crate::config::limits::Limits;
 use crate::config::log::{Format, Level};
+use crate::config::names::Answer;
+use crate::config::older::Older;
 use crate::config::options::ControlSocket;
 use crate::config::{
     Bulkhead, Cacher, CircuitBreaker, RetryPolicy, ServiceOptions, Strategy, Transporter,
@@ -80,7 +82,7 @@ fn json_mistakes_have_lines_too() {
         "{\n  // comment\n  \"nodeId\": \"a\",\n  \"registry\": {\n    \"strategy\": \"Robin\"\n  }\n}",
         "2 problems in the configuration:\n  \
          isomer.json:3: unknown option 'nodeId'; it is called 'nodeID'\n  \
-         isomer.json:5: registry.strategy is \"Robin\"; allowed: \"RoundRobin\", \"Random\"",
+         isomer.json:5: registry.strategy is \"Robin\"; allowed: \"RoundRobin\", \"Random\", \"CpuUsage\", \"Latency\", \"Shard\"",
     );
 }
 
@@ -234,6 +236,38 @@ fn every_answer_accepts_what_asks_for_nothing() {
 }
 
 #[test]
+fn switches_of_the_mesh_are_read() {
+    let node = load_file(
+        "isomer.json",
+        r#"{
+            "transit": {"disableReconnect": true, "disableVersionCheck": true, "maxQueueSize": 7},
+            "registry": {
+                "strategy": "cpuusage", "strategyOptions": {"lowCpuUsage": 20, "sampleCount": 0, "cacheSize": 9},
+                "discoverer": {"type": "Local", "options": {"heartbeatInterval": 1, "heartbeatTimeout": 3,
+                    "disableHeartbeatChecks": true, "cleanOfflineNodesTimeout": 60}},
+                "stopDelay": 0, "preferLocal": false
+            },
+            "internalServices": {"$node": {"metadata": {"a": 1}}}, "localOnlyDollarEvents": true,
+            "metrics": true, "middlewares": ["auth", "audit"], "middlewareDir": "guards"
+        }"#,
+        &[],
+    )
+    .unwrap()
+    .broker;
+    assert!(node.transit.disable_reconnect && node.transit.disable_version_check);
+    assert_eq!(node.registry.strategy, Strategy::CpuUsage);
+    assert_eq!(node.registry.strategy_options.sample_count, Some(0));
+    assert!((node.registry.strategy_options.low_cpu_usage - 20.0).abs() < 1e-9);
+    assert_eq!(node.heartbeat_timeout, Duration::from_secs(3));
+    assert!(node.registry.discoverer.disable_heartbeat_checks);
+    assert_eq!(node.registry.discoverer.clean_offline_nodes_timeout, Duration::from_secs(60));
+    assert_eq!(node.internal_schema["metadata"]["a"], 1);
+    assert!(node.internal_services && node.local_only_dollar_events && node.metrics_enabled);
+    assert_eq!(node.middlewares, ["auth", "audit"]);
+    assert_eq!(node.middleware_dir.as_deref(), Some(Path::new("guards")));
+}
+
+#[test]
 fn fault_tolerance_is_read() {
     let node = load_file(
         "isomer.json",
@@ -367,7 +401,7 @@ fn every_form_of_the_cacher_is_read() {
         "2 problems in the configuration:\n  \
          isomer.json:1: cacher.options.max is 5 (only a cacher of type MemoryLRU has it); \
          allowed: a whole number of at least 1\n  \
-         isomer.json:1: cacher.options.redis is \"***\" (an address begins with redis:// or rediss://); \
+         isomer.json:1: cacher.options.redis is \"***@h\" (an address begins with redis:// or rediss://); \
          allowed: an address, or a table with host, port, username, password, db, tls",
     );
 }
@@ -595,9 +629,28 @@ fn reference() -> String {
     let own: Vec<_> =
         sidecar::entries().into_iter().filter(|entry| !entry.name.starts_with("limits.")).collect();
     rows(&mut text, &own, false);
+    text.push_str("| `limits.…` | as above | the node's | The same limits as those of a node. |\n");
     text.push_str(
-        "| `limits.…` | as above | the node's | The same limits as those of a node. |\n\n",
+        "\n### Older names\n\nEach is accepted with one warning. Within one source today's name wins.\n\n\
+         | older | today | since |\n|---|---|---|\n",
     );
+    for Older { name, today, since, .. } in &older::OLDER {
+        writeln!(text, "| `{name}` | {today} | {since} |").unwrap();
+    }
+    let defaults = older::defaults_of_0_12();
+    writeln!(text, "\n`compat = \"0.12\"` changes defaults: `{defaults}`.").unwrap();
+    text.push_str(
+        "\n### Options of Moleculer that are not read\n\n| option | becomes | why |\n|---|---|---|\n",
+    );
+    for answered in &names::ANSWERED {
+        let becomes = match answered.answer {
+            Answer::AlwaysSo => "accepted",
+            Answer::NoEffect => "accepted with a warning",
+            Answer::Refused => "refused, unless it is off",
+        };
+        writeln!(text, "| `{}` | {becomes} | {} |", answered.name, answered.reason).unwrap();
+    }
+    text.push('\n');
     text
 }
 
@@ -629,6 +682,28 @@ fn the_documented_defaults_are_the_defaults() {
             }
         }
     }
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_right() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let document = std::fs::read_to_string(&path).unwrap();
+    let mut n_examples = 0;
+    for section in document.split("\n## ") {
+        for (fence, file) in [("```toml\n", "isomer.toml"), ("```json\n", "isomer.json")] {
+            for example in section.split(fence).skip(1) {
+                let text = example.split("```").next().unwrap();
+                n_examples += 1;
+                let done = if section.starts_with("Beside a component") {
+                    service(text).map(drop)
+                } else {
+                    configuration(file, text, &[]).map(|read| assert_eq!(read.warnings, []))
+                };
+                done.unwrap_or_else(|error| panic!("{error}\n{text}"));
+            }
+        }
+    }
+    assert!(n_examples >= 7, "{n_examples}");
 }
 
 /// Run with `UPDATE_DOCS=1` to write the reference into the document.

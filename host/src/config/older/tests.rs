@@ -58,14 +58,9 @@ fn older_names_become_today_s_with_one_warning_each() {
         "statistics",
         json!({"metrics": {"enabled": true}, "statistics": true}),
     );
-    for name in ["replCommand", "replCommands"] {
-        check(json!({name: []}), name, json!({"replOptions": {"customCommands": []}}));
+    for name in ["replCommand", "replCommands", "replDelimiter"] {
+        check(json!({name: []}), name, json!({}));
     }
-    check(
-        json!({"replDelimiter": "$"}),
-        "replDelimiter",
-        json!({"replOptions": {"delimiter": "$"}}),
-    );
     check(
         json!({"registry": {"strategy": "RoundRobinStrategy"}}),
         STRATEGY_CLASS,

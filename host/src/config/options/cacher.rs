@@ -86,8 +86,11 @@ fn stores() -> Vec<Entry<NodeOptions>> {
             kind: Kind::Special("a whole number of at least 1", |node, value| {
                 let entries = value.as_count().filter(|n| *n > 0).ok_or("not such a number")?;
                 store(node, "MemoryLRU", |store| match store {
-                    CacheStore::MemoryLru { max } => Some(*max = narrow(entries)),
-                    _ => None,
+                    CacheStore::MemoryLru { max } => {
+                        *max = narrow(entries);
+                        true
+                    }
+                    _ => false,
                 })
             }),
             default: "1000",
@@ -98,8 +101,11 @@ fn stores() -> Vec<Entry<NodeOptions>> {
             kind: Kind::Special(REDIS, |node, value| {
                 let url = redis_url(value)?;
                 store(node, "Redis", |store| match store {
-                    CacheStore::Redis { urls, .. } => Some(*urls = vec![url]),
-                    _ => None,
+                    CacheStore::Redis { urls, .. } => {
+                        *urls = vec![url];
+                        true
+                    }
+                    _ => false,
                 })
             }),
             default: "\"redis://localhost:6379\"",
@@ -114,9 +120,10 @@ fn stores() -> Vec<Entry<NodeOptions>> {
                 store(node, "Redis", |store| match store {
                     CacheStore::Redis { urls, cluster, .. } => {
                         *cluster = true;
-                        Some(*urls = nodes)
+                        *urls = nodes;
+                        true
                     }
-                    _ => None,
+                    _ => false,
                 })
             }),
             default: "",
@@ -127,8 +134,11 @@ fn stores() -> Vec<Entry<NodeOptions>> {
             kind: Kind::Special("text", |node, value| {
                 let text = value.as_text().ok_or("not text")?.to_owned();
                 store(node, "Redis", |store| match store {
-                    CacheStore::Redis { prefix, .. } => Some(*prefix = Some(text)),
-                    _ => None,
+                    CacheStore::Redis { prefix, .. } => {
+                        *prefix = Some(text);
+                        true
+                    }
+                    _ => false,
                 })
             }),
             default: "",
@@ -141,8 +151,11 @@ fn stores() -> Vec<Entry<NodeOptions>> {
                 |node, value| {
                     let interval = time(value, Unit::Milliseconds)?;
                     store(node, "Redis", |store| match store {
-                        CacheStore::Redis { ping_interval, .. } => Some(*ping_interval = interval),
-                        _ => None,
+                        CacheStore::Redis { ping_interval, .. } => {
+                            *ping_interval = interval;
+                            true
+                        }
+                        _ => false,
                     })
                 },
             ),
@@ -185,17 +198,18 @@ fn with(node: &mut NodeOptions, set: impl FnOnce(&mut Cacher)) -> Result<(), Str
     Ok(())
 }
 
-/// Sets something that only one kind of store has; `set` answers `None` for the others.
+/// Sets something that only one kind of store has; `set` tells whether it did.
 fn store(
     node: &mut NodeOptions,
     kind: &str,
-    set: impl FnOnce(&mut CacheStore) -> Option<()>,
+    set: impl FnOnce(&mut CacheStore) -> bool,
 ) -> Result<(), String> {
     match &mut node.broker.cacher {
-        None => Ok(()),
         Some(cacher) => {
-            set(&mut cacher.store).ok_or_else(|| format!("only a cacher of type {kind} has it"))
+            let done = set(&mut cacher.store);
+            done.then_some(()).ok_or_else(|| format!("only a cacher of type {kind} has it"))
         }
+        None => Ok(()),
     }
 }
 

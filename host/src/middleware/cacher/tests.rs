@@ -1,3 +1,5 @@
+//! When an action runs and when it does not.
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::FutureExt as _;

@@ -10,7 +10,6 @@ use crate::context::ContextBuilder;
 use crate::packet::Info;
 use crate::registry::Lookup;
 use crate::schema::{Bounds, ServiceSchema};
-use crate::strategy::Subject;
 
 /// Nobody to tell.
 struct Deaf;
@@ -101,10 +100,7 @@ impl Rig {
     }
 
     fn available(&self) -> bool {
-        !matches!(
-            self.registry.read().actions.next("t.a", true, Subject::default()),
-            Lookup::NotAvailable
-        )
+        matches!(self.registry.read().actions.on_node("t.a", "me"), Lookup::Found(_))
     }
 }
 

@@ -105,7 +105,7 @@ fn cacher(cacher: &Cacher) -> Value {
         CacheStore::Redis { urls, .. } => json!({"type": "Redis", "redis": urls}),
     };
     json!({
-        "type": store["type"],
+        "type": store.get("type"),
         "options": {
             "ttl": cacher.ttl.map(|ttl| ttl.as_secs_f64()),
             "maxParamsLength": cacher.max_params_length,

@@ -114,6 +114,39 @@ impl Kit {
         ctx.logger().info("kit stopped");
     }
 
+    /// Counts its runs; equal calls run once.
+    #[action(name = "countCached", cache = { keys: ["id"] })]
+    fn count_cached(&mut self) -> u32 {
+        self.count += 1;
+        self.count
+    }
+
+    /// Goes through everything that the cacher can do.
+    #[action]
+    fn cacher(&self, ctx: &Context) -> Result<Value> {
+        let cacher = ctx.cacher();
+        let minute = Duration::from_secs(60);
+        let before: Option<Value> = cacher.get("kit:a")?;
+        cacher.set("kit:a", json!({ "a": 1 }), minute)?;
+        cacher.set("kit:b", "x", Duration::ZERO)?;
+        let found: Option<Value> = cacher.get("kit:a")?;
+        let ttl = |key: &str| -> Result<Option<Value>> {
+            let found = cacher.get_with_ttl::<Value>(key)?;
+            Ok(found.map(|(_, ttl)| ttl.map_or(Value::Null, |ttl| (ttl <= minute).into())))
+        };
+        let (ttl_a, ttl_b) = (ttl("kit:a")?, ttl("kit:b")?);
+        cacher.del(["kit:a"])?;
+        let deleted: Option<Value> = cacher.get("kit:a")?;
+        cacher.clean(["kit:**"])?;
+        let cleaned: Option<Value> = cacher.get("kit:b")?;
+        let denied = cacher.get::<Value>("users.get:1").err();
+        Ok(json!({
+            "enabled": cacher.enabled(), "before": before, "found": found, "ttl": ttl_a,
+            "forEver": ttl_b, "deleted": deleted, "cleaned": cleaned,
+            "denied": denied.map(|error| error.kind().to_owned()),
+        }))
+    }
+
     #[action]
     fn context(&self, ctx: &Context) -> Result<Value> {
         fields(ctx)

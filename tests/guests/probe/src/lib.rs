@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::exports::isomer::service::handler::{Context, Failure, Guest, Payload};
 use crate::isomer::service::broker::wait_any;
-use crate::isomer::service::{config, logger};
+use crate::isomer::service::{cacher, config, logger};
 
 /// The generated side of the contract.
 #[expect(unsafe_code, reason = "generated code")]
@@ -104,6 +104,7 @@ fn with_params(ctx: &Context, action: &str, params: &Value) -> Result<Payload, F
             Ok(Payload::Absent)
         }
         "fields" => Ok(answer(&fields(ctx))),
+        "cacher" => use_cacher(params),
         _ => Err(failure("UnknownAction", None, None)),
     }
 }
@@ -173,6 +174,23 @@ fn trap() -> Result<Payload, Failure> {
 
 fn recurse(depth: u64) -> u64 {
     if depth == 0 { 0 } else { std::hint::black_box(recurse(std::hint::black_box(depth - 1))) + 1 }
+}
+
+/// Does one thing with the cacher: `do`, `key`, `value` and `ttl` say what.
+fn use_cacher(params: &Value) -> Result<Payload, Failure> {
+    let key = text(params, "key");
+    let ttl = params.get("ttl").and_then(Value::as_f64);
+    let done = |result: Result<(), Failure>| result.map(|()| Payload::Absent);
+    match text(params, "do") {
+        "enabled" => Ok(answer(&cacher::enabled().into())),
+        "get" => Ok(cacher::get(key)?.unwrap_or(Payload::Absent)),
+        "ttl" => Ok(answer(&cacher::get_with_ttl(key)?.and_then(|(_, ttl)| ttl).into())),
+        "set" => done(cacher::set(key, &answer(&params["value"]), ttl)),
+        "set_bytes" => done(cacher::set(key, &Payload::Bytes(vec![7; 3]), ttl)),
+        "del" => done(cacher::del(&[key.to_owned()])),
+        "clean" => done(cacher::clean(&[key.to_owned()])),
+        _ => Err(failure("UnknownUse", None, None)),
+    }
 }
 
 fn failure(name: &str, kind: Option<&str>, data: Option<String>) -> Failure {

@@ -1,0 +1,144 @@
+//! Addresses of NATS servers: URLs, and the credentials in them, which no error and no log shows.
+
+use std::fmt;
+
+use crate::transporter::Error;
+
+/// Port of a server whose address names none.
+const DEFAULT_PORT: u16 = 4222;
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Server {
+    /// TLS must be spoken (`tls://`). A server may ask for it anyway.
+    pub(super) tls: bool,
+    /// Name or number, without the brackets of IPv6.
+    pub(super) host: String,
+    /// TCP port.
+    pub(super) port: u16,
+}
+
+/// Credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Auth {
+    /// None.
+    None,
+    /// `nats://token@host`
+    Token(String),
+    /// `nats://user:password@host`
+    Password { user: String, password: String },
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "tls" } else { "nats" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl Server {
+    /// `host`, `host:port` or `[host]:port`.
+    pub(super) fn parse(tls: bool, text: &str) -> Result<Self, &'static str> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').ok_or("the ']' is missing")?,
+            None => text.find(':').map_or((text, ""), |colon| text.split_at(colon)),
+        };
+        let port = match port.strip_prefix(':') {
+            Some(port) => port.parse().map_err(|_| "the port is not a number up to 65535")?,
+            None if port.is_empty() => DEFAULT_PORT,
+            None => return Err("what follows the host is not a port"),
+        };
+        if host.is_empty() {
+            return Err("the host is missing");
+        }
+        if host.contains(|c: char| c.is_whitespace() || "/?#".contains(c)) {
+            return Err("the host is not a name");
+        }
+        Ok(Self { tls, host: host.to_owned(), port })
+    }
+}
+
+/// Splits a URL into an address without credentials and the credentials.
+///
+/// # Errors
+/// [`Error::Address`].
+pub(super) fn parse_url(url: &str) -> Result<(Server, Auth), Error> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("nats", url));
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (credentials, host) = rest.rsplit_once('@').unwrap_or(("", rest));
+    let refused = |cause: &str| {
+        let address = format!("{scheme}://{host}");
+        Error::Address { address, cause: cause.into() }
+    };
+    if !matches!(scheme, "nats" | "tls") {
+        return Err(refused("the scheme must be nats or tls"));
+    }
+    let server = Server::parse(scheme == "tls", host).map_err(refused)?;
+    let auth = match credentials.split_once(':') {
+        Some((user, password)) => {
+            Auth::Password { user: percent_decoded(user), password: percent_decoded(password) }
+        }
+        None if credentials.is_empty() => Auth::None,
+        None => Auth::Token(percent_decoded(credentials)),
+    };
+    Ok((server, auth))
+}
+
+/// Undoes the escapes that a URL needs for characters such as `@`; what is no escape stays.
+fn percent_decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let decoded = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match (decoded, part.get(2..)) {
+            (Some(byte), Some(rest)) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(rest.as_bytes());
+            }
+            _ => {
+                bytes.push(b'%');
+                bytes.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_a_server_and_maybe_credentials() {
+        let check = |url: &str, shown: &str, expected: Auth| {
+            let (server, auth) = parse_url(url).unwrap();
+            assert_eq!(server.to_string(), shown, "{url}");
+            assert!(auth == expected, "{url}");
+        };
+        let password = |user: &str, password: &str| Auth::Password {
+            user: user.into(),
+            password: password.into(),
+        };
+        check("localhost", "nats://localhost:4222", Auth::None);
+        check("nats://localhost:1/", "nats://localhost:1", Auth::None);
+        check("tls://h", "tls://h:4222", Auth::None);
+        check("nats://u:p%40ss@h:1", "nats://h:1", password("u", "p@ss"));
+        check("nats://u:100%@h:1", "nats://h:1", password("u", "100%"));
+        check("nats://tok@[::1]:5", "nats://[::1]:5", Auth::Token("tok".into()));
+        check("nats://[fe80::1]", "nats://[fe80::1]:4222", Auth::None);
+    }
+
+    #[test]
+    fn addresses_that_cannot_work_are_refused_without_a_secret() {
+        let bad = ["", "nats://", "http://h", "nats://u:secret@", "nats://u:secret@h:x"];
+        for bad in bad.into_iter().chain(["nats://h:65536", "nats://[::1", "nats://h/x", "[a]b"]) {
+            let Err(error) = parse_url(bad) else { panic!("{bad} was accepted") };
+            assert!(matches!(error, Error::Address { .. }), "{bad}");
+            assert!(!error.to_string().contains("secret"));
+        }
+    }
+}
