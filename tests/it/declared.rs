@@ -78,10 +78,11 @@ async fn hooks_stand_inside_of_what_the_host_does() {
     let cacher = Some(Cacher::default());
     let host = declared_on(BrokerOptions { cacher, ..BrokerOptions::default() }, "").await;
     told(&host, "v2.declared").await;
-    let guarded = async |n: u32| host.call("v2.declared.guarded", &json!({ "n": n })).await;
-    assert_eq!(guarded(1).await.unwrap(), 1);
-    assert_eq!(guarded(1).await.unwrap(), 1, "a kept result passes the hook by");
-    assert_eq!(guarded(2).await.unwrap(), 2);
+    let guarded = async |n: Value| host.call("v2.declared.guarded", &json!({ "n": n })).await;
+    assert_eq!(guarded(json!("one")).await.unwrap_err().name(), "ValidationError");
+    assert_eq!(guarded(json!(1)).await.unwrap(), 1, "the refused call has not reached the hook");
+    assert_eq!(guarded(json!(1)).await.unwrap(), 1, "a kept result passes the hook by");
+    assert_eq!(guarded(json!(2)).await.unwrap(), 2);
 }
 
 #[tokio::test]
