@@ -13,7 +13,7 @@ use crate::cacher::Error;
 /// Who connects.
 pub(super) enum Client {
     One(redis::Client),
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 /// A connection that all requests share. Cheap to clone.
@@ -36,7 +36,8 @@ impl Client {
         let address = |error: redis::RedisError| Error::Address { reason: error.to_string() };
         if cluster {
             let urls = urls.iter().map(String::as_str);
-            return ClusterClient::new(urls).map(Self::Cluster).map_err(address);
+            let client = ClusterClient::new(urls).map_err(address)?;
+            return Ok(Self::Cluster(Box::new(client)));
         }
         let url = urls.first().map_or("redis://127.0.0.1:6379", String::as_str);
         redis::Client::open(url).map(Self::One).map_err(address)
