@@ -12,7 +12,7 @@ use crate::cacher::Error;
 
 /// Who connects.
 pub(super) enum Client {
-    One(redis::Client),
+    One(Box<redis::Client>),
     Cluster(Box<ClusterClient>),
 }
 
@@ -40,7 +40,7 @@ impl Client {
             return Ok(Self::Cluster(Box::new(client)));
         }
         let url = urls.first().map_or("redis://127.0.0.1:6379", String::as_str);
-        redis::Client::open(url).map(Self::One).map_err(address)
+        redis::Client::open(url).map(|client| Self::One(Box::new(client))).map_err(address)
     }
 
     /// Connects once. The limits on time are the caller's.
