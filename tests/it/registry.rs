@@ -342,14 +342,7 @@ async fn silent_nodes_are_lost_and_lost_ones_forgotten_unless_that_is_switched_o
     b.stop().await;
     broker::wait_for_node(c, "b", false).await;
     // Who is long gone is looked for once a minute.
-    for _ in 0..3 {
-        let gone = async {
-            while known(c).is_some() {
-                tokio::task::yield_now().await
-            }
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(25), gone).await;
-    }
+    let _ = tokio::time::timeout(Duration::from_secs(70), std::future::pending::<()>()).await;
     assert_eq!((known(a), known(c)), (Some(false), None));
 }
 
