@@ -228,8 +228,10 @@ pub trait Caller: Send + Sync {
 }
 
 /// What a new context is made of. Unset fields have the values of a root context.
+///
+/// It is built where it stays: a context is some hundred bytes, which would else be moved at every step.
 #[derive(Debug)]
-pub struct ContextBuilder(Inner);
+pub struct ContextBuilder(Arc<Inner>);
 
 impl ContextBuilder {
     /// A root context for an action or event of this name on this node.
@@ -239,7 +241,7 @@ impl ContextBuilder {
     }
 
     fn with_id(name: Arc<str>, node_id: Arc<str>, id: Arc<str>) -> Self {
-        Self(Inner {
+        Self(Arc::new(Inner {
             request_id: Arc::clone(&id),
             id,
             parent_id: None,
@@ -249,7 +251,7 @@ impl ContextBuilder {
             tracing: None,
             node_id,
             name,
-            service: Arc::from(""),
+            service: Arc::default(),
             event: None,
             params: Payload::Absent,
             headers: Object::default(),
@@ -261,7 +263,7 @@ impl ContextBuilder {
             meta: Mutex::default(),
             response_headers: Mutex::default(),
             deadline: OnceLock::new(),
-        })
+        }))
     }
 
     /// A context that came from another node, with the ID that it has there. The chain's ID is its own
@@ -274,28 +276,29 @@ impl ContextBuilder {
     /// Changes the fields.
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
-        change(&mut self.0);
+        // Nobody else has it before it is built.
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            change(inner);
+        }
         self
     }
 
     /// Sets the meta.
     #[must_use]
-    pub fn meta(mut self, meta: Object) -> Self {
-        self.0.meta = Mutex::new(meta);
-        self
+    pub fn meta(self, meta: Object) -> Self {
+        self.with(|inner| *inner.meta.get_mut() = meta)
     }
 
     /// Sets the deadline.
     #[must_use]
-    pub fn deadline(mut self, deadline: Option<Deadline>) -> Self {
-        self.0.deadline = deadline.map_or_else(OnceLock::new, OnceLock::from);
-        self
+    pub fn deadline(self, deadline: Option<Deadline>) -> Self {
+        self.with(|inner| inner.deadline = deadline.map_or_else(OnceLock::new, OnceLock::from))
     }
 
     /// The context.
     #[must_use]
     pub fn build(self) -> Context {
-        Context(Arc::new(self.0))
+        Context(self.0)
     }
 }
 
@@ -313,7 +316,7 @@ impl Context {
     #[must_use]
     pub fn copy(&self) -> ContextBuilder {
         let inner = &*self.0;
-        ContextBuilder(Inner {
+        ContextBuilder(Arc::new(Inner {
             id: Arc::clone(&inner.id),
             request_id: Arc::clone(&inner.request_id),
             parent_id: inner.parent_id.clone(),
@@ -335,7 +338,7 @@ impl Context {
             meta: Mutex::new(inner.meta.lock().clone()),
             response_headers: Mutex::new(inner.response_headers.lock().clone()),
             deadline: OnceLock::new(),
-        })
+        }))
     }
 
     /// Whether both are handles on one context.

@@ -18,11 +18,19 @@ pub use nats::Nats;
 
 /// Whom a transporter tells what happens. Implemented by `transit`.
 ///
-/// Both functions are called in the read loop: they must not block, and what takes longer is their own
+/// All functions are called in the read loop: they must not block, and what takes longer is their own
 /// task.
 pub trait Listener: Send + Sync {
     /// A message of a topic that was subscribed to. Messages of one topic come in their order.
     fn handle_message(&self, topic: &str, data: Bytes);
+
+    /// Messages that came together, in their order; all of them are taken. What they cause may be started
+    /// together.
+    fn handle_messages<'a>(&self, messages: &mut dyn Iterator<Item = (&'a str, Bytes)>) {
+        for (topic, data) in messages {
+            self.handle_message(topic, data);
+        }
+    }
 
     /// Something happened to the connection.
     fn handle_event(&self, event: Event);

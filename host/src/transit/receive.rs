@@ -16,6 +16,7 @@ use crate::packet::{Body, PROTOCOL_VERSION, Packet, PacketType};
 use crate::task;
 use crate::transit::counters::Refusal;
 use crate::transit::gate::{Gate, Seen};
+use crate::transit::respond::Arrived;
 use crate::transit::{Notice, Shared};
 use crate::transporter::{Event, Listener};
 
@@ -39,13 +40,21 @@ impl Receiver {
 
 impl Listener for Receiver {
     fn handle_message(&self, topic: &str, data: Bytes) {
-        let Some(shared) = self.0.upgrade() else { return };
-        // A defect that one packet brings to light must not end the reading of all others.
-        let handled = catch_unwind(AssertUnwindSafe(|| shared.handle_message(topic, &data)));
-        if let Err(panic) = handled {
-            let panic = task::panic_text(&*panic);
-            tracing::error!(topic, panic, "the handling of a packet panicked");
+        self.handle_messages(&mut std::iter::once((topic, data)));
+    }
+
+    fn handle_messages<'a>(&self, messages: &mut dyn Iterator<Item = (&'a str, Bytes)>) {
+        let Some(shared) = self.0.upgrade() else { return messages.for_each(drop) };
+        let mut arrived = Vec::new();
+        for (topic, data) in messages {
+            // A defect that one packet brings to light must not end the reading of all others.
+            let handle = || shared.handle_message(topic, &data, &mut arrived);
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(handle)) {
+                let panic = task::panic_text(&*panic);
+                tracing::error!(topic, panic, "the handling of a packet panicked");
+            }
         }
+        shared.answer_all(arrived);
     }
 
     fn handle_event(&self, event: Event) {
@@ -56,7 +65,8 @@ impl Listener for Receiver {
 }
 
 impl Shared {
-    fn handle_message(self: &Arc<Self>, topic: &str, data: &Bytes) {
+    /// Requests are added to `arrived`; whatever else comes in is handled at once.
+    fn handle_message(self: &Arc<Self>, topic: &str, data: &Bytes, arrived: &mut Vec<Arrived>) {
         let Some(kind) = self.topics.kind_of(topic) else { return };
         self.counters.count_received(data.len());
         if data.len() > self.settings.options.max_packet_size {
@@ -85,7 +95,7 @@ impl Shared {
             return;
         }
         match self.hooks.message.get() {
-            None => self.dispatch(packet),
+            None => self.sort(packet, arrived),
             Some(handle) => handle(packet),
         }
     }
@@ -94,11 +104,18 @@ impl Shared {
         self.settings.options.disable_version_check || ver == PROTOCOL_VERSION
     }
 
+    /// Handles a packet that comes by itself.
     pub(super) fn dispatch(self: &Arc<Self>, packet: Packet) {
+        let mut arrived = Vec::new();
+        self.sort(packet, &mut arrived);
+        self.answer_all(arrived);
+    }
+
+    fn sort(self: &Arc<Self>, packet: Packet, arrived: &mut Vec<Arrived>) {
         let Packet { sender, body, .. } = packet;
         let own = sender == self.settings.node_id;
         match body {
-            Body::Request(request) => self.handle_request(sender, request),
+            Body::Request(request) => arrived.extend(self.handle_request(sender, request)),
             Body::Response(response) => self.handle_response(&sender, response),
             Body::Event(event) => self.handle_event(sender, event),
             Body::Info(info) if own => {

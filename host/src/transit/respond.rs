@@ -1,16 +1,24 @@
 //! Requests of other nodes and the answers to them (moleculer: src/transit.js requestHandler,
 //! sendResponse).
 //!
-//! Each request is a task on the work runtime. Whatever becomes of the handler, the task ends with one
-//! answer: the outcome, the handler's panic, the stop of the node, or, when the answer itself is too
-//! large to be sent, an error that says so.
+//! Requests run on the work runtime. Whatever becomes of the handler, there is one answer: the outcome, the
+//! handler's panic, the stop of the node, or, when the answer itself is too large to be sent, an error that
+//! says so.
+//!
+//! Requests that came together are shared out to a few tasks, because the start of a task on another
+//! runtime costs as much as a short handler. No request waits for another for longer than that one runs
+//! in one go (guests yield after a slice of fuel): when one has to wait for something, those behind it
+//! get a task of their own.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::vec;
 
 use futures_util::FutureExt as _;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::clock;
 use crate::context::{Context, ContextBuilder, Deadline};
@@ -21,6 +29,18 @@ use crate::payload::Object;
 use crate::task;
 use crate::transit::counters::Refusal;
 use crate::transit::{INBOUND_REQUESTS_MAX, REFUSALS_MAX, Reply, Shared};
+
+/// Requests that begin in one task, at most.
+const REQUESTS_PER_TASK_MAX: usize = 8;
+
+/// A request that is to be answered.
+pub(super) struct Arrived {
+    ctx: Context,
+    sender: Arc<str>,
+    _in_flight: InFlight,
+    /// A stop waits for it.
+    _answering: TaskTrackerToken,
+}
 
 /// One of a bounded number; counted by a metric.
 pub(super) struct InFlight(Metric);
@@ -44,11 +64,15 @@ impl Drop for InFlight {
 }
 
 impl Shared {
-    /// Runs a request, or refuses it, and answers.
-    pub(super) fn handle_request(self: &Arc<Self>, sender: Arc<str>, request: Request) {
+    /// Refuses a request, or gives it back as one that is to be answered.
+    pub(super) fn handle_request(
+        self: &Arc<Self>,
+        sender: Arc<str>,
+        request: Request,
+    ) -> Option<Arrived> {
         if request.stream || request.seq.is_some_and(|seq| seq > 0) {
             self.refuse_stream(sender, request);
-            return;
+            return None;
         }
         if self.stopping.load(Ordering::Acquire) {
             let error = MoleculerError::service_not_available(
@@ -56,7 +80,7 @@ impl Shared {
                 Some(&self.settings.node_id),
             );
             self.answer_refused(sender, request, error);
-            return;
+            return None;
         }
         let Some(in_flight) =
             InFlight::enter(&self.counters.inbound_requests, INBOUND_REQUESTS_MAX)
@@ -66,20 +90,56 @@ impl Shared {
             let node_id = &self.settings.node_id;
             let error = MoleculerError::queue_is_full(&request.action, node_id, limit, limit);
             self.answer_refused(sender, request, error);
-            return;
+            return None;
         };
-        let Some(inbound) = self.inbound.upgrade() else { return };
         let ctx = request_context(Arc::clone(&sender), request);
+        Some(Arrived { ctx, sender, _in_flight: in_flight, _answering: self.answering.token() })
+    }
+
+    /// Runs requests that came together and answers them.
+    pub(super) fn answer_all(self: &Arc<Self>, mut arrived: Vec<Arrived>) {
+        let n_workers = self.settings.work.metrics().num_workers();
+        let per_task = arrived.len().div_ceil(n_workers).clamp(1, REQUESTS_PER_TASK_MAX);
+        while arrived.len() > per_task {
+            let rest = arrived.split_off(per_task);
+            self.answer_in_turn(std::mem::replace(&mut arrived, rest).into_iter());
+        }
+        if !arrived.is_empty() {
+            self.answer_in_turn(arrived.into_iter());
+        }
+    }
+
+    fn answer_in_turn(self: &Arc<Self>, mut arrived: vec::IntoIter<Arrived>) {
         let shared = Arc::clone(self);
-        self.answer_in_task(async move {
-            let _in_flight = in_flight;
+        task::spawn_on(&self.settings.work, "requests", async move {
+            while let Some(request) = arrived.next() {
+                let mut answering = pin!(shared.answer(request));
+                if futures_util::poll!(answering.as_mut()).is_ready() {
+                    continue;
+                }
+                if arrived.len() > 0 {
+                    shared.answer_in_turn(std::mem::take(&mut arrived));
+                }
+                answering.await;
+            }
+        });
+    }
+
+    /// Runs a request and answers it. A panic outside of its handler loses its answer and no other.
+    async fn answer(&self, request: Arrived) {
+        let Arrived { ctx, sender, .. } = &request;
+        let answered = async {
+            let Some(inbound) = self.inbound.upgrade() else { return };
             // The handler is called inside the guarded future, so that a panic while it makes its future
             // is caught as well.
-            let guarded_ctx = ctx.clone();
-            let handling = async move { inbound.handle_request(guarded_ctx).await };
-            let reply = shared.guarded(&ctx, handling).await;
-            shared.respond(&sender, &ctx, reply).await;
-        });
+            let handling = async { inbound.handle_request(ctx.clone()).await };
+            let reply = self.guarded(ctx, handling).await;
+            self.respond(sender, ctx, reply).await;
+        };
+        if let Err(panic) = AssertUnwindSafe(answered).catch_unwind().await {
+            let panic = task::panic_text(&*panic);
+            tracing::error!(action = %ctx.name, panic, "the answer to a request panicked");
+        }
     }
 
     /// The reply of a handler that may panic or be ended by the stop.

@@ -173,29 +173,26 @@ impl Connection {
 
     /// Handles all that is whole. Returns how much of the rest is missing at least.
     fn handle_all(&mut self, buffer: &mut BytesMut) -> Result<usize, Lost> {
-        let mut done = 0;
-        let missing = loop {
-            match protocol::parse(buffer.get(done..).unwrap_or_default())? {
-                Parsed::Whole { op, size } => {
-                    self.handle(&op)?;
-                    done += size;
-                }
-                Parsed::Partial { missing } => break missing,
+        let listener = Arc::clone(&self.listener);
+        let mut arrived = Messages { connection: self, bytes: buffer, done: 0, end: None };
+        let end = loop {
+            listener.handle_messages(&mut arrived);
+            // Unless the listener left some.
+            if let Some(end) = arrived.end.take() {
+                break end;
             }
         };
+        let done = arrived.done;
         buffer.advance(done);
-        Ok(missing)
+        end
     }
 
     fn handle(&mut self, op: &Op<'_>) -> Result<(), Lost> {
         match op {
-            // Copied, so that a small message that is kept does not keep all that was read with it.
-            Op::Message { topic, payload } => {
-                self.listener.handle_message(topic, Bytes::copy_from_slice(payload));
-            }
             Op::Ping => self.outbox.answer_ping(),
             Op::Pong => self.outbox.handle_pong(),
-            Op::Ok => {}
+            // Messages go another way.
+            Op::Ok | Op::Message { .. } => {}
             Op::Err("Slow Consumer") => self.listener.handle_event(Event::SlowConsumer),
             Op::Err(trouble) => {
                 self.listener.handle_event(Event::Trouble((*trouble).to_owned()));
@@ -210,6 +207,46 @@ impl Connection {
             }
         }
         Ok(())
+    }
+}
+
+/// The messages in what was read. What else the server says between them is handled on the way.
+struct Messages<'a> {
+    connection: &'a mut Connection,
+    bytes: &'a [u8],
+    /// Bytes that were handled.
+    done: usize,
+    /// How much is missing, or what is wrong, once that is reached.
+    end: Option<Result<usize, Lost>>,
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = (&'a str, Bytes);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (op, size) = match protocol::parse(self.bytes.get(self.done..).unwrap_or_default())
+            {
+                Ok(Parsed::Whole { op, size }) => (op, size),
+                Ok(Parsed::Partial { missing }) => {
+                    self.end = Some(Ok(missing));
+                    return None;
+                }
+                Err(fault) => {
+                    self.end = Some(Err(fault.into()));
+                    return None;
+                }
+            };
+            self.done += size;
+            if let Op::Message { topic, payload } = op {
+                // Copied, so that a small message that is kept does not keep all that was read with it.
+                return Some((topic, Bytes::copy_from_slice(payload)));
+            }
+            if let Err(lost) = self.connection.handle(&op) {
+                self.end = Some(Err(lost));
+                return None;
+            }
+        }
     }
 }
 
