@@ -34,7 +34,7 @@ fn known() -> BTreeSet<String> {
             format!("{}::", module.replace('/', "::"))
         } else if let Some(module) = module.strip_prefix("host/src/") {
             let module = module.replace('/', "::");
-            let tests = if module.ends_with("tests") { "" } else { "::tests" };
+            let tests = if module.split("::").any(|part| part == "tests") { "" } else { "::tests" };
             format!("host {module}{tests}::")
         } else if module.starts_with("guest-sdk/") {
             "sdk ".to_owned()
@@ -86,5 +86,9 @@ fn every_feature_has_a_state_and_what_shows_it() {
 }
 
 fn is_test(name: &str) -> bool {
-    name.starts_with("sdk ") || (name.contains("::") && !name.contains(['(', '<', '#']))
+    // Types of the code begin with a capital letter, modules of tests do not.
+    name.starts_with("sdk ")
+        || (name.contains("::")
+            && name.starts_with(char::is_lowercase)
+            && !name.contains(['(', '<']))
 }
