@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -38,7 +38,7 @@ pub struct Context {
     host: Box<dyn Host>,
     calls: Calls,
     /// What hooks leave for the action, by name.
-    locals: RefCell<HashMap<String, Box<dyn Any>>>,
+    locals: RefCell<BTreeMap<String, Box<dyn Any>>>,
 }
 
 impl Context {

@@ -26,7 +26,7 @@ pub trait Listener: Send + Sync {
 
     /// Messages that came together, in their order; all of them are taken. What they cause may be started
     /// together.
-    fn handle_messages<'a>(&self, messages: &mut dyn Iterator<Item = (&'a str, Bytes)>) {
+    fn handle_messages(&self, messages: &mut dyn Iterator<Item = (&str, Bytes)>) {
         for (topic, data) in messages {
             self.handle_message(topic, data);
         }

@@ -386,8 +386,7 @@ async fn server_locks_hold_between_both_kinds_of_nodes() {
 #[tokio::test]
 async fn server_a_redis_that_goes_away_is_bypassed_and_comes_back() {
     let mut redis = RedisServer::start().await;
-    let mut options = BrokerOptions::default();
-    options.cacher = Some(on_redis(&redis));
+    let options = BrokerOptions { cacher: Some(on_redis(&redis)), ..BrokerOptions::default() };
     let rs = broker::start(options).await;
     let errors = mirror::listen(&rs, "watch", "$cacher.error", "").await;
     let runs = shelf(&rs).await;
@@ -438,8 +437,7 @@ async fn server_a_redis_that_is_silent_is_noticed_by_its_pings() {
 #[tokio::test]
 async fn server_a_node_without_redis_starts_and_works() {
     let mut redis = RedisServer::start().await;
-    let mut options = BrokerOptions::default();
-    options.cacher = Some(on_redis(&redis));
+    let options = BrokerOptions { cacher: Some(on_redis(&redis)), ..BrokerOptions::default() };
     redis.kill().await;
     let rs = broker::start(options).await;
     let runs = shelf(&rs).await;
@@ -456,8 +454,7 @@ async fn server_a_cluster_keeps_and_cleans() {
     if let CacheStore::Redis { cluster, .. } = &mut cacher.store {
         *cluster = true;
     }
-    let mut options = BrokerOptions::default();
-    options.cacher = Some(cacher);
+    let options = BrokerOptions { cacher: Some(cacher), ..BrokerOptions::default() };
     let rs = broker::start(options).await;
     let runs = shelf(&rs).await;
     connected(&rs).await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use isomer_host::broker::ServiceBroker;
-use isomer_host::config::{BrokerOptions, Transporter};
+use isomer_host::config::{BrokerOptions, Cacher, Transporter};
 use isomer_host::context::{CallOptions, ContextBuilder, EmitOptions};
 use isomer_host::error::MoleculerError;
 use isomer_host::reload::{Middlewares, Reloader};
@@ -37,6 +37,7 @@ impl Drop for Guarded {
 
 /// A service whose action says what it sees.
 fn service(entered: &Arc<AtomicUsize>) -> LocalService {
+    let entered_by_kept = entered;
     let entered = Arc::clone(entered);
     LocalService::builder("kit")
         .action("seen", json!({}), move |ctx, params: Value| {
@@ -44,6 +45,13 @@ fn service(entered: &Arc<AtomicUsize>) -> LocalService {
             async move {
                 let caller = ctx.caller.as_deref().map(str::to_owned);
                 Ok(json!({"params": params, "meta": ctx.meta().to_map(), "caller": caller}))
+            }
+        })
+        .action("kept", json!({"cache": true}), {
+            let entered = Arc::clone(entered_by_kept);
+            move |_, _: Value| {
+                entered.fetch_add(1, Ordering::SeqCst);
+                async { Ok("secret") }
             }
         })
         .action("divide", json!({}), |_, _: Value| async move {
@@ -172,6 +180,25 @@ async fn what_a_middleware_calls_itself_passes_it_by_and_names_it() {
     let denied = Guarded::start(&["auth"], "[grants]\ncall = []\n").await;
     let error = denied.call("kit.seen", &json!({}), "ask").await.unwrap_err();
     assert_eq!(error.kind(), "PERMISSION_DENIED");
+}
+
+#[tokio::test]
+async fn a_kept_result_is_given_to_nobody_whom_the_guard_refuses() {
+    let options = BrokerOptions { cacher: Some(Cacher::default()), ..BrokerOptions::default() };
+    let node = Guarded::start_with(options, &["auth"], "").await;
+    for _ in 0..2 {
+        assert_eq!(node.call("kit.kept", &json!({}), "good").await.unwrap(), "secret");
+    }
+    assert_eq!(node.entered.load(Ordering::SeqCst), 1, "the second answer was a kept one");
+    assert_eq!(node.call("kit.kept", &json!({}), "bad").await.unwrap_err().code(), 401);
+}
+
+#[tokio::test]
+async fn a_guard_stands_without_the_brokers_own_middlewares() {
+    let options = BrokerOptions { internal_middlewares: false, ..BrokerOptions::default() };
+    let node = Guarded::start_with(options, &["auth"], "").await;
+    assert_eq!(node.call("kit.seen", &json!({}), "bad").await.unwrap_err().code(), 401);
+    assert!(node.call("kit.seen", &json!({}), "good").await.is_ok());
 }
 
 #[tokio::test]

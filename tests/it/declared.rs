@@ -1,7 +1,7 @@
 //! Everything that a service schema can declare, on a real component: names, settings and secrets, metadata,
 //! dependencies, visibility, keys of its own.
 
-use isomer_host::config::BrokerOptions;
+use isomer_host::config::{BrokerOptions, Cacher};
 use isomer_host::service::LocalService;
 use serde_json::{Value, json};
 use tests::host::Host;
@@ -9,9 +9,13 @@ use tests::{broker, guests};
 
 /// A node with the guest `declared`, whose settings the operator overlays, and what it depends on.
 async fn declared(settings: &str) -> Host {
+    let options = BrokerOptions { node_id: Some("node-1".into()), ..BrokerOptions::default() };
+    declared_on(options, settings).await
+}
+
+async fn declared_on(options: BrokerOptions, settings: &str) -> Host {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("declared.toml"), format!("[settings]\n{settings}")).unwrap();
-    let options = BrokerOptions { node_id: Some("node-1".into()), ..BrokerOptions::default() };
     let host = Host::start_on(options, folder).await;
     for schema in [json!({"name": "users"}), json!({"name": "mailer", "version": "next"})] {
         let service = LocalService::native(&schema, vec![], vec![]).unwrap();
@@ -41,7 +45,7 @@ async fn settings_without_secrets_metadata_and_own_keys_are_told() {
     assert_eq!(row["metadata"], json!({"region": "eu", "scaling": {"max": 3}}));
     let get = json!({"name": "v2.declared.get", "rawName": "get", "description": "gives one",
         "rest": {"method": "GET", "path": "/:id"}, "openapi": {"summary": "one of them"},
-        "x-team": ["web", null]});
+        "x-team": ["web", null], "cache": {"ttl": 5}});
     assert_eq!(row["actions"]["v2.declared.get"], get);
     // The service itself sees all its settings.
     let seen = host.call("v2.declared.context", &json!({})).await.unwrap();
@@ -71,11 +75,13 @@ async fn names_have_the_prefixes_that_the_settings_say() {
 // moleculer: src/service-broker.js registerMiddlewares: ActionHook is the innermost.
 #[tokio::test]
 async fn hooks_stand_inside_of_what_the_host_does() {
-    let host = declared("").await;
+    let cacher = Some(Cacher::default());
+    let host = declared_on(BrokerOptions { cacher, ..BrokerOptions::default() }, "").await;
     told(&host, "v2.declared").await;
     let guarded = async |n: Value| host.call("v2.declared.guarded", &json!({ "n": n })).await;
     assert_eq!(guarded(json!("one")).await.unwrap_err().name(), "ValidationError");
     assert_eq!(guarded(json!(1)).await.unwrap(), 1, "the refused call has not reached the hook");
+    assert_eq!(guarded(json!(1)).await.unwrap(), 1, "a kept result passes the hook by");
     assert_eq!(guarded(json!(2)).await.unwrap(), 2);
 }
 

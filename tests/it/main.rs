@@ -18,6 +18,7 @@ mod embedding;
 mod errors;
 mod event_match;
 mod faults;
+mod features;
 mod hooks;
 mod hostile;
 mod hot_reload;

@@ -319,6 +319,67 @@ async fn two_versions_on_one_node_and_overlapping_patterns_each_hear_an_event_on
     assert_eq!(ran.len(), 8, "every handler of every version on every node: {ran:?}");
 }
 
+// moleculer: src/registry/discoverers/base.js checkRemoteNodes, checkOfflineNodes
+#[tokio::test(start_paused = true)]
+async fn silent_nodes_are_lost_and_lost_ones_forgotten_unless_that_is_switched_off() {
+    let cluster = Cluster::start(&["a", "b", "c"], |options| {
+        options.heartbeat_interval = Duration::from_secs(1);
+        options.heartbeat_timeout = Duration::from_secs(3);
+        let discoverer = &mut options.registry.discoverer;
+        discoverer.clean_offline_nodes_timeout = Duration::from_secs(5);
+        let careless = options.node_id.as_deref() == Some("a");
+        discoverer.disable_heartbeat_checks = careless;
+        discoverer.disable_offline_node_removing = careless;
+    })
+    .await;
+    let (a, b, c) = (&cluster.nodes[0], &cluster.nodes[1], &cluster.nodes[2]);
+    let known = |node: &ServiceBroker| node.registry().read().nodes.get("b").map(|b| b.available);
+    cluster.bus.cut("b");
+    broker::wait_for_node(c, "b", false).await;
+    assert_eq!(known(a), Some(true));
+    cluster.bus.restore("b");
+    broker::wait_for_node(c, "b", true).await;
+    b.stop().await;
+    broker::wait_for_node(c, "b", false).await;
+    // Who is long gone is looked for once a minute.
+    let _ = tokio::time::timeout(Duration::from_secs(70), std::future::pending::<()>()).await;
+    assert_eq!((known(a), known(c)), (Some(false), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_packet_of_another_protocol_is_told_to_the_services() {
+    let cluster = Cluster::start(&["a"], |_| {}).await;
+    let heard = mirror::listen(&cluster.nodes[0], "watch", "$transit.*", "").await;
+    let packet = r#"{"ver":"4","sender":"x","id":"1","action":"rs.node"}"#;
+    cluster.bus.inject("MOL.REQ.a", &bytes::Bytes::from_static(packet.as_bytes()));
+    let told = &heard.at_least(1).await[0]["params"];
+    assert_eq!(
+        (&told["module"], &told["type"]),
+        (&json!("transit"), &json!("failedProcessingPacket"))
+    );
+    assert!(told["error"]["message"].is_string(), "{told}");
+}
+
+#[tokio::test]
+async fn server_the_loss_and_the_return_of_the_connection_are_told() {
+    let mut nats = NatsServer::start().await;
+    let node = ServiceBroker::new(broker::on_nats("rs-1", &nats.url())).unwrap();
+    let heard = mirror::listen(&node, "watch", "$transporter.*connected", "").await;
+    wait::for_result("the start", node.start()).await.unwrap();
+    heard.at_least(1).await;
+    nats.kill().await;
+    heard.at_least(2).await;
+    nats.restart().await;
+    let events = heard.at_least(3).await;
+    let told: Vec<_> = events.iter().map(|event| (&event["event"], &event["params"])).collect();
+    let expected = [
+        (&json!("$transporter.connected"), &json!({"wasReconnect": false})),
+        (&json!("$transporter.disconnected"), &json!({"graceFul": false})),
+        (&json!("$transporter.connected"), &json!({"wasReconnect": true})),
+    ];
+    assert_eq!(told, expected);
+}
+
 /// The service `sink`, whose action `note` remembers its params.
 async fn sink(broker: &ServiceBroker) -> Arc<Mutex<Vec<Value>>> {
     let notes = Arc::new(Mutex::new(Vec::new()));

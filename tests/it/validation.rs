@@ -58,7 +58,7 @@ async fn a_guest_is_not_entered_with_params_that_do_not_fit() {
     let before = fuel();
     let error = host.call("math.add", &json!({"a": "one"})).await.unwrap_err();
     assert_eq!((error.name(), error.code()), ("ValidationError", 422));
-    let node = &*host.broker.node_id();
+    let node = host.broker.node_id();
     let expected = json!([
         {"type": "number", "message": "The 'a' field must be a number.", "field": "a",
             "actual": "one", "nodeID": node, "action": "math.add"},

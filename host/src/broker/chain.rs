@@ -44,7 +44,11 @@ pub(super) fn with_internal(
     parts: &Parts<'_>,
 ) -> Vec<Arc<dyn Middleware>> {
     let options = parts.options;
+    let components =
+        parts.components.iter().cloned().map(|place| -> Arc<dyn Middleware> { Arc::new(place) });
     if !options.internal_middlewares {
+        // Components are not the broker's own: they stand whatever is switched off.
+        chain.extend(components);
         // Contexts carry deadlines; something has to end them.
         chain.push(Arc::new(Timeout::new(Arc::clone(parts.node_id), parts.metrics)));
         return chain;
@@ -67,9 +71,7 @@ pub(super) fn with_internal(
     }
 
     // Components: outside of the cacher, so that a kept result is given to nobody whom they refuse.
-    for component in parts.components {
-        chain.push(Arc::new(component.clone()));
-    }
+    chain.extend(components);
 
     // Context tracker.
     if options.tracking.enabled {

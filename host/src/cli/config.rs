@@ -40,7 +40,7 @@ pub struct ConfigShowArgs {
 /// # Errors
 /// [`Failure::Use`] with all mistakes of the configuration.
 pub fn run(args: &ConfigShowArgs) -> Done {
-    let dir = args.dir.as_deref().unwrap_or(Path::new("."));
+    let dir = args.dir.as_deref().unwrap_or_else(|| Path::new("."));
     if !dir.is_dir() {
         return Err(Failure::Use(format!("{}: there is no such directory", dir.display())));
     }

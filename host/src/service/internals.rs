@@ -24,7 +24,6 @@ use crate::schema;
 pub mod health;
 mod options;
 mod params;
-mod secrets;
 
 use params::MetricFilter;
 

@@ -43,7 +43,7 @@ impl Listener for Receiver {
         self.handle_messages(&mut std::iter::once((topic, data)));
     }
 
-    fn handle_messages<'a>(&self, messages: &mut dyn Iterator<Item = (&'a str, Bytes)>) {
+    fn handle_messages(&self, messages: &mut dyn Iterator<Item = (&str, Bytes)>) {
         let Some(shared) = self.0.upgrade() else { return messages.for_each(drop) };
         let mut arrived = Vec::new();
         for (topic, data) in messages {

@@ -85,7 +85,7 @@ fn of_text<'a>(text: &str, name: &str, index: Option<usize>) -> Option<Cow<'a, V
 /// Splits a path at dots and brackets. One without either is a single part.
 // lodash: stringToPath
 fn split(path: &str) -> Vec<String> {
-    if !path.contains('.') && !(path.contains('[') && path.contains(']')) {
+    if !(path.contains('.') || path.contains('[') && path.contains(']')) {
         return vec![path.to_owned()];
     }
     let mut parts = Vec::new();

@@ -12,8 +12,8 @@ use crate::cacher::Error;
 
 /// Who connects.
 pub(super) enum Client {
-    One(redis::Client),
-    Cluster(ClusterClient),
+    One(Box<redis::Client>),
+    Cluster(Box<ClusterClient>),
 }
 
 /// A connection that all requests share. Cheap to clone.
@@ -36,10 +36,11 @@ impl Client {
         let address = |error: redis::RedisError| Error::Address { reason: error.to_string() };
         if cluster {
             let urls = urls.iter().map(String::as_str);
-            return ClusterClient::new(urls).map(Self::Cluster).map_err(address);
+            let client = ClusterClient::new(urls).map_err(address)?;
+            return Ok(Self::Cluster(Box::new(client)));
         }
         let url = urls.first().map_or("redis://127.0.0.1:6379", String::as_str);
-        redis::Client::open(url).map(Self::One).map_err(address)
+        redis::Client::open(url).map(|client| Self::One(Box::new(client))).map_err(address)
     }
 
     /// Connects once. The limits on time are the caller's.

@@ -3,14 +3,13 @@
 
 use serde_json::{Value, json};
 
-use super::secrets;
 use crate::config::cacher::{CacheStore, Cacher};
-use crate::config::{BrokerOptions, Registry, Transit, Transporter, Validator};
+use crate::config::{BrokerOptions, Registry, Transit, Transporter, Validator, mask};
 
 /// The answer.
 #[must_use]
 pub(super) fn options(options: &BrokerOptions) -> Value {
-    let mut value = json!({
+    let value = json!({
         "namespace": options.namespace,
         "nodeID": options.node_id,
         "transporter": options.transporter.as_ref().map(transporter),
@@ -53,8 +52,7 @@ pub(super) fn options(options: &BrokerOptions) -> Value {
         "hotReload": options.hot_reload,
         "metadata": options.metadata,
     });
-    secrets::mask(&mut value);
-    value
+    mask::value("", value)
 }
 
 fn transporter(transporter: &Transporter) -> Value {
