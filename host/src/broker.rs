@@ -125,14 +125,6 @@ impl ServiceBroker {
         Self::builder(options).build()
     }
 
-    /// The same, counting into metrics that others count into as well.
-    ///
-    /// # Errors
-    /// As [`ServiceBroker::new`].
-    pub fn with_metrics(options: BrokerOptions, metrics: MetricRegistry) -> Result<Self, Error> {
-        Self::builder(options).metrics(metrics).build()
-    }
-
     /// A broker with more than options: middlewares, services, a transporter of the embedding program.
     #[must_use]
     pub fn builder(options: BrokerOptions) -> Builder {

@@ -143,6 +143,14 @@ pub enum Error {
     Engine(wasmtime::Error),
 }
 
+impl Error {
+    /// Whether the file may become usable by itself, because somebody is writing it.
+    #[must_use]
+    pub(crate) fn may_be_half_written(&self) -> bool {
+        matches!(self, Self::NotWasm { .. } | Self::Invalid { .. } | Self::Read { .. })
+    }
+}
+
 /// What a runtime is made with.
 #[derive(Clone, Debug)]
 pub struct RuntimeOptions {

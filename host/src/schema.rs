@@ -25,6 +25,7 @@ pub use balance::Balance;
 pub use faults::{ActionFaults, EventFaults};
 pub use middleware::MiddlewareSchema;
 pub use pattern::{Pattern, matches};
+pub(crate) use read::merge_deep;
 pub use settings::Special;
 
 /// A schema that cannot be used: everything that is wrong with it.

@@ -106,7 +106,7 @@ impl World {
             return outcome(call(&*broker.as_caller(), step, None)).await;
         }
         if !step["mcall"].is_null() {
-            return outcome(mcall(&*broker.as_caller(), &step["mcall"], None)).await;
+            return outcome(mcall(&broker, &step["mcall"])).await;
         }
         for verb in ["emit", "broadcast", "broadcastLocal"] {
             if let Some(event) = step[verb].as_str() {
@@ -185,31 +185,22 @@ fn call(
     caller.call(item["call"].as_str().unwrap(), payload(item.get("params")), options)
 }
 
-async fn mcall(caller: &dyn Caller, calls: &Value, parent: Option<Context>) -> Outcome {
+async fn mcall(broker: &ServiceBroker, calls: &Value) -> Outcome {
     let item = |item: &Value| CallItem {
         action: item["action"].as_str().unwrap().into(),
         params: payload(item.get("params")),
-        options: call_options(&item["options"], parent.clone()),
+        options: call_options(&item["options"], None),
     };
-    let started = |item: CallItem| caller.call(&item.action, item.params, item.options);
-    let all = |items: Vec<CallItem>| {
-        futures_util::future::try_join_all(items.into_iter().map(started).collect::<Vec<_>>())
+    let items = match calls {
+        Value::Array(calls) => calls.iter().map(item).collect(),
+        calls => calls.as_object().unwrap().values().map(item).collect(),
     };
-    let parsed = |values: Vec<Payload>| -> Vec<Value> {
-        values.iter().map(|value| value.parse().unwrap()).collect()
-    };
-    match calls {
-        Value::Array(calls) => {
-            let values = all(calls.iter().map(item).collect()).await?;
-            Ok(broker::json(&json!(parsed(values))))
-        }
-        calls => {
-            let calls = calls.as_object().unwrap();
-            let values = all(calls.values().map(item).collect()).await?;
-            let map: Map<String, Value> = calls.keys().cloned().zip(parsed(values)).collect();
-            Ok(broker::json(&json!(map)))
-        }
-    }
+    let values = broker.mcall(items).await?;
+    let values: Vec<Value> = values.iter().map(|value| value.parse().unwrap()).collect();
+    Ok(broker::json(&match calls {
+        Value::Object(calls) => calls.keys().cloned().zip(values).collect(),
+        _ => Value::Array(values),
+    }))
 }
 
 /// Absent when the scenario says nothing.
@@ -321,9 +312,6 @@ impl Behaviour {
         let caller = caller.upgrade().unwrap();
         if spec["call"].is_string() {
             return call(&*caller, spec, Some(ctx.clone())).await;
-        }
-        if !spec["mcall"].is_null() {
-            return mcall(&*caller, &spec["mcall"], Some(ctx.clone())).await;
         }
         if let Some(action) = spec["callForMeta"].as_str() {
             let options = call_options(&spec["opts"], Some(ctx.clone()));

@@ -46,7 +46,6 @@ function behave(world, nodeID, spec) {
 		if (spec.meta) Object.assign(ctx.meta, spec.meta);
 		if (spec.fail && (spec.times === undefined || n <= spec.times)) throw makeError(spec.fail);
 		if (spec.call) return ctx.call(spec.call, spec.params, spec.opts);
-		if (spec.mcall) return ctx.mcall(spec.mcall, spec.opts);
 		if (spec.callForMeta) {
 			await ctx.call(spec.callForMeta, spec.params, spec.opts).catch(() => null);
 			return ctx.meta;

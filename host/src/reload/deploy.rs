@@ -57,14 +57,7 @@ pub enum Error {
 impl Error {
     /// Whether the file may become usable by itself because somebody is writing it.
     pub(super) fn may_be_half_written(&self) -> bool {
-        matches!(
-            self,
-            Self::Runtime(
-                runtime::Error::NotWasm { .. }
-                    | runtime::Error::Invalid { .. }
-                    | runtime::Error::Read { .. }
-            )
-        )
+        matches!(self, Self::Runtime(error) if error.may_be_half_written())
     }
 
     /// The error with its causes, in one line.

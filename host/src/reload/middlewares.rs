@@ -69,8 +69,7 @@ pub enum Reason {
 
 impl Reason {
     fn may_be_half_written(&self) -> bool {
-        use runtime::Error::{Invalid, NotWasm, Read};
-        matches!(self, Self::Runtime(NotWasm { .. } | Invalid { .. } | Read { .. }))
+        matches!(self, Self::Runtime(error) if error.may_be_half_written())
     }
 }
 

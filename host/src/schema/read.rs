@@ -431,7 +431,7 @@ pub(super) fn fault(key: &str, found: &Value, allowed: &str) -> String {
 }
 
 /// Puts `over` over `base`, object by object.
-pub(super) fn merge_deep(base: &mut Map<String, Value>, over: &Map<String, Value>) {
+pub(crate) fn merge_deep(base: &mut Map<String, Value>, over: &Map<String, Value>) {
     for (key, value) in over {
         match (base.get_mut(key), value) {
             (Some(Value::Object(inner)), Value::Object(value)) => merge_deep(inner, value),

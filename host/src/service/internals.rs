@@ -67,9 +67,9 @@ pub fn service(parts: &Parts<'_>) -> Result<LocalService, schema::Error> {
     let mut schema = schema();
     if let Some(stats) = parts.stats.clone() {
         handlers.push(("stats", answer(move |_| Ok(stats()))));
-        put_over(&mut schema, &object(json!({"actions": {"stats": action(&json!({}))}})));
+        schema::merge_deep(&mut schema, &object(json!({"actions": {"stats": action(&json!({}))}})));
     }
-    put_over(&mut schema, &parts.options.internal_schema);
+    schema::merge_deep(&mut schema, &parts.options.internal_schema);
     LocalService::native(&Value::Object(schema), handlers, Vec::new())
 }
 
@@ -102,17 +102,6 @@ fn action(params: &Value) -> Value {
 
 fn object(value: Value) -> Map<String, Value> {
     if let Value::Object(map) = value { map } else { Map::new() }
-}
-
-/// Puts one schema over another, object by object (moleculer: src/service.js mergeSchemas, as far as a
-/// schema without functions goes).
-fn put_over(schema: &mut Map<String, Value>, over: &Map<String, Value>) {
-    for (key, value) in over {
-        match (schema.get_mut(key), value) {
-            (Some(Value::Object(inner)), Value::Object(value)) => put_over(inner, value),
-            _ => _ = schema.insert(key.clone(), value.clone()),
-        }
-    }
 }
 
 /// A handler that answers at once.
@@ -191,7 +180,7 @@ mod tests {
     #[test]
     fn a_schema_is_put_over_another_object_by_object() {
         let mut below = object(json!({"a": {"x": 1, "y": 2}, "b": 1}));
-        put_over(&mut below, &object(json!({"a": {"y": 3}, "b": {"z": 1}, "c": [1]})));
+        schema::merge_deep(&mut below, &object(json!({"a": {"y": 3}, "b": {"z": 1}, "c": [1]})));
         assert_eq!(Value::Object(below), json!({"a": {"x": 1, "y": 3}, "b": {"z": 1}, "c": [1]}));
     }
 }

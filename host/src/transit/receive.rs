@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use serde_json::json;
 
 use crate::clock;
 use crate::error::MoleculerError;
@@ -199,15 +198,7 @@ impl Shared {
                 "a node speaks another protocol version; its packets are dropped"
             );
         }
-        // moleculer: src/errors.js ProtocolVersionMismatchError
-        let error = MoleculerError::new(
-            "ProtocolVersionMismatchError",
-            500,
-            "PROTOCOL_VERSION_MISMATCH",
-            "Protocol version mismatch.",
-            false,
-        )
-        .with_data(&json!({"nodeID": &**sender, "actual": PROTOCOL_VERSION, "received": &**ver}));
+        let error = MoleculerError::protocol_version_mismatch(sender, PROTOCOL_VERSION, ver);
         self.notify(Notice::TransitError { error, kind: "failedProcessingPacket" });
     }
 }
