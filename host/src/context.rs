@@ -364,7 +364,7 @@ impl Context {
     pub fn params_value(&self) -> Option<&Value> {
         let parse = || match &self.0.params {
             Payload::Json(text) => serde_json::from_str(text).ok(),
-            Payload::Absent | Payload::Bytes(_) => None,
+            Payload::Absent | Payload::Bytes(_) | Payload::Stream(_) => None,
         };
         self.0.parsed.get_or_init(parse).as_ref()
     }

@@ -134,7 +134,10 @@ impl Discoverer {
             | Body::Response(_)
             | Body::Event(_)
             | Body::Ping(_)
-            | Body::Pong(_) => return,
+            | Body::Pong(_)
+            | Body::GossipHello(_)
+            | Body::GossipRequest(_)
+            | Body::GossipResponse(_) => return,
         };
         self.0.carry_out(effects);
     }

@@ -35,11 +35,17 @@ pub enum PacketType {
     Ping,
     /// Its answer.
     Pong,
+    /// "This is where I can be reached." Only on TCP, as are the next two.
+    GossipHello,
+    /// "This is whom I know."
+    GossipRequest,
+    /// "This is what you do not know."
+    GossipResponse,
 }
 
 impl PacketType {
-    /// All kinds, in the order in which topics are subscribed.
-    pub const ALL: [Self; 9] = [
+    /// All kinds; first those with topics, in the order in which they are subscribed.
+    pub const ALL: [Self; 12] = [
         Self::Event,
         Self::Request,
         Self::Response,
@@ -49,6 +55,9 @@ impl PacketType {
         Self::Heartbeat,
         Self::Ping,
         Self::Pong,
+        Self::GossipHello,
+        Self::GossipRequest,
+        Self::GossipResponse,
     ];
 
     /// The word in topics.
@@ -64,6 +73,9 @@ impl PacketType {
             Self::Heartbeat => "HEARTBEAT",
             Self::Ping => "PING",
             Self::Pong => "PONG",
+            Self::GossipHello => "GOSSIP_HELLO",
+            Self::GossipRequest => "GOSSIP_REQ",
+            Self::GossipResponse => "GOSSIP_RES",
         }
     }
 }
@@ -100,6 +112,12 @@ pub enum Body {
     Ping(Ping),
     /// `PONG`
     Pong(Pong),
+    /// `GOSSIP_HELLO`: `{host, port}`. Like the other two, an object whose meaning is the transporter's.
+    GossipHello(Map<String, Value>),
+    /// `GOSSIP_REQ`: `{online: {id: [seq, cpuSeq, cpu]}, offline: {id: seq}}`
+    GossipRequest(Map<String, Value>),
+    /// `GOSSIP_RES`: `{online: {id: [info, cpuSeq, cpu] | [cpuSeq, cpu] | [info]}, offline: {id: seq}}`
+    GossipResponse(Map<String, Value>),
 }
 
 impl Body {
@@ -116,6 +134,9 @@ impl Body {
             Self::Heartbeat(_) => PacketType::Heartbeat,
             Self::Ping(_) => PacketType::Ping,
             Self::Pong(_) => PacketType::Pong,
+            Self::GossipHello(_) => PacketType::GossipHello,
+            Self::GossipRequest(_) => PacketType::GossipRequest,
+            Self::GossipResponse(_) => PacketType::GossipResponse,
         }
     }
 }

@@ -10,6 +10,10 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub mod stream;
+
+pub use stream::Stream;
+
 /// Deepest nesting of a JSON text. Parsers in guests and other nodes give up at about 128 levels, and a
 /// payload may be wrapped into a few more on its way.
 pub const DEPTH_MAX: usize = 100;
@@ -38,6 +42,8 @@ pub enum Payload {
     Json(ByteString),
     /// Raw bytes: a `Buffer` at the top level.
     Bytes(Bytes),
+    /// A stream in the place of a value: the result of an action that answers with one.
+    Stream(Stream),
 }
 
 impl Payload {
@@ -92,6 +98,8 @@ impl Payload {
             Self::Absent => ByteString::from_static("null"),
             Self::Json(text) => text.clone(),
             Self::Bytes(bytes) => buffer_json(bytes),
+            // What JSON.stringify makes of a stream is no use to anybody.
+            Self::Stream(_) => ByteString::from_static("null"),
         }
     }
 
@@ -99,7 +107,7 @@ impl Payload {
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
-            Self::Absent => 0,
+            Self::Absent | Self::Stream(_) => 0,
             Self::Json(text) => text.len(),
             Self::Bytes(bytes) => bytes.len(),
         }

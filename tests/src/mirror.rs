@@ -111,7 +111,7 @@ pub async fn add_as(broker: &ServiceBroker, name: &str) {
 /// What a handler sees of its context, with the keys of `seen` and `record` in the peers.
 fn seen(ctx: &Context) -> Value {
     let kind = match &ctx.params {
-        Payload::Absent => "undefined",
+        Payload::Absent | Payload::Stream(_) => "undefined",
         Payload::Bytes(_) => "buffer",
         Payload::Json(text) if &**text == "null" => "null",
         Payload::Json(_) => "value",

@@ -158,7 +158,7 @@ impl Body {
     #[must_use]
     pub fn of(payload: &Payload) -> (Self, Bytes) {
         match payload {
-            Payload::Absent => (Self::Absent, Bytes::new()),
+            Payload::Absent | Payload::Stream(_) => (Self::Absent, Bytes::new()),
             Payload::Json(text) => (Self::Json, text.as_bytes().clone()),
             Payload::Bytes(bytes) => (Self::Bytes, bytes.clone()),
         }

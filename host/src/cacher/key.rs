@@ -97,7 +97,9 @@ fn write_params(key: &mut String, ctx: &Context) {
                 push_fmt(key, format_args!("{bar}{index}|{byte}"));
             }
         }
-        Payload::Absent | Payload::Json(_) => write_found(key, ctx.params_value()),
+        Payload::Absent | Payload::Json(_) | Payload::Stream(_) => {
+            write_found(key, ctx.params_value())
+        }
     }
 }
 

@@ -226,7 +226,8 @@ fn cost(key: &str, value: &Payload) -> usize {
 /// A value that shares its bytes with nothing else.
 fn copied(value: &Payload) -> Payload {
     match value {
-        Payload::Absent => Payload::Absent,
+        // Streams are read once, so they are never kept.
+        Payload::Absent | Payload::Stream(_) => Payload::Absent,
         Payload::Json(text) => Payload::Json((&**text).into()),
         Payload::Bytes(bytes) => Payload::Bytes(Bytes::copy_from_slice(bytes)),
     }

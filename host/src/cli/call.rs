@@ -160,7 +160,7 @@ async fn send(
 fn print(payload: &Payload, raw: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match payload {
-        Payload::Absent => Ok(()),
+        Payload::Absent | Payload::Stream(_) => Ok(()),
         Payload::Bytes(bytes) => out.write_all(bytes).and_then(|()| out.flush()),
         Payload::Json(text) if raw => writeln!(out, "{text}"),
         Payload::Json(text) => writeln!(out, "{}", pretty(text)),

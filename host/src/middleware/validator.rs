@@ -139,7 +139,9 @@ impl Gate {
         };
         let verdict = match &ctx.params {
             // Nothing is checked like an empty object, and stays nothing.
-            Payload::Absent => check.run(&Value::Object(Map::new())).map(|_| None),
+            Payload::Absent | Payload::Stream(_) => {
+                check.run(&Value::Object(Map::new())).map(|_| None)
+            }
             Payload::Bytes(bytes) => check.run(&keys_of(bytes)).map(|_| None),
             Payload::Json(_) => match ctx.params_value() {
                 None => return Err(unreadable()),

@@ -53,7 +53,7 @@ pub(super) fn invalid(what: &str, error: &payload::Error) -> MoleculerError {
 /// Lends a payload to a guest.
 pub(super) fn payload_to_guest(payload: &Payload) -> PayloadParam<'_> {
     match payload {
-        Payload::Absent => PayloadParam::Absent,
+        Payload::Absent | Payload::Stream(_) => PayloadParam::Absent,
         Payload::Json(text) => PayloadParam::Json(text),
         Payload::Bytes(bytes) => PayloadParam::Bytes(bytes),
     }
@@ -68,7 +68,7 @@ pub(super) fn outcome_to_guest(outcome: Outcome) -> Result<PayloadResult, Failur
 /// Gives a payload to a guest.
 pub(super) fn payload_to_result(payload: Payload) -> PayloadResult {
     match payload {
-        Payload::Absent => PayloadResult::Absent,
+        Payload::Absent | Payload::Stream(_) => PayloadResult::Absent,
         Payload::Json(text) => PayloadResult::Json(String::from(&*text)),
         Payload::Bytes(bytes) => PayloadResult::Bytes(bytes.into()),
     }

@@ -82,7 +82,7 @@ impl Shard {
         match self.key.as_ref()? {
             Key::Params(path) => match subject.params? {
                 Payload::Json(json) => path.find(json),
-                Payload::Absent | Payload::Bytes(_) => None,
+                Payload::Absent | Payload::Bytes(_) | Payload::Stream(_) => None,
             },
             Key::Meta(path) => {
                 let inherited = subject.inherited.map_or_else(Object::default, |ctx| ctx.meta());

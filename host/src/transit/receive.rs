@@ -126,6 +126,8 @@ impl Shared {
             _ if own => {}
             Body::Ping(ping) => self.handle_ping(sender, ping),
             Body::Pong(pong) => self.handle_pong(sender, pong),
+            // The transporter that has them keeps them to itself.
+            Body::GossipHello(_) | Body::GossipRequest(_) | Body::GossipResponse(_) => {}
             Body::Info(_) | Body::Discover | Body::Heartbeat(_) | Body::Disconnect => {
                 if let Some(inbound) = self.inbound.upgrade() {
                     inbound.handle_node(sender, body);

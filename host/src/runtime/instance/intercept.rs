@@ -126,7 +126,7 @@ async fn run(
 
 fn to_guest(payload: &Payload) -> GuestPayload {
     match payload {
-        Payload::Absent => GuestPayload::Absent,
+        Payload::Absent | Payload::Stream(_) => GuestPayload::Absent,
         Payload::Json(text) => GuestPayload::Json(String::from(&**text)),
         Payload::Bytes(bytes) => GuestPayload::Bytes(bytes.to_vec()),
     }

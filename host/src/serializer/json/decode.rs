@@ -73,7 +73,17 @@ fn read(kind: PacketType, text: &ByteString) -> Result<Packet, Fault> {
             let pong = Pong { time: wire.time, id: text_of(wire.id), arrived: wire.arrived };
             Ok(Bare { ver: wire.ver, sender: wire.sender }.packet(Body::Pong(pong)))
         }
+        PacketType::GossipHello => read_gossip(text, Body::GossipHello),
+        PacketType::GossipRequest => read_gossip(text, Body::GossipRequest),
+        PacketType::GossipResponse => read_gossip(text, Body::GossipResponse),
     }
+}
+
+fn read_gossip(text: &ByteString, body: fn(Map<String, Value>) -> Body) -> Result<Packet, Fault> {
+    let envelope: Bare = serde_json::from_str(text)?;
+    let mut fields: Map<String, Value> = serde_json::from_str(text)?;
+    fields.retain(|key, _| key != "ver" && key != "sender");
+    Ok(envelope.packet(body(fields)))
 }
 
 fn read_request(text: &ByteString) -> Result<Packet, Fault> {

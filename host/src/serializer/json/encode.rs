@@ -26,6 +26,9 @@ pub(super) fn packet(packet: &Packet) -> Bytes {
         Body::Heartbeat(heartbeat) => out.key("cpu").number(heartbeat.cpu),
         Body::Ping(ping) => out.ping(ping),
         Body::Pong(pong) => out.pong(pong),
+        Body::GossipHello(fields) | Body::GossipRequest(fields) | Body::GossipResponse(fields) => {
+            out.fields(fields)
+        }
         Body::Discover | Body::Disconnect => {}
     }
     out.key("ver").string(&packet.ver);
@@ -57,6 +60,16 @@ impl Writer {
         self.0.extend_from_slice(key.as_bytes());
         self.0.extend_from_slice(b"\":");
         self
+    }
+
+    /// The members of an object, as members of the packet.
+    fn fields(&mut self, fields: &Map<String, Value>) {
+        for (key, value) in fields {
+            self.0.push(if self.0.is_empty() { b'{' } else { b',' });
+            self.value(key);
+            self.0.push(b':');
+            self.value(value);
+        }
     }
 
     fn raw(&mut self, text: &str) {
@@ -94,7 +107,7 @@ impl Writer {
 
     fn payload(&mut self, key: &'static str, payload: &Payload) {
         match payload {
-            Payload::Absent => {}
+            Payload::Absent | Payload::Stream(_) => {}
             Payload::Json(text) => self.key(key).raw(text),
             Payload::Bytes(_) => self.key(key).raw(&payload.to_json_text()),
         }
