@@ -1,5 +1,5 @@
-//! Packets between this node and the others: requests and their answers, events, pings, and the node
-//! packets, which are handed on.
+//! Packets between this node and the others: requests and their answers, the streams of both, events,
+//! pings, and the node packets, which are handed on.
 //!
 //! Invariants: a request that waits for its answer is owned by a guard, so it leaves the pending map with
 //! the future that waits. A request that comes in is answered exactly once, also when its handler panics
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::config;
@@ -35,6 +36,7 @@ mod ping;
 mod receive;
 mod request;
 mod respond;
+mod stream;
 #[cfg(test)]
 mod tests;
 pub mod topic;
@@ -183,6 +185,9 @@ struct Shared {
     stop: CancellationToken,
     /// Inbound requests that have not been answered yet.
     answering: TaskTracker,
+    streams: stream::Streams,
+    /// Rings when a lost connection is back.
+    reconnected: Notify,
     gates: receive::Gates,
     hooks: hook::Hooks,
 }
@@ -211,6 +216,8 @@ impl Transit {
             stopping: AtomicBool::new(false),
             stop: CancellationToken::new(),
             answering: TaskTracker::new(),
+            streams: stream::Streams::new(settings.options.streams, metrics),
+            reconnected: Notify::new(),
             gates: receive::Gates::default(),
             hooks: hook::Hooks::default(),
             counters,
@@ -288,6 +295,7 @@ impl Transit {
         self.0.set_connected(false);
         self.0.requests.clear();
         self.0.pings.clear();
+        self.0.streams.clear();
         self.0.transporter.disconnect().await;
     }
 
@@ -295,6 +303,7 @@ impl Transit {
     pub fn reject_node(&self, node_id: &str) {
         let rejected = self.0.requests.reject_node(node_id);
         self.0.pings.reject_node(node_id);
+        self.0.streams.reject_node(node_id);
         if rejected > 0 {
             tracing::warn!(
                 node = node_id,

@@ -111,11 +111,13 @@ impl Shared {
     }
 
     fn sort(self: &Arc<Self>, packet: Packet, arrived: &mut Vec<Arrived>) {
-        let Packet { sender, body, .. } = packet;
+        let Packet { ver, sender, body } = packet;
         let own = sender == self.settings.node_id;
         match body {
-            Body::Request(request) => arrived.extend(self.handle_request(sender, request)),
-            Body::Response(response) => self.handle_response(&sender, response),
+            Body::Request(request) => {
+                arrived.extend(self.handle_request(&ver, sender, request));
+            }
+            Body::Response(response) => self.handle_response(&ver, &sender, response),
             Body::Event(event) => self.handle_event(sender, event),
             Body::Info(info) if own => {
                 if info.instance_id.as_ref() != Some(&self.settings.instance_id) {
@@ -171,6 +173,7 @@ impl Shared {
         }
         tracing::info!(address = %self.transporter.address(), "the transporter is connected again");
         self.set_connected(true);
+        self.reconnected.notify_waiters();
         self.notify(Notice::Connected { was_reconnect: true });
     }
 

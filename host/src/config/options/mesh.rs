@@ -44,6 +44,7 @@ pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
     entries.extend(strategy());
     entries.extend(discoverer());
     entries.extend(transit());
+    entries.extend(streams());
     entries
 }
 
@@ -219,6 +220,57 @@ fn transit() -> Vec<Entry<NodeOptions>> {
             }),
             default: "50",
             doc: "Changes of services within this time are announced together.",
+        },
+    ]
+}
+
+fn streams() -> Vec<Entry<NodeOptions>> {
+    vec![
+        Entry {
+            name: "transit.maxChunkSize",
+            kind: Kind::Size(0, GIB, |node, n| node.broker.transit.max_chunk_size = narrow(n)),
+            default: "\"256KiB\"",
+            doc: "Largest piece in which the bytes of a stream are sent; 0 leaves them as they come.",
+        },
+        Entry {
+            name: "transit.streams.max",
+            kind: Kind::Number(1, 1_000_000, |node, n| {
+                node.broker.transit.streams.max = narrow(n);
+            }),
+            default: "1000",
+            doc: "Streams that other nodes send at once, and as many that are sent to them.",
+        },
+        Entry {
+            name: "transit.streams.buffer",
+            kind: Kind::Size(64 << 10, GIB, |node, n| {
+                node.broker.transit.streams.buffer = narrow(n);
+            }),
+            default: "\"64MiB\"",
+            doc: "Bytes of one stream from another node that wait to be read; beyond it the stream fails.",
+        },
+        Entry {
+            name: "transit.streams.totalBuffer",
+            kind: Kind::Size(64 << 10, 64 * GIB, |node, n| {
+                node.broker.transit.streams.total_buffer = narrow(n);
+            }),
+            default: "\"256MiB\"",
+            doc: "The same for all streams from other nodes together.",
+        },
+        Entry {
+            name: "transit.streams.idleTimeout",
+            kind: Kind::Time(Unit::Milliseconds, Duration::ZERO, |node, time| {
+                node.broker.transit.streams.idle_timeout = time;
+            }),
+            default: "60000",
+            doc: "A stream fails when its source gives nothing for so long; 0 is never.",
+        },
+        Entry {
+            name: "transit.streams.gapTimeout",
+            kind: Kind::Time(Unit::Milliseconds, Duration::from_millis(1), |node, time| {
+                node.broker.transit.streams.gap_timeout = time;
+            }),
+            default: "10000",
+            doc: "A stream fails when one of its chunks is missing for so long.",
         },
     ]
 }

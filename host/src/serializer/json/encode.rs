@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::packet::{Body, Event, Info, Packet, Ping, Pong, Request, Response, ServiceItem};
-use crate::payload::{Object, Payload};
+use crate::payload::{self, Object, Payload};
 
 /// Room for the keys and the short values of a packet: a REQ without params has about 330 bytes.
 const FRAME_SIZE: usize = 384;
@@ -109,7 +109,7 @@ impl Writer {
         match payload {
             Payload::Absent | Payload::Stream(_) => {}
             Payload::Json(text) => self.key(key).raw(text),
-            Payload::Bytes(_) => self.key(key).raw(&payload.to_json_text()),
+            Payload::Bytes(bytes) => payload::write_buffer_json(bytes, &mut self.key(key).0),
         }
     }
 

@@ -93,6 +93,14 @@ fn transit(transit: &Transit) -> Value {
         "disableVersionCheck": transit.disable_version_check,
         "serviceChangedDebounceTime": transit.service_changed_debounce_time.as_millis(),
         "maxPacketSize": transit.max_packet_size,
+        "maxChunkSize": transit.max_chunk_size,
+        "streams": {
+            "max": transit.streams.max,
+            "buffer": transit.streams.buffer,
+            "totalBuffer": transit.streams.total_buffer,
+            "idleTimeout": transit.streams.idle_timeout.as_millis(),
+            "gapTimeout": transit.streams.gap_timeout.as_millis(),
+        },
     })
 }
 
