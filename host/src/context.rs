@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::clock::Instant;
 use crate::error::MoleculerError;
-use crate::payload::{Object, Payload};
+use crate::payload::{Object, Payload, Stream};
 use crate::uid;
 
 /// What a call ends with.
@@ -77,6 +77,8 @@ pub struct Inner {
     pub params: Payload,
     /// Request headers; not inherited.
     pub headers: Object,
+    /// The stream that comes with the call; whoever takes it first reads it. Not inherited.
+    pub stream: Option<Stream>,
     /// What the caller asked for.
     pub options: CallOptions,
     /// The chain of services that wait for this call on this node, innermost first.
@@ -140,6 +142,9 @@ pub struct CallOptions {
     pub caller: Option<Arc<str>>,
     /// False: not counted for the graceful stop.
     pub tracking: Option<bool>,
+    /// Sent to the callee beside the params (moleculer: src/transit.js _sendRequest). It becomes the
+    /// context's own and is not kept here.
+    pub stream: Option<Stream>,
     /// The context that makes the call.
     pub parent: Option<Context>,
 }
@@ -255,6 +260,7 @@ impl ContextBuilder {
             event: None,
             params: Payload::Absent,
             headers: Object::default(),
+            stream: None,
             options: CallOptions::default(),
             parent: None,
             sanitized: OnceLock::new(),
@@ -330,6 +336,7 @@ impl Context {
             event: inner.event.clone(),
             params: inner.params.clone(),
             headers: inner.headers.clone(),
+            stream: inner.stream.clone(),
             options: inner.options.clone(),
             parent: inner.parent.clone(),
             sanitized: OnceLock::new(),

@@ -318,6 +318,7 @@ impl Shared {
         let meta = options.meta.take().unwrap_or_default();
         let headers = options.headers.take().unwrap_or_default();
         let caller = options.caller.take();
+        let stream = options.stream.take();
         let request_id = options.request_id.take();
         // A local handler sees the node that called, which is this one; a remote call, its target.
         let builder =
@@ -328,6 +329,7 @@ impl Shared {
             .with(|ctx| {
                 ctx.params = params;
                 ctx.headers = headers;
+                ctx.stream = stream;
                 ctx.options = options;
                 ctx.service = Arc::clone(&endpoint.service);
                 ctx.caller = caller;

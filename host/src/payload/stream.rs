@@ -52,6 +52,12 @@ impl Stream {
         self.0.object_mode
     }
 
+    /// Whether somebody has the reading end already.
+    #[must_use]
+    pub fn taken(&self) -> bool {
+        self.0.reader.lock().is_none()
+    }
+
     /// The reading end; `None` when somebody has it already.
     #[must_use]
     pub fn take(&self) -> Option<StreamReader> {
@@ -247,7 +253,7 @@ mod tests {
     async fn chunks_come_in_their_order_and_then_the_end() {
         let (writer, stream) = channel(false, 1 << 16);
         let mut reader = stream.take().unwrap();
-        assert!(stream.take().is_none());
+        assert!(stream.taken() && stream.take().is_none());
         writer.write(chunk("a")).await.unwrap();
         writer.write(chunk("b")).await.unwrap();
         writer.end();
