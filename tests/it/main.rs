@@ -28,6 +28,7 @@ mod kit;
 mod nats;
 mod node_loss;
 mod peers;
+mod protocol;
 mod readme;
 mod registry;
 mod runtime_calls;
