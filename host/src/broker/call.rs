@@ -13,7 +13,7 @@ use crate::context::{CallOptions, Context, ContextBuilder, Outcome};
 use crate::error::MoleculerError;
 use crate::metrics::{Metric, MetricRegistry};
 use crate::middleware::{fallback, retry};
-use crate::payload::Payload;
+use crate::payload::{Payload, Stream};
 use crate::registry::{Endpoint, Lookup};
 use crate::strategy::Subject;
 use crate::uid;
@@ -182,6 +182,10 @@ impl Shared {
         n_retries: u32,
         parent: Option<&Context>,
     ) -> Option<Duration> {
+        // What was read of a stream cannot be sent again.
+        if attempt.ctx.stream.as_ref().is_some_and(Stream::taken) {
+            return None;
+        }
         let retries = attempt.retries();
         let policy = attempt.route.retry.as_ref();
         if policy.is_none() && retries == 0 {

@@ -42,7 +42,8 @@ pub(super) fn start_sending(shared: &Arc<Shared>, mut outgoing: mpsc::Receiver<O
             let Some(shared) = task_shared.upgrade() else { return };
             match next {
                 Outgoing::Info { target } => shared.send_info(target.as_deref()).await,
-                Outgoing::Discover { target } => shared.send_discover(target.as_deref()).await,
+                Outgoing::Discover { target } => shared.send_discover(&target).await,
+                Outgoing::Greeting => shared.greet().await,
             }
         }
     };
@@ -177,10 +178,7 @@ impl Shared {
         if !self.transit.connected() {
             return;
         }
-        let info = {
-            let mut registry = self.registry.write();
-            if self.leaving() { registry.final_info() } else { registry.local_info(&[]) }
-        };
+        let info = self.own_info();
         self.say_info(info, target).await;
     }
 
@@ -191,12 +189,34 @@ impl Shared {
         }
     }
 
-    async fn send_discover(&self, target: Option<&str>) {
-        self.send(Body::Discover, target, "failedNodeDiscovery").await;
+    fn own_info(&self) -> Info {
+        let mut registry = self.registry.write();
+        if self.leaving() { registry.final_info() } else { registry.local_info(&[]) }
+    }
+
+    async fn greet(&self) {
+        let sent = self.transit.send_in_all_versions(Body::Info(Box::new(self.own_info()))).await;
+        self.report(sent, None, "failedSendInfoPacket");
+        let sent = self.transit.discover_all().await;
+        self.report(sent, None, "failedNodesDiscovery");
+    }
+
+    async fn send_discover(&self, target: &str) {
+        self.send(Body::Discover, Some(target), "failedNodeDiscovery").await;
     }
 
     async fn send(&self, body: Body, target: Option<&str>, failure: &'static str) {
-        let Err(error) = self.transit.send(body, target).await else { return };
+        let sent = self.transit.send(body, target).await;
+        self.report(sent, target, failure);
+    }
+
+    fn report(
+        &self,
+        sent: Result<(), MoleculerError>,
+        target: Option<&str>,
+        failure: &'static str,
+    ) {
+        let Err(error) = sent else { return };
         if error == MoleculerError::broker_disconnected() {
             // Everything is said again after the reconnect.
             return;
