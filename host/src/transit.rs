@@ -382,6 +382,13 @@ impl Transit {
         self.0.publish(&self.0.packet(version, body), target).await
     }
 
+    /// Whether a node should say something, so that it is known in which version to speak to it. Nodes that
+    /// are known from the gossip of others alone have not.
+    #[must_use]
+    pub fn version_missing(&self, node_id: &str) -> bool {
+        self.0.versions.missing(node_id)
+    }
+
     /// Counts and logs gossip that makes no sense.
     pub fn refuse_gossip(&self, sender: &Arc<str>, reason: &dyn std::fmt::Display) {
         self.0.refuse(counters::Refusal::Malformed, Some(sender), "gossip", reason);

@@ -15,7 +15,9 @@ pub mod tcp;
 
 /// What is allowed, for messages.
 pub const ALLOWED: &str = "\"NATS\", \"nats://host:4222\" (several with commas between), or \
-                           {\"type\": \"NATS\", \"options\": {\"url\", \"servers\", \"user\", \"pass\", \"token\"}}";
+                           {\"type\": \"NATS\", \"options\": {\"url\", \"servers\", \"user\", \"pass\", \"token\"}}; \
+                           \"TCP\", \"tcp://host:port/nodeID\" (several with commas between), or \
+                           {\"type\": \"TCP\", \"options\": {\"port\", \"urls\", \"udpDiscovery\", …}}";
 
 /// How one transporter is chosen and read.
 struct Kind {

@@ -24,7 +24,7 @@ use crate::nats_server::NatsServer;
 use crate::node::Node;
 
 /// Calls in flight.
-const PARALLEL: [usize; 2] = [1, 128];
+pub(super) const PARALLEL: [usize; 2] = [1, 128];
 
 /// All callers and callees.
 struct Mesh {
@@ -48,11 +48,16 @@ impl Mesh {
         js.check_echo("js").await;
         let isomer = broker::start(broker::on_nats("bench-caller", &url)).await;
         broker::wait_for(&isomer, &[GUEST]).await;
-        assert_eq!(call(&isomer).await, Payload::Json(PAYLOAD.into()));
+        check_echo(&isomer).await;
         let raw = Requester::connect(&url).await;
         let _callees = (node, js_callee, echo);
         Self { isomer, js, raw, _callees, _server: server }
     }
+}
+
+/// Sees that the right thing is measured.
+pub(super) async fn check_echo(broker: &ServiceBroker) {
+    assert_eq!(call(broker).await, Payload::Json(PAYLOAD.into()));
 }
 
 async fn call(broker: &ServiceBroker) -> Payload {
@@ -61,7 +66,7 @@ async fn call(broker: &ServiceBroker) -> Payload {
 }
 
 /// Calls per second with `parallel` in flight.
-async fn load(broker: &ServiceBroker, parallel: usize, slice: Duration) -> f64 {
+pub(super) async fn load(broker: &ServiceBroker, parallel: usize, slice: Duration) -> f64 {
     let start = clock::now();
     let end = start + slice;
     let workers: Vec<AbortOnDropHandle<u32>> = (0..parallel)
