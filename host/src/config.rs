@@ -60,6 +60,8 @@ pub struct BrokerOptions {
     pub registry: Registry,
     /// Transit section.
     pub transit: Transit,
+    /// Leave it to the queues of NATS or AMQP which node gets a call or event; of no effect elsewhere. false
+    pub disable_balancer: bool,
     /// How long to wait for dependencies; zero is for ever. 0
     pub dependency_timeout: Duration,
     /// Try failed calls again.
@@ -157,6 +159,10 @@ pub enum Transporter {
         /// One or more, tried in turn.
         urls: Vec<String>,
     },
+    /// MQTT.
+    Mqtt(transporter::mqtt::Options),
+    /// AMQP 0.9.1.
+    Amqp(Box<transporter::amqp::Options>),
     /// In-process bus of this name, for tests.
     Fake {
         /// Name of the bus.
@@ -189,6 +195,7 @@ impl Default for BrokerOptions {
                 service_changed_debounce_time: Duration::from_millis(50),
                 max_packet_size: 16 << 20,
             },
+            disable_balancer: false,
             dependency_timeout: Duration::ZERO,
             retry_policy: RetryPolicy::default(),
             circuit_breaker: CircuitBreaker::default(),

@@ -21,7 +21,7 @@ use crate::config;
 use crate::context::{Context, Outcome};
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
-use crate::packet::{Body, PROTOCOL_VERSION, Packet};
+use crate::packet::{Body, Event, PROTOCOL_VERSION, Packet, PacketType, ServiceItem};
 use crate::serializer::Serializer;
 use crate::task::CancellationToken;
 use crate::transporter::{self, Transporter};
@@ -155,6 +155,8 @@ pub struct Settings {
     pub instance_id: Arc<str>,
     /// Section `transit` of the options.
     pub options: config::Transit,
+    /// Leave it to the transporter which node gets a request or event, if it can decide.
+    pub disable_balancer: bool,
     /// Where requests and events from other nodes are run, so that handlers never delay the reading of
     /// packets.
     pub work: Handle,
@@ -310,6 +312,26 @@ impl Transit {
         self.0.requests.len()
     }
 
+    /// Whether the transporter decides which node gets a request or event that names none
+    /// (moleculer: option disableBalancer).
+    #[must_use]
+    pub fn leaves_balancing(&self) -> bool {
+        self.0.settings.disable_balancer && self.0.transporter.has_balancer()
+    }
+
+    /// Takes requests and events from the queues of these services from now on, and from no others.
+    /// Nothing happens unless the transporter balances.
+    ///
+    /// # Errors
+    /// What the transporter says.
+    pub async fn share_queues(&self, services: &[ServiceItem]) -> Result<(), MoleculerError> {
+        if !self.leaves_balancing() {
+            return Ok(());
+        }
+        let shared = self.0.transporter.share(self.0.topics.queues(services)).await;
+        shared.map_err(|error| send_error(error, PacketType::Request))
+    }
+
     /// Asks all nodes for their INFO.
     ///
     /// # Errors
@@ -346,7 +368,28 @@ impl Shared {
         }
     }
 
+    /// Without a target a request goes to the queue of its action, and an event to that of each of its
+    /// groups (moleculer: src/transporters/base.js prepublish).
     async fn publish(&self, packet: &Packet, target: Option<&str>) -> Result<(), MoleculerError> {
+        match (&packet.body, target) {
+            (Body::Request(request), None) => {
+                self.publish_on(&self.topics.of_action(&request.action).topic, packet).await
+            }
+            (Body::Event(event), None) => {
+                for group in event.groups.iter().flatten() {
+                    let groups = Some(vec![Arc::clone(group)]);
+                    let body = Body::Event(Event { groups, ..event.clone() });
+                    let packet = Packet { body, ..packet.clone() };
+                    let queue = self.topics.of_event(group, &event.event);
+                    self.publish_on(&queue.topic, &packet).await?;
+                }
+                Ok(())
+            }
+            (body, target) => self.publish_on(&self.topics.of(body.kind(), target), packet).await,
+        }
+    }
+
+    async fn publish_on(&self, topic: &str, packet: &Packet) -> Result<(), MoleculerError> {
         let kind = packet.body.kind();
         let data = self.serializer.encode(packet);
         let size = data.len();
@@ -354,14 +397,15 @@ impl Shared {
         if size > limit {
             return Err(MoleculerError::payload_too_large(kind.as_str(), limit, size));
         }
-        let topic = self.topics.of(kind, target);
-        self.transporter.publish(&topic, data).await.map_err(|error| match error {
-            transporter::Error::PayloadTooLarge { limit, size } => {
-                MoleculerError::payload_too_large(kind.as_str(), limit, size)
-            }
-            transporter::Error::NotConnected => MoleculerError::broker_disconnected(),
-            other => MoleculerError::server("TRANSPORTER_ERROR", other.to_string()),
-        })?;
+        if topic.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            // Names of queues are made from names of actions and events.
+            return Err(MoleculerError::server(
+                "TRANSPORTER_ERROR",
+                format!("{topic:?} is no topic"),
+            ));
+        }
+        let published = self.transporter.publish(topic, data).await;
+        published.map_err(|error| send_error(error, kind))?;
         self.counters.count_sent(size);
         Ok(())
     }
@@ -381,5 +425,16 @@ impl Shared {
     fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::Release);
         self.counters.set_connected(connected);
+    }
+}
+
+/// What a caller is told of a transporter's error.
+fn send_error(error: transporter::Error, kind: PacketType) -> MoleculerError {
+    match error {
+        transporter::Error::PayloadTooLarge { limit, size } => {
+            MoleculerError::payload_too_large(kind.as_str(), limit, size)
+        }
+        transporter::Error::NotConnected => MoleculerError::broker_disconnected(),
+        other => MoleculerError::server("TRANSPORTER_ERROR", other.to_string()),
     }
 }

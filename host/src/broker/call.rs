@@ -271,6 +271,11 @@ impl Shared {
         subject: Subject<'_>,
         parent: Option<&Context>,
     ) -> Result<(Arc<Endpoint>, Arc<Route>), MoleculerError> {
+        if node_id.is_none()
+            && let Some(anywhere) = self.route_anywhere(action)
+        {
+            return Ok(anywhere);
+        }
         let (endpoint, route) = {
             let prefer_local = self.options.registry.prefer_local;
             let registry = self.registry.read();

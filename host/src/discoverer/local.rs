@@ -12,7 +12,7 @@ use crate::clock;
 use crate::discoverer::cpu::CpuMeter;
 use crate::discoverer::{Outgoing, Shared};
 use crate::error::MoleculerError;
-use crate::packet::{Body, Heartbeat};
+use crate::packet::{Body, Heartbeat, Info};
 use crate::task;
 use crate::uid;
 
@@ -165,7 +165,19 @@ impl Shared {
             let mut registry = self.registry.write();
             if self.leaving() { registry.final_info() } else { registry.local_info(&[]) }
         };
+        if target.is_none() {
+            self.share_queues(&info).await;
+        }
         self.send(Body::Info(Box::new(info)), target, "failedSendInfoPacket").await;
+    }
+
+    /// Whatever is told to all can be asked for (moleculer: src/registry/discoverers/local.js
+    /// sendLocalNodeInfo).
+    async fn share_queues(&self, info: &Info) {
+        let services = info.services.as_deref().unwrap_or_default();
+        if let Err(error) = self.transit.share_queues(services).await {
+            tracing::warn!(%error, "some actions or events cannot be reached through queues");
+        }
     }
 
     async fn send_discover(&self, target: Option<&str>) {

@@ -13,7 +13,8 @@ use crate::transit::{Shared, Transit};
 pub(super) type Answer = Box<Response>;
 
 impl Transit {
-    /// Sends a request to `ctx.node_id` and waits for the answer. The answer's meta is put over that of
+    /// Sends a request to `ctx.node_id`, or to the queue of its action when that is empty, and waits for the
+    /// answer. The answer's meta is put over that of
     /// the context, also when it is an error. How long to wait is up to the caller (the chain has a middleware
     /// for it): dropping the future forgets the request.
     ///
@@ -26,7 +27,8 @@ impl Transit {
             .requests
             .insert(&ctx.id, &ctx.node_id)
             .map_err(|refused| refused_error(&refused, ctx))?;
-        if let Err(error) = shared.send(request_packet(ctx), Some(&ctx.node_id)).await {
+        let target = Some(&*ctx.node_id).filter(|node_id| !node_id.is_empty());
+        if let Err(error) = shared.send(request_packet(ctx), target).await {
             shared.report_unsent("failedSendRequestPacket", &ctx.node_id, error.clone());
             return Err(error);
         }

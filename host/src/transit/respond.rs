@@ -29,6 +29,7 @@ use crate::payload::Object;
 use crate::task;
 use crate::transit::counters::Refusal;
 use crate::transit::{INBOUND_REQUESTS_MAX, REFUSALS_MAX, Reply, Shared};
+use crate::transporter::receipt::{self, Receipt};
 
 /// Requests that begin in one task, at most.
 const REQUESTS_PER_TASK_MAX: usize = 8;
@@ -40,6 +41,8 @@ pub(super) struct Arrived {
     _in_flight: InFlight,
     /// A stop waits for it.
     _answering: TaskTrackerToken,
+    /// Given when the answer has been sent.
+    _receipt: Option<Receipt>,
 }
 
 /// One of a bounded number; counted by a metric.
@@ -93,7 +96,13 @@ impl Shared {
             return None;
         };
         let ctx = request_context(Arc::clone(&sender), request);
-        Some(Arrived { ctx, sender, _in_flight: in_flight, _answering: self.answering.token() })
+        Some(Arrived {
+            ctx,
+            sender,
+            _in_flight: in_flight,
+            _answering: self.answering.token(),
+            _receipt: receipt::take(),
+        })
     }
 
     /// Runs requests that came together and answers them.
