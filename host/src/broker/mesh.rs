@@ -26,6 +26,7 @@ use crate::transporter::amqp::Amqp;
 use crate::transporter::fake::{Bus, Fake};
 use crate::transporter::mqtt::Mqtt;
 use crate::transporter::nats::Nats;
+use crate::transporter::tcp::Tcp;
 
 /// Pings under way at once when many nodes are pinged.
 const PINGS_AT_ONCE: usize = 100;
@@ -186,6 +187,13 @@ impl Shared {
                     let namespace = &self.options.namespace;
                     Arc::new(Amqp::new(*options.clone(), namespace, &self.node_id)?)
                 }
+                Some(Transporter::Tcp(options)) => Arc::new(Tcp::new(
+                    options,
+                    &self.options.namespace,
+                    &self.node_id,
+                    Arc::clone(&self.registry),
+                    &self.metrics,
+                )),
                 Some(Transporter::Fake { bus }) => {
                     Arc::new(Fake::new(Bus::named(bus), &self.node_id))
                 }

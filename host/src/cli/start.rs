@@ -262,6 +262,7 @@ impl Node {
             Some(Transporter::Nats { urls }) => shown(urls),
             Some(Transporter::Amqp(options)) => shown(&options.urls),
             Some(Transporter::Mqtt(options)) => shown(&options.urls),
+            Some(Transporter::Tcp(_)) => "TCP, without a server".to_owned(),
             Some(Transporter::Fake { bus }) => format!("in this process ({bus})"),
         };
         let socket = self

@@ -13,6 +13,7 @@ use crate::config::value::{Located, Value};
 pub mod amqp;
 pub mod mqtt;
 mod nats;
+pub mod tcp;
 
 /// What is allowed, for messages.
 pub const ALLOWED: &str = "\"NATS\", \"MQTT\", \"AMQP\", \"nats://host:4222\" (several with commas between), or \
@@ -30,10 +31,10 @@ struct Kind {
     from_options: fn(&Located) -> Result<Transporter, String>,
 }
 
-const KINDS: [Kind; 3] = [nats::KIND, mqtt::KIND, amqp::KIND];
+const KINDS: [Kind; 4] = [nats::KIND, mqtt::KIND, amqp::KIND, tcp::KIND];
 
 /// Transporters of Moleculer that this version does not have.
-const NOT_OFFERED: [&str; 5] = ["tcp", "redis", "rediss", "kafka", "stan"];
+const NOT_OFFERED: [&str; 4] = ["redis", "rediss", "kafka", "stan"];
 
 /// Reads the option; `None` is a node on its own.
 ///

@@ -46,6 +46,12 @@ struct Entry<T> {
     tx: oneshot::Sender<Settled<T>>,
 }
 
+impl<T> Entry<T> {
+    fn may_be_answered_by(&self, sender: &str) -> bool {
+        self.node_id.is_empty() || &*self.node_id == sender
+    }
+}
+
 /// One that waits.
 pub(super) struct Waiting<T> {
     pending: Arc<Pending<T>>,
@@ -85,8 +91,7 @@ impl<T> Pending<T> {
     /// Gives an answer to who waits for it. False when nobody waits for it from this sender.
     pub(super) fn settle(&self, id: &str, sender: &str, answer: T) -> bool {
         let mut entries = self.entries.lock();
-        let expected = |entry: &Entry<T>| entry.node_id.is_empty() || &*entry.node_id == sender;
-        if !entries.get(id).is_some_and(expected) {
+        if !entries.get(id).is_some_and(|entry| entry.may_be_answered_by(sender)) {
             return false;
         }
         let entry = entries.remove(id);
@@ -94,6 +99,11 @@ impl<T> Pending<T> {
         self.gauge.add(-1);
         // The one that waited may be gone in this moment; then the answer is late.
         entry.is_some_and(|entry| entry.tx.send(Settled::Answer(answer)).is_ok())
+    }
+
+    /// Whether somebody waits for this sender to answer `id`.
+    pub(super) fn awaits(&self, id: &str, sender: &str) -> bool {
+        self.entries.lock().get(id).is_some_and(|entry| entry.may_be_answered_by(sender))
     }
 
     /// Ends the waiting of all who wait for this node; how many they were.
