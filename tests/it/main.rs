@@ -7,6 +7,8 @@
     reason = "tests report by panicking, and their helpers are not #[test] functions"
 )]
 
+mod amqp;
+mod balancer;
 mod bench;
 mod cacher;
 mod call_options;
@@ -25,6 +27,7 @@ mod hostile;
 mod hot_reload;
 mod interop;
 mod kit;
+mod mqtt;
 mod nats;
 mod node_loss;
 mod peers;
