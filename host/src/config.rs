@@ -22,6 +22,7 @@ pub mod names;
 pub mod older;
 pub mod options;
 pub mod problem;
+pub mod protocol;
 pub mod quantity;
 pub mod schema;
 pub mod sidecar;
@@ -34,6 +35,7 @@ pub use cacher::Cacher;
 pub use discoverer::Discoverer;
 pub use faults::{Bulkhead, CircuitBreaker, RetryPolicy};
 pub use limits::{Grants, Limits, Mode};
+pub use protocol::Protocol;
 pub use strategy::{BalanceOptions, Strategy, StrategyOptions};
 pub use validator::Validator;
 
@@ -136,6 +138,8 @@ impl Registry {
 /// Section `transit`.
 #[derive(Clone, Copy, Debug)]
 pub struct Transit {
+    /// Versions of the protocol that this node speaks. The option is `protocolVersion`. 5
+    pub protocol: Protocol,
     /// Requests that wait for an answer; 0 is unlimited. 50 000
     pub max_queue_size: usize,
     /// Do not try again when the connection fails. false
@@ -203,6 +207,7 @@ impl Default for BrokerOptions {
                 discoverer: Discoverer::default(),
             },
             transit: Transit {
+                protocol: Protocol::V5,
                 max_queue_size: 50_000,
                 disable_reconnect: false,
                 disable_version_check: false,

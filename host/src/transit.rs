@@ -22,7 +22,7 @@ use crate::config;
 use crate::context::{Context, Outcome};
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
-use crate::packet::{Body, PROTOCOL_VERSION, Packet};
+use crate::packet::{Body, Packet, ProtocolVersion};
 use crate::serializer::Serializer;
 use crate::task::CancellationToken;
 use crate::transporter::{self, Transporter};
@@ -40,6 +40,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 pub mod topic;
+mod versions;
 
 pub use hook::{HandleMessage, Publish};
 pub use ping::PingResult;
@@ -47,6 +48,7 @@ pub use ping::PingResult;
 use counters::Counters;
 use pending::Pending;
 use topic::Topics;
+use versions::Versions;
 
 /// Pause between attempts to connect at start (moleculer: src/transit.js connect).
 const CONNECT_RETRY: Duration = Duration::from_secs(5);
@@ -173,8 +175,7 @@ struct Shared {
     serializer: Arc<dyn Serializer>,
     inbound: Weak<dyn Inbound>,
     counters: Counters,
-    /// `"5"`, shared by all packets that are sent.
-    version: Arc<str>,
+    versions: Versions,
     requests: Arc<Pending<request::Answer>>,
     pings: Arc<Pending<ping::Answer>>,
     /// True from the end of the first connect until disconnect, without the times of a lost connection.
@@ -209,7 +210,7 @@ impl Transit {
             transporter,
             serializer,
             inbound,
-            version: PROTOCOL_VERSION.into(),
+            versions: Versions::new(&settings.options),
             requests: Arc::new(requests),
             pings: Arc::new(Pending::new(PINGS_MAX, counters.pings.clone())),
             connected: AtomicBool::new(false),
@@ -299,8 +300,15 @@ impl Transit {
         self.0.transporter.disconnect().await;
     }
 
+    /// The version of the protocol in which a node is spoken to: its own, as far as this node speaks it.
+    #[must_use]
+    pub fn version_of(&self, node_id: &str) -> ProtocolVersion {
+        self.0.versions.of(node_id)
+    }
+
     /// Rejects everything that waits for this node, because it is gone.
     pub fn reject_node(&self, node_id: &str) {
+        self.0.versions.forget(node_id);
         let rejected = self.0.requests.reject_node(node_id);
         self.0.pings.reject_node(node_id);
         self.0.streams.reject_node(node_id);
@@ -319,15 +327,25 @@ impl Transit {
         self.0.requests.len()
     }
 
-    /// Asks all nodes for their INFO.
+    /// Asks all nodes for their INFO, in every version that this node speaks: who is there is not known.
     ///
     /// # Errors
     /// As [`Transit::send`].
     pub async fn discover_all(&self) -> Result<(), MoleculerError> {
-        self.send(Body::Discover, None).await
+        self.send_in_all_versions(Body::Discover).await
     }
 
-    /// Sends a packet to one node, or to all.
+    /// Sends a packet to all nodes in every version that this node speaks, also in those that nobody is
+    /// known to speak. Nodes of the other versions log each such packet, so this is for the moments when
+    /// it is not known who is there.
+    ///
+    /// # Errors
+    /// As [`Transit::send`].
+    pub async fn send_in_all_versions(&self, body: Body) -> Result<(), MoleculerError> {
+        self.0.send_in(self.0.versions.spoken(), body).await
+    }
+
+    /// Sends a packet to one node in its version, or to all in the versions that they speak.
     ///
     /// # Errors
     /// `BrokerDisconnectedError`, `PayloadTooLargeError`, or what the transporter says.
@@ -344,11 +362,33 @@ impl Transit {
 
 impl Shared {
     async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
-        let packet = Packet {
-            ver: Arc::clone(&self.version),
-            sender: Arc::clone(&self.settings.node_id),
-            body,
-        };
+        match target {
+            Some(node_id) => self.send_as(self.versions.of(node_id), body, target).await,
+            None => self.send_in(&self.versions.alive(), body).await,
+        }
+    }
+
+    /// Sends a packet to all nodes, once in each of these versions; the first error counts.
+    async fn send_in(
+        &self,
+        versions: &[ProtocolVersion],
+        body: Body,
+    ) -> Result<(), MoleculerError> {
+        let mut sent = Ok(());
+        for version in versions {
+            sent = sent.and(self.send_as(*version, body.clone(), None).await);
+        }
+        sent
+    }
+
+    async fn send_as(
+        &self,
+        version: ProtocolVersion,
+        body: Body,
+        target: Option<&str>,
+    ) -> Result<(), MoleculerError> {
+        let sender = Arc::clone(&self.settings.node_id);
+        let packet = Packet { ver: version.shared(), sender, body };
         match self.hooks.publish.get() {
             None => self.publish(&packet, target).await,
             Some(publish) => publish(packet, target.map(Arc::from)).await,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::clock;
 use crate::error::MoleculerError;
-use crate::packet::{Body, PROTOCOL_VERSION, Packet, PacketType};
+use crate::packet::{Body, Packet, PacketType};
 use crate::task;
 use crate::transit::counters::Refusal;
 use crate::transit::gate::{Gate, Seen};
@@ -76,7 +76,7 @@ impl Shared {
         let packet = match self.serializer.decode(kind, data) {
             Ok(packet) => packet,
             Err(error) => {
-                let foreign = error.ver.as_ref().filter(|ver| !self.accepts(ver));
+                let foreign = error.ver.as_ref().filter(|ver| !self.versions.accepts(ver));
                 match (foreign, &error.sender) {
                     (Some(ver), Some(sender)) => self.refuse_version(kind, sender, ver),
                     _ => self.refuse(
@@ -89,18 +89,15 @@ impl Shared {
                 return;
             }
         };
-        if !self.accepts(&packet.ver) {
+        if !self.versions.accepts(&packet.ver) {
             self.refuse_version(kind, &packet.sender, &packet.ver);
             return;
         }
+        self.versions.remember(&packet);
         match self.hooks.message.get() {
             None => self.sort(packet, arrived),
             Some(handle) => handle(packet),
         }
-    }
-
-    fn accepts(&self, ver: &str) -> bool {
-        self.settings.options.disable_version_check || ver == PROTOCOL_VERSION
     }
 
     /// Handles a packet that comes by itself.
@@ -131,6 +128,10 @@ impl Shared {
             // The transporter that has them keeps them to itself.
             Body::GossipHello(_) | Body::GossipRequest(_) | Body::GossipResponse(_) => {}
             Body::Info(_) | Body::Discover | Body::Heartbeat(_) | Body::Disconnect => {
+                if matches!(body, Body::Disconnect) {
+                    // Also of a node that the registry never knew.
+                    self.versions.forget(&sender);
+                }
                 if let Some(inbound) = self.inbound.upgrade() {
                     inbound.handle_node(sender, body);
                 }
@@ -198,12 +199,14 @@ impl Shared {
             tracing::warn!(
                 %sender,
                 ver = %ver,
-                own = PROTOCOL_VERSION,
+                own = self.versions.preferred().as_str(),
                 kind = kind.as_str(),
-                "a node speaks another protocol version; its packets are dropped"
+                "a node speaks another protocol version; its packets are dropped \
+                 (protocolVersion = \"auto\" speaks 4 and 5)"
             );
         }
-        let error = MoleculerError::protocol_version_mismatch(sender, PROTOCOL_VERSION, ver);
+        let own = self.versions.preferred().as_str();
+        let error = MoleculerError::protocol_version_mismatch(sender, own, ver);
         self.notify(Notice::TransitError { error, kind: "failedProcessingPacket" });
     }
 }

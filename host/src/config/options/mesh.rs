@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::options::{GIB, NodeOptions, narrow, narrow_32};
 use crate::config::schema::{Entry, Kind, UNLIMITED, Unit};
 use crate::config::value::Value;
-use crate::config::{Discoverer, Strategy, StrategyOptions};
+use crate::config::{Discoverer, Protocol, Strategy, StrategyOptions};
 
 /// The options.
 pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
@@ -185,6 +185,22 @@ fn discovery(node: &mut NodeOptions) -> &mut Discoverer {
 
 fn transit() -> Vec<Entry<NodeOptions>> {
     vec![
+        Entry {
+            name: "protocolVersion",
+            kind: Kind::Special("\"5\", \"4\" or \"auto\"", |node, value| {
+                let number = match value.value {
+                    Value::Integer(number) => Some(number.to_string()),
+                    _ => None,
+                };
+                let word = number.as_deref().or_else(|| value.as_text()).ok_or("not a version")?;
+                node.broker.transit.protocol =
+                    Protocol::from_name(word).ok_or("there is no such version")?;
+                Ok(())
+            }),
+            default: "\"5\"",
+            doc: "The protocol: \"5\" is that of Moleculer 0.15, \"4\" that of 0.14, \"auto\" speaks \
+                  to every node in its own.",
+        },
         Entry {
             name: "transit.maxQueueSize",
             kind: Kind::Number(0, u32::MAX as u64, |node, n| {

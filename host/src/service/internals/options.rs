@@ -88,6 +88,7 @@ fn registry(registry: &Registry) -> Value {
 
 fn transit(transit: &Transit) -> Value {
     json!({
+        "protocolVersion": transit.protocol.as_str(),
         "maxQueueSize": transit.max_queue_size,
         "disableReconnect": transit.disable_reconnect,
         "disableVersionCheck": transit.disable_version_check,
