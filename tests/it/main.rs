@@ -41,5 +41,6 @@ mod runtime_pool;
 mod samples;
 mod scenarios;
 mod tcp;
+mod streams;
 mod tidy;
 mod validation;

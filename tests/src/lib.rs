@@ -31,6 +31,7 @@ pub mod peer;
 pub mod redis_server;
 pub mod rig;
 pub mod scenario;
+pub mod streams;
 
 /// The examples in Rust of the documents, compiled as users would.
 #[cfg(doctest)]
