@@ -37,6 +37,7 @@ pub use faults::{Bulkhead, CircuitBreaker, RetryPolicy};
 pub use limits::{Grants, Limits, Mode};
 pub use protocol::Protocol;
 pub use strategy::{BalanceOptions, Strategy, StrategyOptions};
+pub use transporter::tcp::Tcp;
 pub use validator::Validator;
 
 /// Options of a broker (moleculer: src/service-broker.js defaultOptions).
@@ -181,6 +182,8 @@ pub enum Transporter {
         /// One or more, tried in turn.
         urls: Vec<String>,
     },
+    /// Sockets between the nodes themselves.
+    Tcp(Box<Tcp>),
     /// In-process bus of this name, for tests.
     Fake {
         /// Name of the bus.

@@ -25,7 +25,7 @@ use crate::metrics::MetricRegistry;
 use crate::packet::{Body, Packet, ProtocolVersion};
 use crate::serializer::Serializer;
 use crate::task::CancellationToken;
-use crate::transporter::{self, Transporter};
+use crate::transporter::{self, Gossip, Transporter};
 
 mod counters;
 mod event;
@@ -87,7 +87,7 @@ pub trait Inbound: Send + Sync {
     /// Runs the local handlers of an event from another node.
     fn handle_event(&self, ctx: Context) -> BoxFuture<'static, ()>;
 
-    /// `INFO`, `DISCOVER`, `HEARTBEAT` or `DISCONNECT` of another node.
+    /// `INFO`, `DISCOVER`, `HEARTBEAT`, `DISCONNECT` or gossip of another node.
     fn handle_node(&self, sender: Arc<str>, body: Body);
 
     /// Something that the broker tells its services or its operator.
@@ -131,6 +131,18 @@ pub enum Notice {
     },
     /// `$node.pong`
     Pong(PingResult),
+    /// The transporter has found a node that is not known to be online.
+    NodeFound {
+        /// Its ID.
+        node_id: Arc<str>,
+    },
+    /// The transporter has lost a node. What waited for it has been rejected.
+    NodeLost {
+        /// Its ID.
+        node_id: Arc<str>,
+        /// False when it closed the connection.
+        unexpected: bool,
+    },
     /// Another process uses this node's ID. Moleculer's nodes end themselves at this.
     DuplicateNodeId {
         /// `instanceID` of the other process, when it sent one.
@@ -246,7 +258,12 @@ impl Transit {
             tokio::time::sleep(CONNECT_RETRY).await;
         }
         tracing::info!(address = %self.0.transporter.address(), "connected to the transporter");
-        if let Err(error) = self.discover_all().await {
+        let asked = match self.0.transporter.gossip() {
+            None => self.discover_all().await,
+            // Nobody can be asked; those that are reached learn by this where the answer goes.
+            Some(gossip) => self.send_gossip(Body::GossipHello(gossip.hello), None).await,
+        };
+        if let Err(error) = asked {
             tracing::warn!(%error, "the question who is there could not be sent");
         }
         tokio::time::sleep(DISCOVER_WAIT).await;
@@ -290,7 +307,9 @@ impl Transit {
         if answered.is_err() {
             tracing::warn!(left = self.0.answering.len(), "answers could not be sent in time");
         }
-        if let Err(error) = self.send(Body::Disconnect, None).await {
+        if self.0.transporter.gossip().is_none()
+            && let Err(error) = self.send(Body::Disconnect, None).await
+        {
             tracing::debug!(%error, "DISCONNECT could not be sent");
         }
         self.0.set_connected(false);
@@ -308,17 +327,7 @@ impl Transit {
 
     /// Rejects everything that waits for this node, because it is gone.
     pub fn reject_node(&self, node_id: &str) {
-        self.0.versions.forget(node_id);
-        let rejected = self.0.requests.reject_node(node_id);
-        self.0.pings.reject_node(node_id);
-        self.0.streams.reject_node(node_id);
-        if rejected > 0 {
-            tracing::warn!(
-                node = node_id,
-                rejected,
-                "requests rejected because their node is gone"
-            );
-        }
+        self.0.reject_node(node_id);
     }
 
     /// Requests that wait for their answer.
@@ -351,6 +360,31 @@ impl Transit {
     /// `BrokerDisconnectedError`, `PayloadTooLargeError`, or what the transporter says.
     pub async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
         self.0.send(body, target).await
+    }
+
+    /// How nodes gossip, when the transporter is one where they do.
+    #[must_use]
+    pub fn gossip(&self) -> Option<Gossip> {
+        self.0.transporter.gossip()
+    }
+
+    /// Sends a packet of gossip. As in Moleculer it is not shown to middlewares, but to those of bytes.
+    ///
+    /// # Errors
+    /// As [`Transit::send`].
+    pub async fn send_gossip(
+        &self,
+        body: Body,
+        target: Option<&str>,
+    ) -> Result<(), MoleculerError> {
+        let version =
+            target.map_or_else(|| self.0.versions.preferred(), |id| self.0.versions.of(id));
+        self.0.publish(&self.0.packet(version, body), target).await
+    }
+
+    /// Counts and logs gossip that makes no sense.
+    pub fn refuse_gossip(&self, sender: &Arc<str>, reason: &dyn std::fmt::Display) {
+        self.0.refuse(counters::Refusal::Malformed, Some(sender), "gossip", reason);
     }
 
     /// Logs a packet that could not be sent and gives [`Notice::TransitError`]. `kind` is Moleculer's word
@@ -387,12 +421,29 @@ impl Shared {
         body: Body,
         target: Option<&str>,
     ) -> Result<(), MoleculerError> {
-        let sender = Arc::clone(&self.settings.node_id);
-        let packet = Packet { ver: version.shared(), sender, body };
+        let packet = self.packet(version, body);
         match self.hooks.publish.get() {
             None => self.publish(&packet, target).await,
             Some(publish) => publish(packet, target.map(Arc::from)).await,
         }
+    }
+
+    fn reject_node(&self, node_id: &str) {
+        self.versions.forget(node_id);
+        let rejected = self.requests.reject_node(node_id);
+        self.pings.reject_node(node_id);
+        self.streams.reject_node(node_id);
+        if rejected > 0 {
+            tracing::warn!(
+                node = node_id,
+                rejected,
+                "requests rejected because their node is gone"
+            );
+        }
+    }
+
+    fn packet(&self, version: ProtocolVersion, body: Body) -> Packet {
+        Packet { ver: version.shared(), sender: Arc::clone(&self.settings.node_id), body }
     }
 
     async fn publish(&self, packet: &Packet, target: Option<&str>) -> Result<(), MoleculerError> {

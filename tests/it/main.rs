@@ -38,5 +38,6 @@ mod runtime_load;
 mod runtime_pool;
 mod samples;
 mod scenarios;
+mod tcp;
 mod tidy;
 mod validation;

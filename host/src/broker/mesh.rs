@@ -24,6 +24,7 @@ use crate::transit::{self, Inbound, PingResult, Transit};
 use crate::transporter;
 use crate::transporter::fake::{Bus, Fake};
 use crate::transporter::nats::Nats;
+use crate::transporter::tcp::Tcp;
 
 /// Pings under way at once when many nodes are pinged.
 const PINGS_AT_ONCE: usize = 100;
@@ -171,6 +172,13 @@ impl Shared {
             None => match &self.options.transporter {
                 None => return Ok(None),
                 Some(Transporter::Nats { urls }) => Arc::new(Nats::new(urls, &self.node_id)?),
+                Some(Transporter::Tcp(options)) => Arc::new(Tcp::new(
+                    options,
+                    &self.options.namespace,
+                    &self.node_id,
+                    Arc::clone(&self.registry),
+                    &self.metrics,
+                )),
                 Some(Transporter::Fake { bus }) => {
                     Arc::new(Fake::new(Bus::named(bus), &self.node_id))
                 }

@@ -11,6 +11,7 @@ use crate::config::names;
 use crate::config::value::{Located, Value};
 
 mod nats;
+pub mod tcp;
 
 /// What is allowed, for messages.
 pub const ALLOWED: &str = "\"NATS\", \"nats://host:4222\" (several with commas between), or \
@@ -28,11 +29,11 @@ struct Kind {
     from_options: fn(&Located) -> Result<Transporter, String>,
 }
 
-const KINDS: [Kind; 1] = [nats::KIND];
+const KINDS: [Kind; 2] = [nats::KIND, tcp::KIND];
 
 /// Transporters of Moleculer that this version does not have.
-const NOT_OFFERED: [&str; 9] =
-    ["tcp", "redis", "rediss", "mqtt", "mqtts", "amqp", "amqps", "kafka", "stan"];
+const NOT_OFFERED: [&str; 8] =
+    ["redis", "rediss", "mqtt", "mqtts", "amqp", "amqps", "kafka", "stan"];
 
 /// Reads the option; `None` is a node on its own.
 ///

@@ -121,8 +121,8 @@ pub(super) fn is_part(stream: bool, seq: Option<u32>) -> bool {
 impl Shared {
     /// The dialect of a node to which a stream is to be sent. Answers need none: they are in that of the
     /// request.
-    pub(super) fn dialect_of(&self, _node_id: &str) -> Dialect {
-        Dialect::of(&self.version)
+    pub(super) fn dialect_of(&self, node_id: &str) -> Dialect {
+        Dialect::of(self.versions.of(node_id).as_str())
     }
 
     /// Puts one more stream for a node on the list.

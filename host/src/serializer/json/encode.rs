@@ -116,7 +116,7 @@ impl Writer {
         match payload {
             Payload::Absent | Payload::Stream(_) => {}
             Payload::Json(text) => self.key(key).raw(text),
-            Payload::Bytes(bytes) => payload::write_buffer_json(bytes, &mut self.key(key).0),
+            Payload::Bytes(bytes) => payload::write_buffer_json(bytes, &mut self.key(key).text),
         }
     }
 

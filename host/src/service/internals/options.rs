@@ -59,6 +59,7 @@ fn transporter(transporter: &Transporter) -> Value {
     match transporter {
         Transporter::Fake { .. } => json!({"type": "Fake"}),
         Transporter::Nats { urls } => json!({"type": "NATS", "options": {"url": urls}}),
+        Transporter::Tcp(tcp) => json!({"type": "TCP", "options": tcp.to_value()}),
     }
 }
 
