@@ -21,6 +21,7 @@ mod errors;
 mod event_match;
 mod faults;
 mod features;
+mod gateway;
 mod guest_streams;
 mod hooks;
 mod hostile;
