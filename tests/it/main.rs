@@ -35,5 +35,6 @@ mod runtime_load;
 mod runtime_pool;
 mod samples;
 mod scenarios;
+mod serializers;
 mod tidy;
 mod validation;
