@@ -23,6 +23,7 @@ pub mod older;
 pub mod options;
 pub mod problem;
 pub mod quantity;
+mod redis;
 pub mod schema;
 pub mod sidecar;
 pub mod strategy;
@@ -155,6 +156,11 @@ pub enum Transporter {
     /// NATS: server addresses (`nats://host:port`), credentials in the URL.
     Nats {
         /// One or more, tried in turn.
+        urls: Vec<String>,
+    },
+    /// Redis: addresses (`redis://host:port`), credentials in the URL.
+    Redis {
+        /// One, or several nodes of a cluster, tried in turn.
         urls: Vec<String>,
     },
     /// In-process bus of this name, for tests.

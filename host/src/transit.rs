@@ -158,6 +158,8 @@ pub struct Settings {
     /// Where requests and events from other nodes are run, so that handlers never delay the reading of
     /// packets.
     pub work: Handle,
+    /// Whether nodes find each other over the transporter; otherwise nobody is asked who is there.
+    pub discovers: bool,
 }
 
 /// The transit of a node. Cheap to clone.
@@ -238,10 +240,12 @@ impl Transit {
             tokio::time::sleep(CONNECT_RETRY).await;
         }
         tracing::info!(address = %self.0.transporter.address(), "connected to the transporter");
-        if let Err(error) = self.discover_all().await {
-            tracing::warn!(%error, "the question who is there could not be sent");
+        if self.0.settings.discovers {
+            if let Err(error) = self.discover_all().await {
+                tracing::warn!(%error, "the question who is there could not be sent");
+            }
+            tokio::time::sleep(DISCOVER_WAIT).await;
         }
-        tokio::time::sleep(DISCOVER_WAIT).await;
         self.0.set_connected(true);
         self.0.notify(Notice::Connected { was_reconnect: false });
         Ok(())

@@ -10,11 +10,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+mod address;
 pub mod fake;
 pub mod nats;
+pub mod redis;
+pub(crate) mod tls;
+mod writer;
 
 pub use fake::Fake;
 pub use nats::Nats;
+pub use redis::Redis;
 
 /// Whom a transporter tells what happens. Implemented by `transit`.
 ///
@@ -45,6 +50,11 @@ pub enum Event {
     Reconnected,
     /// At least one message was dropped because they came faster than they were taken.
     SlowConsumer,
+    /// A message of so many bytes was left unread, because it is larger than this node takes.
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+    },
     /// The server or the client library reported something that is worth a person's look.
     Trouble(String),
 }

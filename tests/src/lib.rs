@@ -19,6 +19,7 @@ pub mod wait;
 pub mod bench;
 pub mod broker;
 pub mod cluster;
+pub mod etcd_server;
 pub mod guests;
 pub mod host;
 pub mod mirror;

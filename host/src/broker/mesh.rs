@@ -15,7 +15,7 @@ use tokio::runtime::{Handle, Runtime};
 use super::{ServiceBroker, Shared};
 use crate::config::Transporter;
 use crate::context::Context;
-use crate::discoverer::{self, Discoverer, LocalEvent};
+use crate::discoverer::{self, Discoverer, LocalEvent, store};
 use crate::error::MoleculerError;
 use crate::handler::Handler;
 use crate::middleware::wire::Wire;
@@ -24,6 +24,7 @@ use crate::transit::{self, Inbound, PingResult, Transit};
 use crate::transporter;
 use crate::transporter::fake::{Bus, Fake};
 use crate::transporter::nats::Nats;
+use crate::transporter::redis::Redis;
 
 /// Pings under way at once when many nodes are pinged.
 const PINGS_AT_ONCE: usize = 100;
@@ -37,6 +38,9 @@ pub enum Error {
     /// It could not be connected.
     #[error(transparent)]
     Transit(#[from] transit::Error),
+    /// The discoverer cannot work with its options.
+    #[error(transparent)]
+    Discoverer(#[from] store::Error),
     /// The system gives no thread for the sockets.
     #[error("cannot start the thread of the sockets")]
     Thread(#[from] std::io::Error),
@@ -146,22 +150,27 @@ impl Shared {
         let options = self.options.transporter.as_ref().filter(|_| self.own.transporter.is_none());
         let in_process = matches!(options, Some(Transporter::Fake { .. }));
         let runtime = MeshRuntime::new(in_process, &self.work)?;
-        let transit = self.transit(transporter);
+        let store = store::open(&self.options, &self.node_id, &self.instance_id)?;
+        let transit = self.transit(transporter, store.is_none());
         let discoverer = Discoverer::new(
             discoverer::Settings::from(&self.options),
+            store,
             Arc::clone(&self.registry),
             transit.clone(),
             self.mesh_event(),
             runtime.handle().clone(),
+            &self.metrics,
             &self.cancel,
         );
         let joining = runtime.handle().clone();
-        let mesh = Mesh { transit: transit.clone(), discoverer, runtime };
+        let mesh = Mesh { transit: transit.clone(), discoverer: discoverer.clone(), runtime };
         // Packets may come in before `connect` returns, and they need both.
         let _ = self.mesh.set(mesh);
         let _ = self.remote.set(remote_handler(transit.clone()));
         let joined = joining.spawn(async move { transit.connect().await }).await;
-        joined.map_err(std::io::Error::other)?.map_err(Error::from)
+        joined.map_err(std::io::Error::other)?.map_err(Error::from)?;
+        discoverer.first_look().await;
+        Ok(())
     }
 
     /// The program's own transporter, or what the options say; with the hooks of middlewares.
@@ -171,6 +180,10 @@ impl Shared {
             None => match &self.options.transporter {
                 None => return Ok(None),
                 Some(Transporter::Nats { urls }) => Arc::new(Nats::new(urls, &self.node_id)?),
+                Some(Transporter::Redis { urls }) => {
+                    let largest = self.options.transit.max_packet_size;
+                    Arc::new(Redis::new(urls, largest, &self.node_id)?)
+                }
                 Some(Transporter::Fake { bus }) => {
                     Arc::new(Fake::new(Bus::named(bus), &self.node_id))
                 }
@@ -182,13 +195,15 @@ impl Shared {
         Ok(Some(transporter))
     }
 
-    fn transit(&self, transporter: Arc<dyn transporter::Transporter>) -> Transit {
+    /// `discovers`: whether nodes find each other over the transporter.
+    fn transit(&self, transporter: Arc<dyn transporter::Transporter>, discovers: bool) -> Transit {
         let settings = transit::Settings {
             namespace: self.options.namespace.clone(),
             node_id: Arc::clone(&self.node_id),
             instance_id: Arc::clone(&self.instance_id),
             options: self.options.transit,
             work: self.work.clone(),
+            discovers,
         };
         let serializer = self.own.serializer.clone().unwrap_or_else(|| Arc::new(Json));
         let inbound: Weak<dyn Inbound> = Weak::<Self>::clone(&self.this);
@@ -223,6 +238,7 @@ impl Shared {
     /// Says good-bye and closes the connection.
     pub(super) async fn disconnect(&self) {
         let Some(mesh) = self.mesh.get() else { return };
+        mesh.discoverer.remove().await;
         let transit = mesh.transit.clone();
         // A failure to close is of no consequence: the process or its node is at its end.
         let _ = mesh.runtime.handle().spawn(async move { transit.disconnect().await }).await;

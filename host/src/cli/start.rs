@@ -257,7 +257,7 @@ impl Node {
         let namespace = if broker.namespace.is_empty() { "(none)" } else { &broker.namespace };
         let transporter = match &broker.transporter {
             None => "none: this node is on its own".to_owned(),
-            Some(Transporter::Nats { urls }) => {
+            Some(Transporter::Nats { urls } | Transporter::Redis { urls }) => {
                 urls.iter().map(|url| mask::text(url)).collect::<Vec<_>>().join(", ")
             }
             Some(Transporter::Fake { bus }) => format!("in this process ({bus})"),

@@ -30,7 +30,7 @@ struct Node {
 impl Node {
     fn new(bus: &Arc<Bus>, id: &str) -> Arc<Self> {
         let options = BrokerOptions::default();
-        let instance_id = crate::uid::new();
+        let instance_id = uid::new();
         let info = Info { instance_id: Some(Arc::clone(&instance_id)), ..Info::default() };
         let registry = Registry::new(id.into(), info, &options.registry, clock::now());
         let registry = Arc::new(RwLock::new(registry));
@@ -44,6 +44,7 @@ impl Node {
                     instance_id,
                     options: options.transit,
                     work: Handle::current(),
+                    discovers: true,
                 },
                 Arc::new(Fake::new(Arc::clone(bus), id)),
                 Arc::new(Json),
@@ -53,10 +54,12 @@ impl Node {
             let told = Arc::clone(&events);
             let discoverer = Discoverer::new(
                 Settings::from(&options),
+                None,
                 Arc::clone(&registry),
                 transit.clone(),
                 Arc::new(move |name, data| told.lock().push((name, data))),
                 Handle::current(),
+                &MetricRegistry::default(),
                 &CancellationToken::new(),
             );
             Self { id: id.into(), registry, transit, discoverer, events }

@@ -175,7 +175,7 @@ fn mistakes_of_variables_and_flags_name_them() {
     let flags = vec![Flag {
         option: "transporter",
         flag: "--transporter",
-        text: "redis://me:secret@host".into(),
+        text: "mqtt://me:secret@host".into(),
     }];
     let problems = load(Sources { variables, flags, ..Sources::default() }).unwrap_err();
     let text = problems.to_string();
@@ -186,7 +186,7 @@ fn mistakes_of_variables_and_flags_name_them() {
         ),
         "{text}"
     );
-    assert!(text.contains("--transporter: transporter is \"redis://***@host\" (this version does not offer transporter redis)"), "{text}");
+    assert!(text.contains("--transporter: transporter is \"mqtt://***@host\" (this version does not offer transporter mqtt)"), "{text}");
     assert!(!text.contains("secret"), "{text}");
 }
 
