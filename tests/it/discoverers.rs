@@ -309,6 +309,8 @@ async fn server_keys_that_lie_do_no_harm() {
     set("BEAT:no number", "").await;
     set("BEAT:a|b|c|d|-1", "").await;
     set("BEAT:silent|x|1", "").await;
+    redis.ask(&["lpush", "MOL-disc-DSCVR-BEAT:list|x|1", "x"]).await;
+    redis.ask(&["lpush", "MOL-disc-DSCVR-INFO:list", "x"]).await;
     let (one, two) = (mesh.rs("rs-1").await, mesh.rs("rs-2").await);
     broker::wait_for_service_on(&one, "rs", "rs-2").await;
     for node in [&one, &two] {

@@ -349,8 +349,12 @@ impl Shared {
 
     /// Reads what a node offers.
     pub(super) async fn read_info(&self, directory: &Directory, node_id: Arc<str>) {
-        let read = directory.store.read_info(&node_id).await;
-        let Some(read) = self.settle(directory, read, directory.store.failure()) else { return };
+        let read = match directory.store.read_info(&node_id).await {
+            Ok(read) => read,
+            // One key that cannot be read says nothing of the store.
+            Err(Error::Failed(reason)) => return self.refuse(&node_id, &reason),
+            Err(Error::Away | Error::Address(_)) => return,
+        };
         let Some(text) = read else {
             // It has just gone, or has not written it yet.
             tracing::debug!(node = &*node_id, "a node has a sign of life and offers nothing");

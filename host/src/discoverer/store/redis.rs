@@ -171,8 +171,12 @@ impl Redis {
         let read = |(key, mut found): (&Vec<u8>, Found)| {
             let key = key.clone();
             async move {
-                // One that has just ended says what its key says.
-                let value = Bytes::from(self.read(&key, SIGN_MAX).await?);
+                let value = match self.read(&key, SIGN_MAX).await {
+                    Ok(value) => Bytes::from(value),
+                    // One that has ended, or is none, says what its key says.
+                    Err(Error::Failed(_)) => return Ok(found),
+                    Err(error) => return Err(error),
+                };
                 if value.len() <= SIGN_MAX
                     && let Ok(packet) = Json.decode(PacketType::Heartbeat, &value)
                     && let Body::Heartbeat(heartbeat) = packet.body

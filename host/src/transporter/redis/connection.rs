@@ -294,6 +294,8 @@ async fn read_answers(
     source: &mut (dyn AsyncRead + Send + Unpin),
     buffer: &mut BytesMut,
 ) -> Lost {
+    // A server that refuses every message is told once.
+    let mut last_trouble = String::new();
     loop {
         let mut n_answers = 0;
         let missing = loop {
@@ -307,7 +309,12 @@ async fn read_answers(
             };
             match op {
                 Op::Number(_) | Op::Text(_) => {}
-                Op::Error(trouble) => listener.handle_event(Event::Trouble(trouble.to_owned())),
+                Op::Error(trouble) => {
+                    if trouble != last_trouble {
+                        trouble.clone_into(&mut last_trouble);
+                        listener.handle_event(Event::Trouble(trouble.to_owned()));
+                    }
+                }
                 Op::Message { .. } | Op::Subscribed { .. } | Op::Pong => {
                     return Fault::Malformed("no answer to what was asked".into()).into();
                 }

@@ -35,8 +35,8 @@ pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
                     }
                 })
             }),
-            default: "\"redis://localhost:6379\"",
-            doc: "Redis: where it is.",
+            default: "",
+            doc: "Redis: where it is. Without it: `redis://localhost:6379`.",
         },
         Entry {
             name: "registry.discoverer.options.cluster.nodes",
@@ -62,8 +62,8 @@ pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
                     }
                 })
             }),
-            default: "100",
-            doc: "Redis: keys that a server looks at in one step of a search.",
+            default: "",
+            doc: "Redis: keys that a server looks at in one step of a search. Without it: 100.",
         },
         Entry {
             name: "registry.discoverer.options.etcd",
