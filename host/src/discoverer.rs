@@ -7,7 +7,7 @@
 //! Nodes find each other over the transporter ([`local`]), or in a store that they share ([`store`]).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -17,20 +17,19 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock;
 use crate::config::{self, BrokerOptions};
-use crate::metrics::{Metric, MetricRegistry};
 use crate::packet::Body;
 use crate::registry::{Effect, Registry};
 use crate::task::CancellationToken;
 use crate::transit::Transit;
-use crate::uid;
 
 mod cpu;
+mod gossip;
 mod local;
 pub mod store;
 #[cfg(test)]
 mod tests;
 
-use store::{Directory, Store};
+use store::Directory;
 
 /// Answers and questions that wait to be sent. More are dropped: whoever asked will ask again.
 const OUTBOX_SIZE: usize = 1_000;
@@ -88,12 +87,14 @@ struct Shared {
     changed: Notify,
     /// Where nodes find each other; `None` is the transporter.
     directory: Option<Arc<Directory>>,
-    /// What was found in the store and cannot be used.
-    refused: Metric,
     /// Services that lost an action or event since the last INFO.
     shrunk: Mutex<Vec<Arc<str>>>,
     /// True once the node has said that it offers nothing any more.
     leaving: AtomicBool,
+    /// Gossip that waits to be handled.
+    gossip: mpsc::Sender<gossip::Job>,
+    /// Nodes that were asked out of turn since the last round of gossip.
+    asks: AtomicUsize,
 }
 
 /// A packet to be sent.
@@ -103,8 +104,10 @@ enum Outgoing {
         target: Option<Arc<str>>,
     },
     Discover {
-        target: Option<Arc<str>>,
+        target: Arc<str>,
     },
+    /// To all nodes after a reconnect, whoever they are now: what this node offers, and who is there.
+    Greeting,
     /// To the store: a sign of life.
     Beat,
     /// The store is there again.
@@ -124,24 +127,17 @@ impl Discoverer {
     #[must_use]
     pub fn new(
         settings: Settings,
-        store: Option<Arc<dyn Store>>,
+        directory: Option<Directory>,
         registry: Arc<RwLock<Registry>>,
         transit: Transit,
         local_event: LocalEvent,
         runtime: Handle,
-        metrics: &MetricRegistry,
         cancel: &CancellationToken,
     ) -> Self {
         let (outbox, outgoing) = mpsc::channel(OUTBOX_SIZE);
-        let directory = store.map(|store| {
-            let every = settings.options.full_check;
-            let most = usize::try_from(every.saturating_sub(1)).unwrap_or(0);
-            let first = u32::try_from(uid::random_below(most)).unwrap_or(0);
-            Arc::new(Directory::new(store, every, first))
-        });
+        let (gossip, jobs) = mpsc::channel(gossip::QUEUE_SIZE);
         let shared = Arc::new(Shared {
-            directory,
-            refused: metrics.metric("isomer.discoverer.refused"),
+            directory: directory.map(Arc::new),
             settings,
             registry,
             transit,
@@ -153,9 +149,12 @@ impl Discoverer {
             changed: Notify::new(),
             shrunk: Mutex::default(),
             leaving: AtomicBool::new(false),
+            gossip,
+            asks: AtomicUsize::new(0),
         });
         local::start_sending(&shared, outgoing);
         local::start_directory(&shared);
+        gossip::start_hearing(&shared, jobs);
         Self(shared)
     }
 
@@ -186,14 +185,15 @@ impl Discoverer {
                 self.0.post(Outgoing::Info { target: Some(sender) });
                 return;
             }
+            Body::GossipHello(_) | Body::GossipRequest(_) | Body::GossipResponse(_) => {
+                self.0.handle_gossip(sender, body);
+                return;
+            }
             Body::Request(_)
             | Body::Response(_)
             | Body::Event(_)
             | Body::Ping(_)
-            | Body::Pong(_)
-            | Body::GossipHello(_)
-            | Body::GossipRequest(_)
-            | Body::GossipResponse(_) => return,
+            | Body::Pong(_) => return,
         };
         self.0.carry_out(effects);
     }
@@ -203,15 +203,24 @@ impl Discoverer {
     /// that they are forgotten and found again by their heartbeats.
     pub fn handle_connected(&self, was_reconnect: bool) {
         local::start_timers(&self.0);
-        self.0.post(Outgoing::Info { target: None });
-        if was_reconnect && self.0.directory.is_none() {
-            self.0.post(Outgoing::Discover { target: None });
-        }
+        let greets = was_reconnect && self.0.directory.is_none();
+        self.0.post(if greets { Outgoing::Greeting } else { Outgoing::Info { target: None } });
     }
 
     /// The connection is lost or closed: nobody can be heard, so nobody is declared lost.
     pub fn handle_disconnected(&self) {
         self.0.timers.lock().cancel();
+    }
+
+    /// The transporter has found a node that is not online, as far as is known.
+    pub fn handle_found(&self, node_id: &Arc<str>) {
+        self.0.queue(gossip::Job::Ask { node_id: Arc::clone(node_id) });
+    }
+
+    /// The transporter has lost a node.
+    pub fn handle_lost(&self, node_id: &Arc<str>, unexpected: bool) {
+        let effects = self.0.registry.write().apply_disconnect(node_id, unexpected, clock::now());
+        self.0.carry_out(effects);
     }
 
     /// The services of this node changed: the others are told after the debounce time. `shrunk` names a
@@ -285,7 +294,9 @@ impl Shared {
                     self.tell("$node.updated", json!({"node": node}));
                 }
                 Effect::NodeDisconnected { node, unexpected } => {
-                    if unexpected {
+                    if unexpected && self.transit.gossip().is_some() {
+                        tracing::warn!(node = node_id(&node), "node lost: it cannot be reached");
+                    } else if unexpected {
                         tracing::warn!(node = node_id(&node), "node lost: no sign of life");
                     } else {
                         tracing::info!(node = node_id(&node), "node disconnected");
@@ -298,7 +309,7 @@ impl Shared {
                 }
                 Effect::RejectPending { node_id } => self.transit.reject_node(&node_id),
                 Effect::Discover { node_id } => {
-                    self.post(Outgoing::Discover { target: Some(node_id) });
+                    self.post(Outgoing::Discover { target: node_id });
                 }
             }
         }

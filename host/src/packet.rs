@@ -11,6 +11,10 @@ use serde_json::{Map, Value};
 use crate::error::MoleculerError;
 use crate::payload::{Object, Payload};
 
+mod version;
+
+pub use version::ProtocolVersion;
+
 /// The protocol version of Moleculer 0.15, sent as text.
 pub const PROTOCOL_VERSION: &str = "5";
 
@@ -59,6 +63,12 @@ impl PacketType {
         Self::GossipRequest,
         Self::GossipResponse,
     ];
+
+    /// Whether it belongs to the gossip of nodes that have no server between them.
+    #[must_use]
+    pub fn is_gossip(self) -> bool {
+        matches!(self, Self::GossipHello | Self::GossipRequest | Self::GossipResponse)
+    }
 
     /// The word in topics.
     #[must_use]
@@ -152,7 +162,7 @@ pub struct Request {
     pub params: Payload,
     /// Meta.
     pub meta: Object,
-    /// Headers (protocol 5).
+    /// Headers; version 4 has none, whatever is here.
     pub headers: Object,
     /// Milliseconds, may be fractional; 0 is "none"; `None` when absent or null.
     pub timeout: Option<f64>,
@@ -179,7 +189,7 @@ pub struct Response {
     pub id: Arc<str>,
     /// The callee's final meta.
     pub meta: Object,
-    /// Response headers; `None` is sent as `null`, which JS does when the action was not resolved.
+    /// Response headers, which version 4 does not have; `None` is sent as `null`, which JS does when the action was not resolved.
     pub headers: Option<Object>,
     /// Result or error.
     pub result: Result<Payload, MoleculerError>,
@@ -204,7 +214,7 @@ pub struct Event {
     pub broadcast: bool,
     /// Meta.
     pub meta: Object,
-    /// Headers (protocol 5).
+    /// Headers; version 4 has none, whatever is here.
     pub headers: Object,
     /// 1 at the root.
     pub level: u32,
@@ -237,6 +247,9 @@ pub struct Info {
     pub metadata: Value,
     /// Grows with every change; 1 when absent.
     pub seq: u64,
+    /// Where it listens, on the TCP transporter. Not part of the packet: raw infos of gossip and of
+    /// discoverers carry it.
+    pub port: Option<u16>,
 }
 
 /// One service of an INFO. Definitions are carried as they came.

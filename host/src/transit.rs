@@ -1,5 +1,5 @@
-//! Packets between this node and the others: requests and their answers, events, pings, and the node
-//! packets, which are handed on.
+//! Packets between this node and the others: requests and their answers, the streams of both, events,
+//! pings, and the node packets, which are handed on.
 //!
 //! Invariants: a request that waits for its answer is owned by a guard, so it leaves the pending map with
 //! the future that waits. A request that comes in is answered exactly once, also when its handler panics
@@ -15,16 +15,17 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::config;
 use crate::context::{Context, Outcome};
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
-use crate::packet::{Body, PROTOCOL_VERSION, Packet};
+use crate::packet::{Body, Packet, ProtocolVersion};
 use crate::serializer::Serializer;
 use crate::task::CancellationToken;
-use crate::transporter::{self, Transporter};
+use crate::transporter::{self, Gossip, Transporter};
 
 mod counters;
 mod event;
@@ -35,9 +36,11 @@ mod ping;
 mod receive;
 mod request;
 mod respond;
+mod stream;
 #[cfg(test)]
 mod tests;
 pub mod topic;
+mod versions;
 
 pub use hook::{HandleMessage, Publish};
 pub use ping::PingResult;
@@ -45,6 +48,7 @@ pub use ping::PingResult;
 use counters::Counters;
 use pending::Pending;
 use topic::Topics;
+use versions::Versions;
 
 /// Pause between attempts to connect at start (moleculer: src/transit.js connect).
 const CONNECT_RETRY: Duration = Duration::from_secs(5);
@@ -83,7 +87,7 @@ pub trait Inbound: Send + Sync {
     /// Runs the local handlers of an event from another node.
     fn handle_event(&self, ctx: Context) -> BoxFuture<'static, ()>;
 
-    /// `INFO`, `DISCOVER`, `HEARTBEAT` or `DISCONNECT` of another node.
+    /// `INFO`, `DISCOVER`, `HEARTBEAT`, `DISCONNECT` or gossip of another node.
     fn handle_node(&self, sender: Arc<str>, body: Body);
 
     /// Something that the broker tells its services or its operator.
@@ -127,6 +131,18 @@ pub enum Notice {
     },
     /// `$node.pong`
     Pong(PingResult),
+    /// The transporter has found a node that is not known to be online.
+    NodeFound {
+        /// Its ID.
+        node_id: Arc<str>,
+    },
+    /// The transporter has lost a node. What waited for it has been rejected.
+    NodeLost {
+        /// Its ID.
+        node_id: Arc<str>,
+        /// False when it closed the connection.
+        unexpected: bool,
+    },
     /// Another process uses this node's ID. Moleculer's nodes end themselves at this.
     DuplicateNodeId {
         /// `instanceID` of the other process, when it sent one.
@@ -173,8 +189,7 @@ struct Shared {
     serializer: Arc<dyn Serializer>,
     inbound: Weak<dyn Inbound>,
     counters: Counters,
-    /// `"5"`, shared by all packets that are sent.
-    version: Arc<str>,
+    versions: Versions,
     requests: Arc<Pending<request::Answer>>,
     pings: Arc<Pending<ping::Answer>>,
     /// True from the end of the first connect until disconnect, without the times of a lost connection.
@@ -185,6 +200,9 @@ struct Shared {
     stop: CancellationToken,
     /// Inbound requests that have not been answered yet.
     answering: TaskTracker,
+    streams: stream::Streams,
+    /// Rings when a lost connection is back.
+    reconnected: Notify,
     gates: receive::Gates,
     hooks: hook::Hooks,
 }
@@ -206,13 +224,15 @@ impl Transit {
             transporter,
             serializer,
             inbound,
-            version: PROTOCOL_VERSION.into(),
+            versions: Versions::new(&settings.options),
             requests: Arc::new(requests),
             pings: Arc::new(Pending::new(PINGS_MAX, counters.pings.clone())),
             connected: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             stop: CancellationToken::new(),
             answering: TaskTracker::new(),
+            streams: stream::Streams::new(settings.options.streams, metrics),
+            reconnected: Notify::new(),
             gates: receive::Gates::default(),
             hooks: hook::Hooks::default(),
             counters,
@@ -241,7 +261,12 @@ impl Transit {
         }
         tracing::info!(address = %self.0.transporter.address(), "connected to the transporter");
         if self.0.settings.discovers {
-            if let Err(error) = self.discover_all().await {
+            let asked = match self.0.transporter.gossip() {
+                None => self.discover_all().await,
+                // Nobody can be asked; those that are reached learn by this where the answer goes.
+                Some(gossip) => self.send_gossip(Body::GossipHello(gossip.hello), None).await,
+            };
+            if let Err(error) = asked {
                 tracing::warn!(%error, "the question who is there could not be sent");
             }
             tokio::time::sleep(DISCOVER_WAIT).await;
@@ -286,26 +311,27 @@ impl Transit {
         if answered.is_err() {
             tracing::warn!(left = self.0.answering.len(), "answers could not be sent in time");
         }
-        if let Err(error) = self.send(Body::Disconnect, None).await {
+        if self.0.transporter.gossip().is_none()
+            && let Err(error) = self.send(Body::Disconnect, None).await
+        {
             tracing::debug!(%error, "DISCONNECT could not be sent");
         }
         self.0.set_connected(false);
         self.0.requests.clear();
         self.0.pings.clear();
+        self.0.streams.clear();
         self.0.transporter.disconnect().await;
+    }
+
+    /// The version of the protocol in which a node is spoken to: its own, as far as this node speaks it.
+    #[must_use]
+    pub fn version_of(&self, node_id: &str) -> ProtocolVersion {
+        self.0.versions.of(node_id)
     }
 
     /// Rejects everything that waits for this node, because it is gone.
     pub fn reject_node(&self, node_id: &str) {
-        let rejected = self.0.requests.reject_node(node_id);
-        self.0.pings.reject_node(node_id);
-        if rejected > 0 {
-            tracing::warn!(
-                node = node_id,
-                rejected,
-                "requests rejected because their node is gone"
-            );
-        }
+        self.0.reject_node(node_id);
     }
 
     /// Requests that wait for their answer.
@@ -314,20 +340,60 @@ impl Transit {
         self.0.requests.len()
     }
 
-    /// Asks all nodes for their INFO.
+    /// Asks all nodes for their INFO, in every version that this node speaks: who is there is not known.
     ///
     /// # Errors
     /// As [`Transit::send`].
     pub async fn discover_all(&self) -> Result<(), MoleculerError> {
-        self.send(Body::Discover, None).await
+        self.send_in_all_versions(Body::Discover).await
     }
 
-    /// Sends a packet to one node, or to all.
+    /// Sends a packet to all nodes in every version that this node speaks, also in those that nobody is
+    /// known to speak. Nodes of the other versions log each such packet, so this is for the moments when
+    /// it is not known who is there.
+    ///
+    /// # Errors
+    /// As [`Transit::send`].
+    pub async fn send_in_all_versions(&self, body: Body) -> Result<(), MoleculerError> {
+        self.0.send_in(self.0.versions.spoken(), body).await
+    }
+
+    /// Sends a packet to one node in its version, or to all in the versions that they speak.
     ///
     /// # Errors
     /// `BrokerDisconnectedError`, `PayloadTooLargeError`, or what the transporter says.
     pub async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
         self.0.send(body, target).await
+    }
+
+    /// Learns from a packet that came another way which version its sender speaks.
+    pub fn remember_version(&self, packet: &Packet) {
+        self.0.versions.remember(packet);
+    }
+
+    /// How nodes gossip, when the transporter is one where they do.
+    #[must_use]
+    pub fn gossip(&self) -> Option<Gossip> {
+        self.0.transporter.gossip()
+    }
+
+    /// Sends a packet of gossip. As in Moleculer it is not shown to middlewares, but to those of bytes.
+    ///
+    /// # Errors
+    /// As [`Transit::send`].
+    pub async fn send_gossip(
+        &self,
+        body: Body,
+        target: Option<&str>,
+    ) -> Result<(), MoleculerError> {
+        let version =
+            target.map_or_else(|| self.0.versions.preferred(), |id| self.0.versions.of(id));
+        self.0.publish(&self.0.packet(version, body), target).await
+    }
+
+    /// Counts and logs gossip that makes no sense.
+    pub fn refuse_gossip(&self, sender: &Arc<str>, reason: &dyn std::fmt::Display) {
+        self.0.refuse(counters::Refusal::Malformed, Some(sender), "gossip", reason);
     }
 
     /// Logs a packet that could not be sent and gives [`Notice::TransitError`]. `kind` is Moleculer's word
@@ -339,15 +405,54 @@ impl Transit {
 
 impl Shared {
     async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
-        let packet = Packet {
-            ver: Arc::clone(&self.version),
-            sender: Arc::clone(&self.settings.node_id),
-            body,
-        };
+        match target {
+            Some(node_id) => self.send_as(self.versions.of(node_id), body, target).await,
+            None => self.send_in(&self.versions.alive(), body).await,
+        }
+    }
+
+    /// Sends a packet to all nodes, once in each of these versions; the first error counts.
+    async fn send_in(
+        &self,
+        versions: &[ProtocolVersion],
+        body: Body,
+    ) -> Result<(), MoleculerError> {
+        let mut sent = Ok(());
+        for version in versions {
+            sent = sent.and(self.send_as(*version, body.clone(), None).await);
+        }
+        sent
+    }
+
+    async fn send_as(
+        &self,
+        version: ProtocolVersion,
+        body: Body,
+        target: Option<&str>,
+    ) -> Result<(), MoleculerError> {
+        let packet = self.packet(version, body);
         match self.hooks.publish.get() {
             None => self.publish(&packet, target).await,
             Some(publish) => publish(packet, target.map(Arc::from)).await,
         }
+    }
+
+    fn reject_node(&self, node_id: &str) {
+        self.versions.forget(node_id);
+        let rejected = self.requests.reject_node(node_id);
+        self.pings.reject_node(node_id);
+        self.streams.reject_node(node_id);
+        if rejected > 0 {
+            tracing::warn!(
+                node = node_id,
+                rejected,
+                "requests rejected because their node is gone"
+            );
+        }
+    }
+
+    fn packet(&self, version: ProtocolVersion, body: Body) -> Packet {
+        Packet { ver: version.shared(), sender: Arc::clone(&self.settings.node_id), body }
     }
 
     async fn publish(&self, packet: &Packet, target: Option<&str>) -> Result<(), MoleculerError> {

@@ -6,20 +6,24 @@
 //! was awaited; publishing works from any other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
 
 mod address;
 pub mod fake;
 pub mod nats;
 pub mod redis;
+pub mod tcp;
 pub(crate) mod tls;
 mod writer;
 
 pub use fake::Fake;
 pub use nats::Nats;
 pub use redis::Redis;
+pub use tcp::Tcp;
 
 /// Whom a transporter tells what happens. Implemented by `transit`.
 ///
@@ -57,6 +61,19 @@ pub enum Event {
     },
     /// The server or the client library reported something that is worth a person's look.
     Trouble(String),
+    /// A node has shown itself that is not known to be online; it can be asked what it is. Only where nodes
+    /// gossip, as is the next one.
+    NodeFound {
+        /// Its ID.
+        node_id: Arc<str>,
+    },
+    /// A node has ended its connection, or cannot be reached.
+    NodeLost {
+        /// Its ID.
+        node_id: Arc<str>,
+        /// False when it closed the connection.
+        unexpected: bool,
+    },
 }
 
 /// Why a transporter could not do what it was asked.
@@ -120,4 +137,24 @@ pub trait Transporter: Send + Sync {
 
     /// Where it connects to, without credentials.
     fn address(&self) -> String;
+
+    /// How nodes tell each other what they know where there is nobody that tells it to all: then there are no
+    /// DISCOVER, INFO, HEARTBEAT and DISCONNECT. `None` where these reach everybody. Asked after
+    /// [`Transporter::connect`].
+    fn gossip(&self) -> Option<Gossip> {
+        None
+    }
+}
+
+/// How nodes gossip.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gossip {
+    /// Between two rounds.
+    pub period: Duration,
+    /// How many nodes are told at once that something of this node changed; the others hear it in the rounds.
+    pub push_max: usize,
+    /// Size in bytes above which an answer is sent in parts.
+    pub packet_max: usize,
+    /// The fields of this node's GOSSIP_HELLO. It is published once, without a target, before anything else.
+    pub hello: Map<String, Value>,
 }

@@ -25,6 +25,7 @@ use crate::transporter;
 use crate::transporter::fake::{Bus, Fake};
 use crate::transporter::nats::Nats;
 use crate::transporter::redis::Redis;
+use crate::transporter::tcp::Tcp;
 
 /// Pings under way at once when many nodes are pinged.
 const PINGS_AT_ONCE: usize = 100;
@@ -150,16 +151,18 @@ impl Shared {
         let options = self.options.transporter.as_ref().filter(|_| self.own.transporter.is_none());
         let in_process = matches!(options, Some(Transporter::Fake { .. }));
         let runtime = MeshRuntime::new(in_process, &self.work)?;
-        let store = store::open(&self.options, &self.node_id, &self.instance_id)?;
-        let transit = self.transit(transporter, store.is_none());
+        let directory = {
+            let (node_id, instance_id) = (&self.node_id, &self.instance_id);
+            store::open(&self.options, node_id, instance_id, &self.metrics)?
+        };
+        let transit = self.transit(transporter, directory.is_none());
         let discoverer = Discoverer::new(
             discoverer::Settings::from(&self.options),
-            store,
+            directory,
             Arc::clone(&self.registry),
             transit.clone(),
             self.mesh_event(),
             runtime.handle().clone(),
-            &self.metrics,
             &self.cancel,
         );
         let joining = runtime.handle().clone();
@@ -184,6 +187,13 @@ impl Shared {
                     let largest = self.options.transit.max_packet_size;
                     Arc::new(Redis::new(urls, largest, &self.node_id)?)
                 }
+                Some(Transporter::Tcp(options)) => Arc::new(Tcp::new(
+                    options,
+                    &self.options.namespace,
+                    &self.node_id,
+                    Arc::clone(&self.registry),
+                    &self.metrics,
+                )),
                 Some(Transporter::Fake { bus }) => {
                     Arc::new(Fake::new(Bus::named(bus), &self.node_id))
                 }

@@ -260,6 +260,7 @@ impl Node {
             Some(Transporter::Nats { urls } | Transporter::Redis { urls }) => {
                 urls.iter().map(|url| mask::text(url)).collect::<Vec<_>>().join(", ")
             }
+            Some(Transporter::Tcp(_)) => "TCP, without a server".to_owned(),
             Some(Transporter::Fake { bus }) => format!("in this process ({bus})"),
         };
         let socket = self

@@ -12,6 +12,7 @@ use crate::config::value::{Located, Value};
 
 mod nats;
 mod redis;
+pub mod tcp;
 
 /// What is allowed, for messages.
 pub const ALLOWED: &str = "\"NATS\", \"nats://host:4222\" (several with commas between), or \
@@ -31,10 +32,10 @@ struct Kind {
     from_options: fn(&Located) -> Result<Transporter, String>,
 }
 
-const KINDS: [Kind; 2] = [nats::KIND, redis::KIND];
+const KINDS: [Kind; 3] = [nats::KIND, redis::KIND, tcp::KIND];
 
 /// Transporters of Moleculer that this version does not have.
-const NOT_OFFERED: [&str; 7] = ["tcp", "mqtt", "mqtts", "amqp", "amqps", "kafka", "stan"];
+const NOT_OFFERED: [&str; 6] = ["mqtt", "mqtts", "amqp", "amqps", "kafka", "stan"];
 
 /// Reads the option; `None` is a node on its own.
 ///

@@ -13,7 +13,7 @@ use crate::discoverer::cpu::CpuMeter;
 use crate::discoverer::store::Directory;
 use crate::discoverer::{Outgoing, Shared};
 use crate::error::MoleculerError;
-use crate::packet::{Body, Heartbeat};
+use crate::packet::{Body, Heartbeat, Info};
 use crate::task;
 use crate::uid;
 
@@ -74,6 +74,15 @@ pub(super) fn start_timers(shared: &Arc<Shared>) {
     };
     start("announcer", Box::pin(Arc::clone(shared).announce_changes()));
     start("latencies", Box::pin(Arc::clone(shared).measure_latencies()));
+    let kept = shared.settings.options.clean_offline_nodes_timeout;
+    let forget = !shared.settings.options.disable_offline_node_removing && !kept.is_zero();
+    if let Some(gossip) = shared.transit.gossip() {
+        start("gossip", Box::pin(Arc::clone(shared).gossip_rounds(gossip)));
+        if forget {
+            start("offline nodes", Box::pin(Arc::clone(shared).forget_strangers(kept)));
+        }
+        return;
+    }
     if shared.settings.heartbeat_interval.is_zero() {
         return;
     }
@@ -83,8 +92,7 @@ pub(super) fn start_timers(shared: &Arc<Shared>) {
     if !options.disable_heartbeat_checks && shared.directory.is_none() {
         start("heartbeat watch", Box::pin(Arc::clone(shared).watch_heartbeats()));
     }
-    let kept = options.clean_offline_nodes_timeout;
-    if !options.disable_offline_node_removing && !kept.is_zero() {
+    if forget {
         start("offline nodes", Box::pin(Arc::clone(shared).forget_offline(kept)));
     }
 }
@@ -93,7 +101,8 @@ impl Shared {
     async fn send_to_nodes(&self, outgoing: Outgoing) {
         match outgoing {
             Outgoing::Info { target } => self.send_info(target.as_deref()).await,
-            Outgoing::Discover { target } => self.send_discover(target.as_deref()).await,
+            Outgoing::Discover { target } => self.send_discover(&target).await,
+            Outgoing::Greeting => self.greet().await,
             // What only a store needs.
             Outgoing::Beat
             | Outgoing::Returned
@@ -104,11 +113,8 @@ impl Shared {
 
     async fn write_to(&self, directory: &Directory, outgoing: Outgoing) {
         match outgoing {
-            Outgoing::Info { .. } => self.write_info(directory).await,
-            Outgoing::Discover { target: Some(node_id) } => {
-                self.read_info(directory, node_id).await;
-            }
-            Outgoing::Discover { target: None } => self.look(directory).await,
+            Outgoing::Info { .. } | Outgoing::Greeting => self.write_info(directory).await,
+            Outgoing::Discover { target } => self.read_info(directory, target).await,
             Outgoing::Beat => self.beat_in(directory).await,
             Outgoing::Returned => self.handle_returned(directory).await,
             Outgoing::Farewell { said } => {
@@ -141,7 +147,7 @@ impl Shared {
             }
             if !shrunk.is_empty() {
                 let info = self.registry.write().local_info(&shrunk);
-                self.send(Body::Info(Box::new(info)), None, "failedSendInfoPacket").await;
+                self.say_info(info, None).await;
             }
             // An INFO to a single node may have told the change to that node only, so that `seq` is the same
             // already; it still has to reach the others.
@@ -186,6 +192,14 @@ impl Shared {
         }
     }
 
+    async fn forget_strangers(self: Arc<Self>, kept: Duration) {
+        let mut ticks = interval(CLEAN_UP_INTERVAL);
+        loop {
+            ticks.tick().await;
+            self.registry.write().forget_strangers(clock::now(), kept);
+        }
+    }
+
     /// Pings a node of every host from time to time, as long as a strategy asks for it. The answers are
     /// counted where all pongs are.
     async fn measure_latencies(self: Arc<Self>) {
@@ -215,19 +229,45 @@ impl Shared {
         if !self.transit.connected() {
             return;
         }
-        let info = {
-            let mut registry = self.registry.write();
-            if self.leaving() { registry.final_info() } else { registry.local_info(&[]) }
-        };
-        self.send(Body::Info(Box::new(info)), target, "failedSendInfoPacket").await;
+        let info = self.own_info();
+        self.say_info(info, target).await;
     }
 
-    async fn send_discover(&self, target: Option<&str>) {
-        self.send(Body::Discover, target, "failedNodeDiscovery").await;
+    async fn say_info(&self, info: Info, target: Option<&str>) {
+        match self.transit.gossip() {
+            Some(gossip) => self.push(&gossip, &info).await,
+            None => self.send(Body::Info(Box::new(info)), target, "failedSendInfoPacket").await,
+        }
+    }
+
+    pub(super) fn own_info(&self) -> Info {
+        let mut registry = self.registry.write();
+        if self.leaving() { registry.final_info() } else { registry.local_info(&[]) }
+    }
+
+    async fn greet(&self) {
+        let sent = self.transit.send_in_all_versions(Body::Info(Box::new(self.own_info()))).await;
+        self.report(sent, None, "failedSendInfoPacket");
+        let sent = self.transit.discover_all().await;
+        self.report(sent, None, "failedNodesDiscovery");
+    }
+
+    async fn send_discover(&self, target: &str) {
+        self.send(Body::Discover, Some(target), "failedNodeDiscovery").await;
     }
 
     async fn send(&self, body: Body, target: Option<&str>, failure: &'static str) {
-        let Err(error) = self.transit.send(body, target).await else { return };
+        let sent = self.transit.send(body, target).await;
+        self.report(sent, target, failure);
+    }
+
+    fn report(
+        &self,
+        sent: Result<(), MoleculerError>,
+        target: Option<&str>,
+        failure: &'static str,
+    ) {
+        let Err(error) = sent else { return };
         if error == MoleculerError::broker_disconnected() {
             // Everything is said again after the reconnect.
             return;

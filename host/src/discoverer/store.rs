@@ -20,12 +20,14 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::clock::{self, Instant};
-use crate::config::BrokerOptions;
 use crate::config::discoverer::Finder;
+use crate::config::{BrokerOptions, Transporter};
 use crate::discoverer::{Outgoing, Shared};
+use crate::metrics::{Metric, MetricRegistry};
 use crate::packet::{Body, Info, Packet, PacketType};
 use crate::registry::Sign;
 use crate::serializer::{Json, Serializer as _};
+use crate::uid;
 
 mod etcd;
 mod http;
@@ -60,7 +62,8 @@ pub fn open(
     options: &BrokerOptions,
     node_id: &Arc<str>,
     instance_id: &Arc<str>,
-) -> Result<Option<Arc<dyn Store>>, Error> {
+    metrics: &MetricRegistry,
+) -> Result<Option<Directory>, Error> {
     let owner = Owner {
         namespace: options.namespace.clone(),
         node_id: Arc::clone(node_id),
@@ -68,15 +71,19 @@ pub fn open(
         heartbeat_timeout: options.heartbeat_timeout,
         info_max: options.transit.max_packet_size,
     };
-    Ok(match &options.registry.discoverer.finder {
-        Finder::Local => None,
+    let finder = &options.registry.discoverer.finder;
+    if matches!(options.transporter, Some(Transporter::Tcp(_))) && *finder != Finder::Local {
+        return Err(Error::Gossip);
+    }
+    let store: Arc<dyn Store> = match finder {
+        Finder::Local => return Ok(None),
         Finder::Redis { urls, cluster, scan_length } => {
             let settings = redis::Settings {
                 urls: urls.clone(),
                 cluster: *cluster,
                 scan_length: *scan_length,
             };
-            Some(Arc::new(Redis::new(&settings, owner)?))
+            Arc::new(Redis::new(&settings, owner)?)
         }
         Finder::Etcd3 { hosts, login } => {
             let settings = etcd::Settings {
@@ -84,9 +91,11 @@ pub fn open(
                 login: login.clone(),
                 heartbeat_interval: options.heartbeat_interval,
             };
-            Some(Arc::new(Etcd::new(settings, owner)?))
+            Arc::new(Etcd::new(settings, owner)?)
         }
-    })
+    };
+    let full_check = options.registry.discoverer.full_check;
+    Ok(Some(Directory::new(store, full_check, metrics)))
 }
 
 /// Why a store did not do what it was asked for.
@@ -101,6 +110,11 @@ pub enum Error {
     /// The address can never work.
     #[error("cannot use the address of the discoverer's store: {0}")]
     Address(String),
+    /// The transporter finds nodes by itself.
+    #[error(
+        "nodes on TCP find each other by themselves: remove registry.discoverer, or use another transporter"
+    )]
+    Gossip,
 }
 
 /// What happens to the connection with a store.
@@ -167,7 +181,7 @@ pub enum Values {
 }
 
 /// A store and what has been seen in it.
-pub(super) struct Directory {
+pub struct Directory {
     store: Arc<dyn Store>,
     /// Each so many looks the values are read; 0 is never.
     full_check: u32,
@@ -176,6 +190,8 @@ pub(super) struct Directory {
     looked: watch::Sender<bool>,
     /// True once this node has taken its keys away.
     removed: AtomicBool,
+    /// What was found and cannot be used.
+    refused: Metric,
 }
 
 struct State {
@@ -188,16 +204,19 @@ struct State {
 }
 
 impl Directory {
-    /// `first_look` decides which look is the first that reads the values, so that nodes do not all do it
-    /// together.
-    pub(super) fn new(store: Arc<dyn Store>, full_check: u32, first_look: u32) -> Self {
-        let state = State { looks: first_look, trusted_from: clock::now(), failing: false };
+    /// With `full_check`, the first look that reads the values is any of the first so many, lest all nodes do
+    /// it together.
+    pub(super) fn new(store: Arc<dyn Store>, full_check: u32, metrics: &MetricRegistry) -> Self {
+        let most = usize::try_from(full_check.saturating_sub(1)).unwrap_or(0);
+        let looks = u32::try_from(uid::random_below(most)).unwrap_or(0);
+        let state = State { looks, trusted_from: clock::now(), failing: false };
         Self {
             store,
             full_check,
             state: Mutex::new(state),
             looked: watch::Sender::new(false),
             removed: AtomicBool::new(false),
+            refused: metrics.metric("isomer.discoverer.refused"),
         }
     }
 
@@ -261,11 +280,8 @@ impl Shared {
         if directory.removed.load(Ordering::Acquire) {
             return;
         }
-        let info = {
-            let mut registry = self.registry.write();
-            if self.leaving() { registry.final_info() } else { registry.local_info(&[]) }
-        };
-        let written = directory.store.write_info(self.encode(info)).await;
+        let info = self.encode(self.own_info());
+        let written = directory.store.write_info(info).await;
         if self.settle(directory, written, "failedSendInfo").is_some() {
             self.beat_in(directory).await;
         }
@@ -352,8 +368,8 @@ impl Shared {
         let read = match directory.store.read_info(&node_id).await {
             Ok(read) => read,
             // One key that cannot be read says nothing of the store.
-            Err(Error::Failed(reason)) => return self.refuse(&node_id, &reason),
-            Err(Error::Away | Error::Address(_)) => return,
+            Err(Error::Failed(reason)) => return Self::refuse(directory, &node_id, &reason),
+            Err(Error::Away | Error::Address(_) | Error::Gossip) => return,
         };
         let Some(text) = read else {
             // It has just gone, or has not written it yet.
@@ -363,21 +379,26 @@ impl Shared {
         let packet = match Json.decode(PacketType::Info, &text) {
             Ok(packet) => packet,
             Err(error) => {
-                self.refuse(&node_id, &error.to_string());
+                Self::refuse(directory, &node_id, &error.to_string());
                 return;
             }
         };
+        if packet.sender != node_id {
+            return Self::refuse(directory, &node_id, "it is another node's");
+        }
+        // In which version it is spoken to; whoever is known by a key has sent no packet yet.
+        self.transit.remember_version(&packet);
         match packet.body {
-            Body::Info(info) if packet.sender == node_id => {
+            Body::Info(info) => {
                 let effects = self.registry.write().apply_info(&node_id, *info, clock::now());
                 self.carry_out(effects);
             }
-            _ => self.refuse(&node_id, "it is another node's"),
+            _ => Self::refuse(directory, &node_id, "it is no INFO"),
         }
     }
 
-    fn refuse(&self, node_id: &str, reason: &str) {
-        self.refused.increment();
+    fn refuse(directory: &Directory, node_id: &str, reason: &str) {
+        directory.refused.increment();
         tracing::debug!(node = node_id, reason, "what a node offers was refused");
     }
 

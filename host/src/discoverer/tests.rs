@@ -38,15 +38,15 @@ impl Node {
     fn finding(
         bus: &Arc<Bus>,
         id: &str,
-        store: impl FnOnce(&Arc<str>) -> Option<Arc<dyn Store>>,
+        directory: impl FnOnce(&Arc<str>) -> Option<Directory>,
     ) -> Arc<Self> {
         let options = BrokerOptions::default();
-        let instance_id = uid::new();
+        let instance_id = crate::uid::new();
         let info = Info { instance_id: Some(Arc::clone(&instance_id)), ..Info::default() };
         let registry = Registry::new(id.into(), info, &options.registry, clock::now());
         let registry = Arc::new(RwLock::new(registry));
         let events: Arc<Mutex<Vec<(&'static str, Value)>>> = Arc::default();
-        let store = store(&instance_id);
+        let directory = directory(&instance_id);
         Arc::new_cyclic(|this: &Weak<Self>| {
             let inbound: Weak<dyn Inbound> = this.clone();
             let transit = Transit::new(
@@ -56,7 +56,7 @@ impl Node {
                     instance_id,
                     options: options.transit,
                     work: Handle::current(),
-                    discovers: store.is_none(),
+                    discovers: directory.is_none(),
                 },
                 Arc::new(Fake::new(Arc::clone(bus), id)),
                 Arc::new(Json),
@@ -66,12 +66,11 @@ impl Node {
             let told = Arc::clone(&events);
             let discoverer = Discoverer::new(
                 Settings::from(&options),
-                store,
+                directory,
                 Arc::clone(&registry),
                 transit.clone(),
                 Arc::new(move |name, data| told.lock().push((name, data))),
                 Handle::current(),
-                &MetricRegistry::default(),
                 &CancellationToken::new(),
             );
             Self { id: id.into(), registry, transit, discoverer, events }

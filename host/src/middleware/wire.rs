@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 
 use crate::middleware::Chain;
 use crate::middleware::hook::{ReceiveBytes, SendBytes};
-use crate::transporter::{Error, Event, Listener, Transporter};
+use crate::transporter::{Error, Event, Gossip, Listener, Transporter};
 
 /// A transporter with the hooks of middlewares around it.
 pub struct Wire {
@@ -55,6 +55,10 @@ impl Transporter for Wire {
 
     fn address(&self) -> String {
         self.inner.address()
+    }
+
+    fn gossip(&self) -> Option<Gossip> {
+        self.inner.gossip()
     }
 }
 

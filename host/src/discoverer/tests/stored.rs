@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::clock::Instant;
-use crate::discoverer::store::{Change, Error, Found, Kept, Values};
+use crate::discoverer::store::{Change, Error, Found, Kept, Store, Values};
 use crate::registry::Sign;
 
 type Told = Box<dyn Fn(Change) + Send + Sync>;
@@ -134,7 +134,8 @@ async fn joined(bus: &Arc<Bus>, shelf: &Arc<Shelf>, id: &str, actions: &[&str]) 
     let node = Node::finding(bus, id, |instance| {
         let instance = instance.chars().take(8).collect();
         let (shelf, last) = (Arc::clone(shelf), Mutex::default());
-        Some(Arc::new(Place { shelf, id: id.into(), instance, last }))
+        let place = Place { shelf, id: id.into(), instance, last };
+        Some(Directory::new(Arc::new(place), 10, &MetricRegistry::default()))
     });
     node.offer(actions);
     node.transit.connect().await.unwrap();

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::packet::{Body, Event, Info, Packet, Ping, Pong, Request, Response, ServiceItem};
-use crate::payload::{Object, Payload};
+use crate::packet::{
+    Body, Event, Info, Packet, Ping, Pong, ProtocolVersion, Request, Response, ServiceItem,
+};
+use crate::payload::{self, Object, Payload};
 
 /// Room for the keys and the short values of a packet: a REQ without params has about 330 bytes.
 const FRAME_SIZE: usize = 384;
@@ -17,7 +19,8 @@ const SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
 /// The text of a packet.
 pub(super) fn packet(packet: &Packet) -> Bytes {
-    let mut out = Writer(Vec::with_capacity(capacity(&packet.body)));
+    let headers = *packet.ver != *ProtocolVersion::V4.as_str();
+    let mut out = Writer { text: Vec::with_capacity(capacity(&packet.body)), headers };
     match &packet.body {
         Body::Request(request) => out.request(request),
         Body::Response(response) => out.response(response, &packet.sender),
@@ -33,8 +36,8 @@ pub(super) fn packet(packet: &Packet) -> Bytes {
     }
     out.key("ver").string(&packet.ver);
     out.key("sender").string(&packet.sender);
-    out.0.push(b'}');
-    out.0.into()
+    out.text.push(b'}');
+    out.text.into()
 }
 
 fn capacity(body: &Body) -> usize {
@@ -51,34 +54,38 @@ fn capacity(body: &Body) -> usize {
 }
 
 /// Grows one JSON object.
-struct Writer(Vec<u8>);
+struct Writer {
+    text: Vec<u8>,
+    /// Whether the version of the packet has `headers`.
+    headers: bool,
+}
 
 impl Writer {
     fn key(&mut self, key: &'static str) -> &mut Self {
-        self.0.push(if self.0.is_empty() { b'{' } else { b',' });
-        self.0.push(b'"');
-        self.0.extend_from_slice(key.as_bytes());
-        self.0.extend_from_slice(b"\":");
+        self.text.push(if self.text.is_empty() { b'{' } else { b',' });
+        self.text.push(b'"');
+        self.text.extend_from_slice(key.as_bytes());
+        self.text.extend_from_slice(b"\":");
         self
     }
 
     /// The members of an object, as members of the packet.
     fn fields(&mut self, fields: &Map<String, Value>) {
         for (key, value) in fields {
-            self.0.push(if self.0.is_empty() { b'{' } else { b',' });
+            self.text.push(if self.text.is_empty() { b'{' } else { b',' });
             self.value(key);
-            self.0.push(b':');
+            self.text.push(b':');
             self.value(value);
         }
     }
 
     fn raw(&mut self, text: &str) {
-        self.0.extend_from_slice(text.as_bytes());
+        self.text.extend_from_slice(text.as_bytes());
     }
 
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
         // Writing to memory cannot fail, and none of the values has keys that are not text.
-        let _ = serde_json::to_writer(&mut self.0, value);
+        let _ = serde_json::to_writer(&mut self.text, value);
     }
 
     fn string(&mut self, text: &str) {
@@ -109,12 +116,18 @@ impl Writer {
         match payload {
             Payload::Absent | Payload::Stream(_) => {}
             Payload::Json(text) => self.key(key).raw(text),
-            Payload::Bytes(_) => self.key(key).raw(&payload.to_json_text()),
+            Payload::Bytes(bytes) => payload::write_buffer_json(bytes, &mut self.key(key).text),
         }
     }
 
     fn object(&mut self, key: &'static str, object: &Object) {
         self.key(key).raw(object.as_str());
+    }
+
+    fn headers(&mut self, headers: &Object) {
+        if self.headers {
+            self.object("headers", headers);
+        }
     }
 
     // moleculer: src/transit.js _sendRequest
@@ -123,7 +136,7 @@ impl Writer {
         self.key("action").string(&request.action);
         self.payload("params", &request.params);
         self.object("meta", &request.meta);
-        self.object("headers", &request.headers);
+        self.headers(&request.headers);
         self.key("timeout").number(request.timeout);
         self.key("level").value(&request.level);
         self.key("tracing").bool_or_null(request.tracing);
@@ -141,8 +154,9 @@ impl Writer {
         self.key("id").string(&response.id);
         self.object("meta", &response.meta);
         match &response.headers {
-            Some(headers) => self.object("headers", headers),
-            None => self.key("headers").raw("null"),
+            Some(headers) => self.headers(headers),
+            None if self.headers => self.key("headers").raw("null"),
+            None => {}
         }
         self.key("success").value(&response.result.is_ok());
         match &response.result {
@@ -170,7 +184,7 @@ impl Writer {
         }
         self.key("broadcast").value(&event.broadcast);
         self.object("meta", &event.meta);
-        self.object("headers", &event.headers);
+        self.headers(&event.headers);
         self.key("level").value(&event.level);
         self.key("tracing").bool_or_null(event.tracing);
         self.key("parentID").text_or_null(event.parent_id.as_deref());

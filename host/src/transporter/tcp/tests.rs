@@ -1,0 +1,1 @@
+//! Connections between transporters and with clients that behave badly, on loopback.
