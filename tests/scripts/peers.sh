@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests talk to: nats-server, redis-server and Node.js from Debian, Moleculer from npm. What is there
+# Installs what the tests talk to: servers and Node.js from Debian, Moleculer from npm. What is there
 # already is left alone; where it may not install, it says what to run.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -25,6 +25,7 @@ install() {
 command -v nats-server >/dev/null || install nats-server
 # On Debian it comes with redis-cli; the server that would be started as a service is not needed.
 command -v redis-server >/dev/null || install redis-server
+command -v etcd >/dev/null || install etcd-server
 command -v node >/dev/null || install nodejs
 command -v npm >/dev/null || install npm
 
