@@ -20,6 +20,7 @@ pub mod amqp_server;
 pub mod bench;
 pub mod broker;
 pub mod cluster;
+pub mod gateway;
 pub mod guests;
 pub mod host;
 pub mod mirror;
@@ -31,6 +32,7 @@ pub mod peer;
 pub mod redis_server;
 pub mod rig;
 pub mod scenario;
+pub mod streams;
 
 /// The examples in Rust of the documents, compiled as users would.
 #[cfg(doctest)]

@@ -19,7 +19,7 @@ use crate::discoverer::{self, Discoverer, LocalEvent};
 use crate::error::MoleculerError;
 use crate::handler::Handler;
 use crate::middleware::wire::Wire;
-use crate::serializer::json::Json;
+use crate::serializer;
 use crate::transit::{self, Inbound, PingResult, Transit};
 use crate::transporter;
 use crate::transporter::amqp::Amqp;
@@ -214,7 +214,8 @@ impl Shared {
             disable_balancer: self.options.disable_balancer,
             work: self.work.clone(),
         };
-        let serializer = self.own.serializer.clone().unwrap_or_else(|| Arc::new(Json));
+        let serializer = self.own.serializer.clone();
+        let serializer = serializer.unwrap_or_else(|| serializer::of(self.options.serializer));
         let inbound: Weak<dyn Inbound> = Weak::<Self>::clone(&self.this);
         let transit = Transit::new(settings, transporter, serializer, inbound, &self.metrics);
         let chain = &self.chain;
