@@ -37,6 +37,7 @@ pub use faults::{Bulkhead, CircuitBreaker, RetryPolicy};
 pub use limits::{Grants, Limits, Mode};
 pub use protocol::Protocol;
 pub use strategy::{BalanceOptions, Strategy, StrategyOptions};
+pub use transporter::tcp::Tcp;
 pub use validator::Validator;
 
 /// Options of a broker (moleculer: src/service-broker.js defaultOptions).
@@ -62,6 +63,8 @@ pub struct BrokerOptions {
     pub registry: Registry,
     /// Transit section.
     pub transit: Transit,
+    /// Leave it to the queues of NATS or AMQP which node gets a call or event; of no effect elsewhere. false
+    pub disable_balancer: bool,
     /// How long to wait for dependencies; zero is for ever. 0
     pub dependency_timeout: Duration,
     /// Try failed calls again.
@@ -181,6 +184,12 @@ pub enum Transporter {
         /// One or more, tried in turn.
         urls: Vec<String>,
     },
+    /// MQTT.
+    Mqtt(transporter::mqtt::Options),
+    /// AMQP 0.9.1.
+    Amqp(Box<transporter::amqp::Options>),
+    /// Sockets between the nodes themselves.
+    Tcp(Box<Tcp>),
     /// In-process bus of this name, for tests.
     Fake {
         /// Name of the bus.
@@ -222,6 +231,7 @@ impl Default for BrokerOptions {
                     gap_timeout: Duration::from_secs(10),
                 },
             },
+            disable_balancer: false,
             dependency_timeout: Duration::ZERO,
             retry_policy: RetryPolicy::default(),
             circuit_breaker: CircuitBreaker::default(),

@@ -65,7 +65,8 @@ pub struct Inner {
     pub level: u32,
     /// Whether the chain is traced; `None` when no tracer decided.
     pub tracing: Option<bool>,
-    /// Caller's side: the node that was chosen. Callee's side: the node that it came from.
+    /// Caller's side: the node that was chosen; empty when the transporter is to choose. Callee's side: the
+    /// node that it came from.
     pub node_id: Arc<str>,
     /// Full action name or concrete event name.
     pub name: Arc<str>,
@@ -92,6 +93,9 @@ pub struct Inner {
     meta: Mutex<Object>,
     response_headers: Mutex<Object>,
     deadline: OnceLock<Deadline>,
+    /// The stream with which a handler that runs on has answered, until it is on its way.
+    answer: Mutex<Option<Stream>>,
+    answered_at: OnceLock<Instant>,
 }
 
 impl Inner {
@@ -269,6 +273,8 @@ impl ContextBuilder {
             meta: Mutex::default(),
             response_headers: Mutex::default(),
             deadline: OnceLock::new(),
+            answer: Mutex::default(),
+            answered_at: OnceLock::new(),
         }))
     }
 
@@ -345,6 +351,8 @@ impl Context {
             meta: Mutex::new(inner.meta.lock().clone()),
             response_headers: Mutex::new(inner.response_headers.lock().clone()),
             deadline: OnceLock::new(),
+            answer: Mutex::default(),
+            answered_at: OnceLock::new(),
         }))
     }
 
@@ -414,10 +422,31 @@ impl Context {
         *headers = headers.merged(over);
     }
 
-    /// When this call is over; `None` while it has no limit.
+    /// When this call is over; `None` while it has no limit, and once its handler has answered with a
+    /// stream: then the caller has what it waited for.
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
-        self.0.deadline.get().copied()
+        let deadline = self.0.deadline.get().copied();
+        deadline.filter(|_| self.answered_at().is_none())
+    }
+
+    /// The handler answers with a stream and runs on. Only the first answer counts.
+    pub fn answer_with(&self, stream: Stream, now: Instant) {
+        if self.0.answered_at.set(now).is_ok() {
+            *self.0.answer.lock() = Some(stream);
+        }
+    }
+
+    /// When the handler answered with a stream; `None` while it has not.
+    #[must_use]
+    pub fn answered_at(&self) -> Option<Instant> {
+        self.0.answered_at.get().copied()
+    }
+
+    /// Takes the stream with which the handler has answered; whoever runs it gives it to the caller.
+    #[must_use]
+    pub fn take_answer(&self) -> Option<Stream> {
+        self.0.answered_at.get().and_then(|_| self.0.answer.lock().take())
     }
 
     /// Starts the clock of this call. Only the first limit counts; later ones are ignored.

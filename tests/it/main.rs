@@ -7,6 +7,8 @@
     reason = "tests report by panicking, and their helpers are not #[test] functions"
 )]
 
+mod amqp;
+mod balancer;
 mod bench;
 mod cacher;
 mod call_options;
@@ -19,11 +21,13 @@ mod errors;
 mod event_match;
 mod faults;
 mod features;
+mod guest_streams;
 mod hooks;
 mod hostile;
 mod hot_reload;
 mod interop;
 mod kit;
+mod mqtt;
 mod nats;
 mod node_loss;
 mod peers;
@@ -36,6 +40,7 @@ mod runtime_load;
 mod runtime_pool;
 mod samples;
 mod scenarios;
+mod tcp;
 mod streams;
 mod tidy;
 mod validation;

@@ -30,6 +30,7 @@ use crate::task;
 use crate::transit::counters::Refusal;
 use crate::transit::stream::{self, Dialect, Incoming, Packets};
 use crate::transit::{INBOUND_REQUESTS_MAX, REFUSALS_MAX, Reply, Shared};
+use crate::transporter::receipt::{self, Receipt};
 
 /// Requests that begin in one task, at most.
 const REQUESTS_PER_TASK_MAX: usize = 8;
@@ -41,6 +42,8 @@ pub(super) struct Arrived {
     _in_flight: InFlight,
     /// A stop waits for it.
     _answering: TaskTrackerToken,
+    /// Given when the answer has been sent.
+    _receipt: Option<Receipt>,
 }
 
 /// One of a bounded number; counted by a metric.
@@ -111,7 +114,8 @@ impl Shared {
         };
         let ctx = request_context(Arc::clone(&sender), request, stream);
         let _answering = self.answering.token();
-        Some(Arrived { ctx, sender, _in_flight: in_flight, _answering })
+        let (_in_flight, _receipt) = (in_flight, receipt::take());
+        Some(Arrived { ctx, sender, _in_flight, _answering, _receipt })
     }
 
     /// Runs requests that came together and answers them.
@@ -145,7 +149,7 @@ impl Shared {
 
     /// Runs a request and answers it. A panic outside of its handler loses its answer and no other.
     async fn answer(&self, request: Arrived) {
-        let Arrived { ctx, sender, _in_flight, _answering } = request;
+        let Arrived { ctx, sender, _in_flight, _answering, _receipt } = request;
         let name = Arc::clone(&ctx.name);
         let answered = async {
             let Some(inbound) = self.inbound.upgrade() else { return };

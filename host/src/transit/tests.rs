@@ -41,6 +41,7 @@ impl Node {
         let mut options = config::BrokerOptions::default().transit;
         change(&mut options);
         let settings = Settings {
+            disable_balancer: false,
             namespace: "t".into(),
             node_id: node_id.into(),
             instance_id: crate::uid::new(),
