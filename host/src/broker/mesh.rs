@@ -262,6 +262,13 @@ impl Shared {
         }
     }
 
+    /// Waits until no stream goes to another node any more.
+    pub(super) async fn streams_sent(&self) {
+        if let Some(mesh) = self.mesh.get() {
+            mesh.transit.streams_sent().await;
+        }
+    }
+
     /// Says good-bye and closes the connection.
     pub(super) async fn disconnect(&self) {
         let Some(mesh) = self.mesh.get() else { return };
