@@ -22,7 +22,7 @@ async fn host(version: Version, nats: &NatsServer) -> Host {
         }
     }
     let mut options = broker::on_nats("rs-1", &nats.url());
-    options.protocol = match version {
+    options.transit.protocol = match version {
         Version::V14 => Protocol::V4,
         Version::V15 => Protocol::V5,
     };

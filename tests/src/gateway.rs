@@ -17,6 +17,7 @@ use crate::{tree, wait};
 #[derive(Debug)]
 pub struct Gateway {
     port: String,
+    _stdin: ChildStdin,
     _process: Process,
 }
 
@@ -59,9 +60,11 @@ impl Gateway {
     pub async fn start(version: Version, transporter: &str) -> Self {
         let mut command = command("gateway.js", version, transporter);
         let mut process = Process::spawn("the gateway", &mut command);
+        // Waiting for a line would close it, and then the gateway ends.
+        let stdin = process.take_stdin();
         let line = process.line("listening on ").await;
         let port = line.rsplit(' ').next().unwrap().to_owned();
-        Self { port, _process: process }
+        Self { port, _stdin: stdin, _process: process }
     }
 
     /// Sends one request and reads its response to the end.
@@ -134,8 +137,8 @@ impl Console {
         command.args(services).env("HOME", home.path());
         command.env("NO_COLOR", "1").env("FORCE_COLOR", "0");
         let mut process = Process::spawn("the console", &mut command);
-        process.line("the console begins").await;
         let stdin = process.take_stdin();
+        process.line("the console begins").await;
         Self { process, stdin, _home: home }
     }
 
