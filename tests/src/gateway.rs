@@ -2,6 +2,7 @@
 //! former.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -126,7 +127,7 @@ pub struct Console {
     process: Process,
     stdin: ChildStdin,
     /// Where it keeps what was typed.
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl Console {
@@ -139,18 +140,25 @@ impl Console {
         let mut process = Process::spawn("the console", &mut command);
         let stdin = process.take_stdin();
         process.line("the console begins").await;
-        Self { process, stdin, _home: home }
+        Self { process, stdin, home }
     }
 
     /// Types a command and waits for a line of output that holds `needle`; gives that line.
+    ///
+    /// # Panics
+    /// With everything that the console wrote, when there is no such line.
     pub async fn run(&mut self, command: &str, needle: &str) -> String {
         self.stdin.write_all(format!("{command}\n").as_bytes()).await.unwrap();
-        self.process.line(needle).await
+        let output = self.process.output();
+        match tokio::time::timeout(wait::PATIENCE, output.line(needle)).await {
+            Ok(line) => line,
+            Err(_) => panic!("'{command}' did not write '{needle}':\n{}", output.text()),
+        }
     }
 
-    /// Everything that it has written.
+    /// A folder of its own.
     #[must_use]
-    pub fn text(&self) -> String {
-        self.process.output().text()
+    pub fn folder(&self) -> &Path {
+        self.home.path()
     }
 }
