@@ -7,6 +7,8 @@
     reason = "tests report by panicking, and their helpers are not #[test] functions"
 )]
 
+mod amqp;
+mod balancer;
 mod bench;
 mod cacher;
 mod call_options;
@@ -26,6 +28,7 @@ mod hostile;
 mod hot_reload;
 mod interop;
 mod kit;
+mod mqtt;
 mod nats;
 mod node_loss;
 mod peers;
@@ -38,6 +41,8 @@ mod runtime_load;
 mod runtime_pool;
 mod samples;
 mod scenarios;
+mod serializers;
+mod streams;
 mod tcp;
 mod tidy;
 mod validation;

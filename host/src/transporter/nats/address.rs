@@ -111,6 +111,7 @@ fn percent_decoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uid::damage::Damage;
 
     #[test]
     fn urls_name_a_server_and_maybe_credentials() {
@@ -140,5 +141,24 @@ mod tests {
             assert!(matches!(error, Error::Address { .. }), "{bad}");
             assert!(!error.to_string().contains("secret"));
         }
+    }
+
+    static PIECES: [&[u8]; 10] =
+        [b"@", b"://", b"[", b"]", b":", b"%4", b"%00", b"\xc3\xa9", b"65536", b"/?#"];
+
+    /// Whatever address is written down, it is refused, or it is one that reads the same again.
+    #[test]
+    fn damaged_addresses_never_panic() {
+        let mut damage = Damage::new(0x5eed_0002_c0ff_ee02, &PIECES);
+        let mut accepted = 0;
+        let urls = ["nats://u:p%40ss@host.example:4222/", "tls://tok@[fe80::1]:5", "h:1,h:2"];
+        for n in 0..30_000 {
+            let bytes = damage.copy(urls[n % urls.len()].as_bytes());
+            let Ok((server, _)) = parse_url(&String::from_utf8_lossy(&bytes)) else { continue };
+            let (again, auth) = parse_url(&server.to_string()).unwrap();
+            assert!(again == server && auth == Auth::None, "{server}");
+            accepted += 1;
+        }
+        assert!(accepted > 1_000, "{accepted}");
     }
 }
