@@ -22,7 +22,7 @@ async fn host(version: Version, nats: &NatsServer) -> Host {
         }
     }
     let mut options = broker::on_nats("rs-1", &nats.url());
-    options.protocol = match version {
+    options.transit.protocol = match version {
         Version::V14 => Protocol::V4,
         Version::V15 => Protocol::V5,
     };
@@ -114,17 +114,24 @@ async fn server_the_console_of_moleculer_sees_and_calls_our_services() {
     for version in BOTH {
         let nats = NatsServer::start().await;
         let _host = host(version, &nats).await;
-        let mut console = Console::start(version, &nats.url(), &["posts", "v2.users"]).await;
+        let mut console =
+            Console::start(version, &nats.url(), &["posts", "v2.users", "files", "greeter"]).await;
         console.run("nodes", "rs-1").await;
-        console.run("services", "v2.users").await;
+        console.run("services", "users   │       2").await;
         console.run("actions", "posts.create").await;
-        console.run("ping rs-1", "Time difference").await;
-        let create = r#"call posts.create --title Notes --author 1"#;
-        console.run(create, "Response").await;
-        console.run("call v2.users.get --id 1", "Ada").await;
-        console.run("call posts.get --id 77", "POST_NOT_FOUND").await;
-        console.run("info", "Namespace").await;
-        let text = console.text();
-        assert!(text.contains("title: 'Notes'"), "{version:?}: {text}");
+        console.run("events", "post.created").await;
+        console.run("info", "Protocol version").await;
+        console.run("call posts.create --title Notes --author 1", "'Notes'").await;
+        console.run("dcall rs-1 greeter.welcome --name Grace", "Welcome, Grace!").await;
+        console.run("call posts.get --id 77", "there is no post 77").await;
+        console.run("emit post.created --author 1", "Emit 'post.created'").await;
+
+        let (sent, saved) = (console.folder().join("sent.txt"), console.folder().join("saved.txt"));
+        std::fs::write(&sent, "abc").unwrap();
+        let upload = format!("call files.checksum --stream {}", sent.display());
+        console.run(&upload, ABC).await;
+        let download = format!("call files.generate --bytes 1000000 --save {}", saved.display());
+        console.run(&download, "has been saved to").await;
+        assert_eq!(std::fs::metadata(saved).unwrap().len(), 1_000_000, "{version:?}");
     }
 }
