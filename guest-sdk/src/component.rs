@@ -10,10 +10,10 @@ use std::sync::Once;
 use std::thread::LocalKey;
 
 use bindings::exports::isomer::service::handler::Guest;
-use bindings::isomer::service::{broker, cacher, config, logger, types};
+use bindings::isomer::service::{broker, cacher, config, logger, streams, types};
 
 use crate::error::Fields;
-use crate::host::{EventType, Host, Pending};
+use crate::host::{EventType, Host, Pending, Sink, Source};
 use crate::logger::Level;
 use crate::service::Service;
 use crate::{Context, Error, Payload, Result};
@@ -119,7 +119,47 @@ fn log_panics() {
 
 /// The result of a call, when it is done.
 pub(crate) fn take(call: &PendingCall) -> Option<Result<Payload>> {
-    call.take().map(from_outcome)
+    let result = call.take()?.map(Payload::from).map_err(from_failure);
+    // A stream in the place of a value would else be lost without a word.
+    if result == Ok(Payload::Absent) && !matches!(call.take_stream(), Ok(None)) {
+        let message = "The result of the call is a stream; ask for it with `into_stream`.";
+        return Some(Err(Error::new(422, "INVALID_PAYLOAD", message).named("InvalidPayloadError")));
+    }
+    Some(result)
+}
+
+/// The stream that a call was answered with, once.
+pub(crate) fn take_stream(call: &PendingCall) -> Result<Option<Box<dyn Source>>> {
+    let reader = call.take_stream().map_err(from_failure)?;
+    Ok(reader.map(|reader| Box::new(reader) as Box<dyn Source>))
+}
+
+impl Source for streams::Reader {
+    fn object_mode(&self) -> bool {
+        Self::object_mode(self)
+    }
+
+    fn read(&self) -> Result<Option<Payload>> {
+        Self::read(self).map(|chunk| chunk.map(Into::into)).map_err(from_failure)
+    }
+}
+
+impl Sink for streams::Writer {
+    fn object_mode(&self) -> bool {
+        Self::object_mode(self)
+    }
+
+    fn write(&self, chunk: Payload) -> Result<()> {
+        Self::write(self, &chunk.into()).map_err(from_failure)
+    }
+
+    fn end(&self) -> Result<()> {
+        Self::end(self).map_err(from_failure)
+    }
+
+    fn fail(&self, error: Error) {
+        Self::fail(self, &into_failure(error));
+    }
 }
 
 /// The host's context, which the SDK holds by a second handle that it never drops.
@@ -215,6 +255,27 @@ impl Host for Borrowed {
     fn wait_any(&self, calls: &[&Pending]) -> Option<usize> {
         let calls: Vec<&PendingCall> = calls.iter().map(|Pending::Host(call)| call).collect();
         broker::wait_any(&calls).and_then(|index| usize::try_from(index).ok())
+    }
+
+    fn stream(&self) -> Option<Box<dyn Source>> {
+        self.0.stream().map(|reader| Box::new(reader) as Box<dyn Source>)
+    }
+
+    fn respond_stream(&self, object_mode: bool) -> Result<Box<dyn Sink>> {
+        let writer = self.0.respond_stream(object_mode).map_err(from_failure)?;
+        Ok(Box::new(writer))
+    }
+
+    fn start_stream_call(
+        &self,
+        action: &str,
+        params: Payload,
+        options: Option<&str>,
+        object_mode: bool,
+    ) -> (Box<dyn Sink>, Pending) {
+        let params = params.into();
+        let (writer, call) = self.0.start_stream_call(action, &params, options, object_mode);
+        (Box::new(writer), Pending::Host(call))
     }
 
     fn mcall(&self, calls: &str, options: Option<&str>) -> Result<Payload> {

@@ -60,10 +60,16 @@ impl Calls {
 
     /// Takes a call into the next round.
     pub(crate) fn add(&self, message: Message, waker: Waker) -> Rc<Slot> {
-        let slot = Rc::new(Slot {
-            state: RefCell::new(State::Ready(message)),
-            waker: RefCell::new(waker),
-        });
+        self.add_slot(State::Ready(message), waker)
+    }
+
+    /// Takes a call into the next round that the host has already.
+    pub(crate) fn add_sent(&self, pending: Pending, waker: Waker) -> Rc<Slot> {
+        self.add_slot(State::Sent(pending), waker)
+    }
+
+    fn add_slot(&self, state: State, waker: Waker) -> Rc<Slot> {
+        let slot = Rc::new(Slot { state: RefCell::new(state), waker: RefCell::new(waker) });
         self.slots.borrow_mut().push(Rc::downgrade(&slot));
         slot
     }

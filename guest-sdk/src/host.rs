@@ -51,6 +51,16 @@ pub(crate) trait Host {
     fn start_call(&self, action: &str, params: Payload, options: Option<&str>) -> Pending;
     /// Index of the first of these calls that is done, after waiting for it.
     fn wait_any(&self, calls: &[&Pending]) -> Option<usize>;
+    /// The stream of the caller, once.
+    fn stream(&self) -> Option<Box<dyn Source>>;
+    fn respond_stream(&self, object_mode: bool) -> Result<Box<dyn Sink>>;
+    fn start_stream_call(
+        &self,
+        action: &str,
+        params: Payload,
+        options: Option<&str>,
+        object_mode: bool,
+    ) -> (Box<dyn Sink>, Pending);
     fn mcall(&self, calls: &str, options: Option<&str>) -> Result<Payload>;
     fn send(
         &self,
@@ -76,6 +86,22 @@ pub(crate) trait Host {
     fn service(&self) -> String;
 }
 
+/// A stream that is read.
+pub(crate) trait Source {
+    fn object_mode(&self) -> bool;
+    /// The next chunk, after waiting for it.
+    fn read(&self) -> Result<Option<Payload>>;
+}
+
+/// A stream that is written. Dropped without an end, it fails.
+pub(crate) trait Sink {
+    fn object_mode(&self) -> bool;
+    /// Adds a chunk, after waiting for room.
+    fn write(&self, chunk: Payload) -> Result<()>;
+    fn end(&self) -> Result<()>;
+    fn fail(&self, error: Error);
+}
+
 /// A call in flight.
 pub(crate) enum Pending {
     /// The host's handle; dropping it abandons the call.
@@ -83,7 +109,7 @@ pub(crate) enum Pending {
     Host(crate::component::PendingCall),
     /// The mock's answer, until it is taken.
     #[cfg(not(target_family = "wasm"))]
-    Mock(std::cell::RefCell<Option<Result<Payload>>>),
+    Mock(crate::testing::MockAnswer),
 }
 
 impl Pending {
@@ -93,7 +119,17 @@ impl Pending {
             #[cfg(target_family = "wasm")]
             Self::Host(call) => crate::component::take(call),
             #[cfg(not(target_family = "wasm"))]
-            Self::Mock(answer) => answer.borrow_mut().take(),
+            Self::Mock(answer) => answer.take(),
+        }
+    }
+
+    /// The stream that the call was answered with, once.
+    pub(crate) fn take_stream(&self) -> Result<Option<Box<dyn Source>>> {
+        match self {
+            #[cfg(target_family = "wasm")]
+            Self::Host(call) => crate::component::take_stream(call),
+            #[cfg(not(target_family = "wasm"))]
+            Self::Mock(answer) => Ok(answer.take_stream()),
         }
     }
 }

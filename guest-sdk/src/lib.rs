@@ -70,6 +70,7 @@ mod middleware;
 mod payload;
 mod request;
 mod service;
+mod stream;
 
 #[cfg(target_family = "wasm")]
 mod component;
@@ -87,12 +88,13 @@ pub use payload::{Bytes, Payload};
 pub use request::{Call, CallFuture, EventRequest, MultiRequest, Request, Settled, WaitRequest};
 pub use serde_json::{Value, json};
 pub use service::Service;
+pub use stream::{Reader, Step, StreamCall, Writer};
 
 /// What nearly every service needs: `use isomer_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Bytes, Call, Context, Decision, Delivery, Error, Middleware, Payload, Result, Value, json,
-        middleware, service,
+        Bytes, Call, Context, Decision, Delivery, Error, Middleware, Payload, Reader, Result,
+        Value, Writer, json, middleware, service,
     };
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::executor::{Message, Slot};
-use crate::host::EventType;
+use crate::host::{EventType, Pending};
 use crate::{Context, Error, Payload, Result};
 
 /// Options under Moleculer's names, and the first mistake made in giving them.
@@ -135,7 +135,7 @@ impl<'a, T: DeserializeOwned> Request<'a, T> {
         read_result(&action, result)
     }
 
-    fn into_message(self) -> (&'a Context, Result<Message>) {
+    pub(crate) fn into_message(self) -> (&'a Context, Result<Message>) {
         let Self { ctx, action, params, options, .. } = self;
         let message =
             params.and_then(|params| Ok(Message { action, params, options: options.finish()? }));
@@ -165,7 +165,37 @@ pub struct CallFuture<'a, T> {
 
 enum Step {
     Start(Option<Result<Message>>),
+    /// With the host before it was awaited.
+    Sent(Option<Pending>),
     Wait(Rc<Slot>),
+}
+
+impl<'a, T: DeserializeOwned> CallFuture<'a, T> {
+    /// A call that the host has already.
+    pub(crate) fn sent(ctx: &'a Context, action: String, pending: Pending) -> Self {
+        Self { ctx, action, step: Step::Sent(Some(pending)), result: PhantomData }
+    }
+
+    /// The call, if it is with the host and nobody has awaited it.
+    pub(crate) fn into_pending(self) -> Option<Pending> {
+        match self.step {
+            Step::Sent(pending) => pending,
+            Step::Start(_) | Step::Wait(_) => None,
+        }
+    }
+
+    /// Waits for a call that is with the host.
+    pub(crate) fn wait(self) -> Result<T> {
+        let (ctx, action) = (self.ctx, self.action.clone());
+        let result = self.into_pending().and_then(|pending| {
+            ctx.host().wait_any(&[&pending]);
+            pending.take()
+        });
+        match result {
+            Some(result) => read_result(&action, result?),
+            None => Err(Error::new(500, "UNEXPECTED_FORM", "the result has been taken already")),
+        }
+    }
 }
 
 impl<T: DeserializeOwned> Future for CallFuture<'_, T> {
@@ -190,13 +220,27 @@ impl<T: DeserializeOwned> Future for CallFuture<'_, T> {
                 Some(Err(error)) => Err(error),
                 None => return Poll::Pending,
             },
+            Step::Sent(pending) => match pending.take() {
+                Some(pending) if ctx.calls().is_running() => {
+                    self.step = Step::Wait(ctx.calls().add_sent(pending, task.waker().clone()));
+                    return Poll::Pending;
+                }
+                Some(pending) => {
+                    ctx.host().wait_any(&[&pending]);
+                    match pending.take() {
+                        Some(result) => result,
+                        None => return Poll::Pending,
+                    }
+                }
+                None => return Poll::Pending,
+            },
         };
         Poll::Ready(result.and_then(|payload| read_result(&self.action, payload)))
     }
 }
 
 /// Reads what a call returned.
-fn read_result<T: DeserializeOwned>(action: &str, payload: Payload) -> Result<T> {
+pub(crate) fn read_result<T: DeserializeOwned>(action: &str, payload: Payload) -> Result<T> {
     payload.parse().map_err(|error| {
         let message = format!("the result of '{action}' cannot be read: {error}");
         Error::new(500, "UNEXPECTED_FORM", message)

@@ -42,8 +42,13 @@ use crate::{Context, Error, Payload, Result};
 
 mod middleware;
 mod mock_host;
+mod streams;
 
 use mock_host::{MockHost, matches};
+use streams::{MockSink, MockSource};
+
+pub(crate) use streams::MockAnswer;
+pub use streams::WrittenStream;
 
 /// The answer to the calls of one action: from params and options to the result.
 type Answer = Rc<dyn Fn(Value, Value) -> Result<Payload>>;
@@ -63,6 +68,12 @@ struct State {
     response_headers: RefCell<Map<String, Value>>,
     caller: RefCell<Option<String>>,
     calls: RefCell<Vec<MadeCall>>,
+    /// What calls of an action are answered with instead of a value.
+    answer_streams: RefCell<HashMap<String, MockSource>>,
+    /// The stream of the next call's caller.
+    stream: RefCell<Option<MockSource>>,
+    answered: RefCell<Vec<Rc<RefCell<WrittenStream>>>>,
+    sent: RefCell<Vec<Rc<RefCell<WrittenStream>>>>,
     events: RefCell<Vec<SentEvent>>,
     logs: RefCell<Vec<LogLine>>,
     /// Values and their lives in seconds; the mock has no clock, so they stay.
@@ -125,6 +136,57 @@ impl MockBroker {
         });
         self.0.answers.borrow_mut().insert(action.into(), answer);
         self
+    }
+
+    /// Answers the calls of an action with a stream of bytes, in these chunks.
+    #[must_use]
+    pub fn on_call_bytes(
+        self,
+        action: &str,
+        chunks: impl IntoIterator<Item = impl Into<Vec<u8>>>,
+    ) -> Self {
+        let chunks = chunks.into_iter().map(|chunk| Payload::Bytes(chunk.into()));
+        self.answers_with(action, MockSource::new(false, chunks))
+    }
+
+    /// Answers the calls of an action with a stream of values.
+    #[must_use]
+    pub fn on_call_objects(self, action: &str, values: impl IntoIterator<Item = Value>) -> Self {
+        let chunks = values.into_iter().map(Payload::from);
+        self.answers_with(action, MockSource::new(true, chunks))
+    }
+
+    fn answers_with(self, action: &str, source: MockSource) -> Self {
+        self.0.answer_streams.borrow_mut().insert(action.into(), source);
+        self
+    }
+
+    /// Sends a stream of bytes, in these chunks, with the next call of an action of the service.
+    #[must_use]
+    pub fn with_stream(self, chunks: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
+        let chunks = chunks.into_iter().map(|chunk| Payload::Bytes(chunk.into()));
+        self.0.stream.replace(Some(MockSource::new(false, chunks)));
+        self
+    }
+
+    /// Sends a stream of values with the next call of an action of the service.
+    #[must_use]
+    pub fn with_objects(self, values: impl IntoIterator<Item = Value>) -> Self {
+        let chunks = values.into_iter().map(Payload::from);
+        self.0.stream.replace(Some(MockSource::new(true, chunks)));
+        self
+    }
+
+    /// The streams with which actions of the service have answered, in their order.
+    #[must_use]
+    pub fn answered_streams(&self) -> Vec<WrittenStream> {
+        self.0.answered.borrow().iter().map(|stream| stream.borrow().clone()).collect()
+    }
+
+    /// The streams that the service has sent with its calls, in their order.
+    #[must_use]
+    pub fn sent_streams(&self) -> Vec<WrittenStream> {
+        self.0.sent.borrow().iter().map(|stream| stream.borrow().clone()).collect()
     }
 
     /// Sets what [`Context::settings`] reads, instead of the settings in the schema.
@@ -306,7 +368,8 @@ impl MockBroker {
         self.0.contexts.set(number);
         let settings = self.0.settings.borrow().clone().unwrap_or_else(|| json!({}));
         let (name, broker) = (name.into(), self.clone());
-        MockHost { broker, number, name, event, settings, service: String::new(), cause: None }
+        let (service, answered) = (String::new(), Cell::new(false));
+        MockHost { broker, number, name, event, settings, service, cause: None, answered }
     }
 
     fn host_of(&self, name: &str, event: Option<EventType>, schema: &Value) -> MockHost {
@@ -318,6 +381,16 @@ impl MockBroker {
             host.settings = settings.clone();
         }
         host
+    }
+
+    /// Makes a call of the service under test that may be answered with a stream.
+    fn begin_call(&self, action: &str, params: Payload, options: Option<&str>) -> MockAnswer {
+        let stream = self.0.answer_streams.borrow().get(action).cloned();
+        let result = self.answer(action, params, options);
+        match stream {
+            Some(stream) => MockAnswer::new(Ok(Payload::Absent), Some(stream)),
+            None => MockAnswer::new(result, None),
+        }
     }
 
     /// Makes a call of the service under test.

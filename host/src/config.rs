@@ -22,6 +22,7 @@ pub mod names;
 pub mod older;
 pub mod options;
 pub mod problem;
+pub mod protocol;
 pub mod quantity;
 pub mod schema;
 pub mod serializer;
@@ -35,6 +36,7 @@ pub use cacher::Cacher;
 pub use discoverer::Discoverer;
 pub use faults::{Bulkhead, CircuitBreaker, RetryPolicy};
 pub use limits::{Grants, Limits, Mode};
+pub use protocol::Protocol;
 pub use serializer::Serializer;
 pub use strategy::{BalanceOptions, Strategy, StrategyOptions};
 pub use validator::Validator;
@@ -140,6 +142,8 @@ impl Registry {
 /// Section `transit`.
 #[derive(Clone, Copy, Debug)]
 pub struct Transit {
+    /// Versions of the protocol that this node speaks. The option is `protocolVersion`. 5
+    pub protocol: Protocol,
     /// Requests that wait for an answer; 0 is unlimited. 50 000
     pub max_queue_size: usize,
     /// Do not try again when the connection fails. false
@@ -151,6 +155,26 @@ pub struct Transit {
     pub service_changed_debounce_time: Duration,
     /// Largest packet that is read or sent, in bytes. 16 MiB
     pub max_packet_size: usize,
+    /// Largest piece in which bytes of a stream are sent; 0 leaves them as they come. 256 KiB
+    pub max_chunk_size: usize,
+    /// Streams from and to other nodes.
+    pub streams: Streams,
+}
+
+/// Section `transit.streams`. The protocol of Moleculer has no flow control, so that what other nodes send
+/// must be limited here.
+#[derive(Clone, Copy, Debug)]
+pub struct Streams {
+    /// Streams that come in at once, and as many that go out. 1 000
+    pub max: usize,
+    /// Bytes of one stream that came in and wait to be read. 64 MiB
+    pub buffer: usize,
+    /// The same, of all streams together. 256 MiB
+    pub total_buffer: usize,
+    /// A stream is given up when nothing moves for so long; 0 is never. 60 s
+    pub idle_timeout: Duration,
+    /// A stream is given up when a chunk is missing for so long. 10 s
+    pub gap_timeout: Duration,
 }
 
 /// Which transporter, and how to reach it.
@@ -188,11 +212,20 @@ impl Default for BrokerOptions {
                 discoverer: Discoverer::default(),
             },
             transit: Transit {
+                protocol: Protocol::V5,
                 max_queue_size: 50_000,
                 disable_reconnect: false,
                 disable_version_check: false,
                 service_changed_debounce_time: Duration::from_millis(50),
                 max_packet_size: 16 << 20,
+                max_chunk_size: 256 << 10,
+                streams: Streams {
+                    max: 1_000,
+                    buffer: 64 << 20,
+                    total_buffer: 256 << 20,
+                    idle_timeout: Duration::from_secs(60),
+                    gap_timeout: Duration::from_secs(10),
+                },
             },
             dependency_timeout: Duration::ZERO,
             retry_policy: RetryPolicy::default(),

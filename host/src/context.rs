@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::clock::Instant;
 use crate::error::MoleculerError;
-use crate::payload::{Object, Payload};
+use crate::payload::{Object, Payload, Stream};
 use crate::uid;
 
 /// What a call ends with.
@@ -77,6 +77,8 @@ pub struct Inner {
     pub params: Payload,
     /// Request headers; not inherited.
     pub headers: Object,
+    /// The stream that comes with the call; whoever takes it first reads it. Not inherited.
+    pub stream: Option<Stream>,
     /// What the caller asked for.
     pub options: CallOptions,
     /// The chain of services that wait for this call on this node, innermost first.
@@ -90,6 +92,9 @@ pub struct Inner {
     meta: Mutex<Object>,
     response_headers: Mutex<Object>,
     deadline: OnceLock<Deadline>,
+    /// The stream with which a handler that runs on has answered, until it is on its way.
+    answer: Mutex<Option<Stream>>,
+    answered_at: OnceLock<Instant>,
 }
 
 impl Inner {
@@ -140,6 +145,9 @@ pub struct CallOptions {
     pub caller: Option<Arc<str>>,
     /// False: not counted for the graceful stop.
     pub tracking: Option<bool>,
+    /// Sent to the callee beside the params (moleculer: src/transit.js _sendRequest). It becomes the
+    /// context's own and is not kept here.
+    pub stream: Option<Stream>,
     /// The context that makes the call.
     pub parent: Option<Context>,
 }
@@ -255,6 +263,7 @@ impl ContextBuilder {
             event: None,
             params: Payload::Absent,
             headers: Object::default(),
+            stream: None,
             options: CallOptions::default(),
             parent: None,
             sanitized: OnceLock::new(),
@@ -263,6 +272,8 @@ impl ContextBuilder {
             meta: Mutex::default(),
             response_headers: Mutex::default(),
             deadline: OnceLock::new(),
+            answer: Mutex::default(),
+            answered_at: OnceLock::new(),
         }))
     }
 
@@ -330,6 +341,7 @@ impl Context {
             event: inner.event.clone(),
             params: inner.params.clone(),
             headers: inner.headers.clone(),
+            stream: inner.stream.clone(),
             options: inner.options.clone(),
             parent: inner.parent.clone(),
             sanitized: OnceLock::new(),
@@ -338,6 +350,8 @@ impl Context {
             meta: Mutex::new(inner.meta.lock().clone()),
             response_headers: Mutex::new(inner.response_headers.lock().clone()),
             deadline: OnceLock::new(),
+            answer: Mutex::default(),
+            answered_at: OnceLock::new(),
         }))
     }
 
@@ -407,10 +421,31 @@ impl Context {
         *headers = headers.merged(over);
     }
 
-    /// When this call is over; `None` while it has no limit.
+    /// When this call is over; `None` while it has no limit, and once its handler has answered with a
+    /// stream: then the caller has what it waited for.
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
-        self.0.deadline.get().copied()
+        let deadline = self.0.deadline.get().copied();
+        deadline.filter(|_| self.answered_at().is_none())
+    }
+
+    /// The handler answers with a stream and runs on. Only the first answer counts.
+    pub fn answer_with(&self, stream: Stream, now: Instant) {
+        if self.0.answered_at.set(now).is_ok() {
+            *self.0.answer.lock() = Some(stream);
+        }
+    }
+
+    /// When the handler answered with a stream; `None` while it has not.
+    #[must_use]
+    pub fn answered_at(&self) -> Option<Instant> {
+        self.0.answered_at.get().copied()
+    }
+
+    /// Takes the stream with which the handler has answered; whoever runs it gives it to the caller.
+    #[must_use]
+    pub fn take_answer(&self) -> Option<Stream> {
+        self.0.answered_at.get().and_then(|_| self.0.answer.lock().take())
     }
 
     /// Starts the clock of this call. Only the first limit counts; later ones are ignored.

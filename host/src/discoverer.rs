@@ -83,8 +83,14 @@ struct Shared {
 /// A packet to be sent.
 #[derive(Debug)]
 enum Outgoing {
-    Info { target: Option<Arc<str>> },
-    Discover { target: Option<Arc<str>> },
+    Info {
+        target: Option<Arc<str>>,
+    },
+    Discover {
+        target: Arc<str>,
+    },
+    /// To all nodes after a reconnect, whoever they are now: what this node offers, and who is there.
+    Greeting,
 }
 
 impl Discoverer {
@@ -147,10 +153,11 @@ impl Discoverer {
     /// that they are forgotten and found again by their heartbeats.
     pub fn handle_connected(&self, was_reconnect: bool) {
         local::start_timers(&self.0);
-        self.0.post(Outgoing::Info { target: None });
-        if was_reconnect {
-            self.0.post(Outgoing::Discover { target: None });
-        }
+        self.0.post(if was_reconnect {
+            Outgoing::Greeting
+        } else {
+            Outgoing::Info { target: None }
+        });
     }
 
     /// The connection is lost or closed: nobody can be heard, so nobody is declared lost.
@@ -214,7 +221,7 @@ impl Shared {
                 }
                 Effect::RejectPending { node_id } => self.transit.reject_node(&node_id),
                 Effect::Discover { node_id } => {
-                    self.post(Outgoing::Discover { target: Some(node_id) });
+                    self.post(Outgoing::Discover { target: node_id });
                 }
             }
         }

@@ -11,6 +11,10 @@ use serde_json::{Map, Value};
 use crate::error::MoleculerError;
 use crate::payload::{Object, Payload};
 
+mod version;
+
+pub use version::ProtocolVersion;
+
 /// The protocol version of Moleculer 0.15, sent as text.
 pub const PROTOCOL_VERSION: &str = "5";
 
@@ -152,7 +156,7 @@ pub struct Request {
     pub params: Payload,
     /// Meta.
     pub meta: Object,
-    /// Headers (protocol 5).
+    /// Headers; version 4 has none, whatever is here.
     pub headers: Object,
     /// Milliseconds, may be fractional; 0 is "none"; `None` when absent or null.
     pub timeout: Option<f64>,
@@ -179,7 +183,7 @@ pub struct Response {
     pub id: Arc<str>,
     /// The callee's final meta.
     pub meta: Object,
-    /// Response headers; `None` is sent as `null`, which JS does when the action was not resolved.
+    /// Response headers, which version 4 does not have; `None` is sent as `null`, which JS does when the action was not resolved.
     pub headers: Option<Object>,
     /// Result or error.
     pub result: Result<Payload, MoleculerError>,
@@ -204,7 +208,7 @@ pub struct Event {
     pub broadcast: bool,
     /// Meta.
     pub meta: Object,
-    /// Headers (protocol 5).
+    /// Headers; version 4 has none, whatever is here.
     pub headers: Object,
     /// 1 at the root.
     pub level: u32,

@@ -181,16 +181,61 @@ fn skip_string(bytes: &mut std::str::Bytes<'_>) {
 
 /// The JSON form that Node.js gives a `Buffer`.
 fn buffer_json(bytes: &Bytes) -> ByteString {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(26 + bytes.len() * 4);
-    text.push_str("{\"type\":\"Buffer\",\"data\":[");
+    let mut text = Vec::new();
+    write_buffer_json(bytes, &mut text);
+    // Digits and brackets are always text.
+    ByteString::try_from(text).unwrap_or_default()
+}
+
+/// Appends the JSON form that Node.js gives a `Buffer`. Streams send most of their bytes this way, so that
+/// it takes three digits at a time from a table.
+pub fn write_buffer_json(bytes: &[u8], out: &mut Vec<u8>) {
+    out.reserve(BUFFER_JSON_START.len() + 2 + bytes.len() * 4);
+    out.extend_from_slice(BUFFER_JSON_START.as_bytes());
     for (index, byte) in bytes.iter().enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{comma}{byte}");
+        if index > 0 {
+            out.push(b',');
+        }
+        let (hundreds, rest) = (byte / 100, byte % 100);
+        if hundreds > 0 {
+            out.push(b'0' + hundreds);
+        }
+        if hundreds > 0 || rest >= 10 {
+            out.push(b'0' + rest / 10);
+        }
+        out.push(b'0' + rest % 10);
     }
-    text.push_str("]}");
-    text.into()
+    out.extend_from_slice(b"]}");
+}
+
+/// How the JSON form of a `Buffer` begins.
+const BUFFER_JSON_START: &str = "{\"type\":\"Buffer\",\"data\":[";
+
+/// The bytes of a JSON text that is the form of a `Buffer` as `JSON.stringify` writes it; `None` for all
+/// other texts.
+#[must_use]
+pub fn read_buffer_json(text: &str) -> Option<Bytes> {
+    let digits = text.strip_prefix(BUFFER_JSON_START)?.strip_suffix("]}")?;
+    // Two characters are the least that a byte takes.
+    let mut bytes = Vec::with_capacity(digits.len().div_ceil(2));
+    if digits.is_empty() {
+        return Some(Bytes::new());
+    }
+    let (mut value, mut n_digits) = (0_u32, 0_u32);
+    for character in digits.bytes().chain([b',']) {
+        match character {
+            b'0'..=b'9' if n_digits < 3 => {
+                value = value * 10 + u32::from(character - b'0');
+                n_digits += 1;
+            }
+            b',' if n_digits > 0 => {
+                bytes.push(u8::try_from(value).ok()?);
+                (value, n_digits) = (0, 0);
+            }
+            _ => return None,
+        }
+    }
+    Some(bytes.into())
 }
 
 /// One level of a JSON object: keys in their order, values as they were written.
@@ -285,6 +330,15 @@ impl Object {
         serde_json::to_string(&keys).map_or_else(|_| other.clone(), |text| Self(text.into()))
     }
 
+    /// Takes a top-level key away and gives the raw text of its value.
+    pub fn remove(&mut self, key: &str) -> Option<String> {
+        let mut keys: Shallow<'_> = serde_json::from_str(&self.0).ok()?;
+        let raw = keys.shift_remove(key)?.get().to_owned();
+        let text = serde_json::to_string(&keys).ok()?;
+        self.0 = text.into();
+        Some(raw)
+    }
+
     /// The raw text of one top-level value.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
@@ -340,6 +394,14 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_taken_away_and_the_others_stay_as_they_were_written() {
+        let mut object = object(r#"{"a": 1.0,"b":"x","c":[ ]}"#);
+        assert_eq!(object.remove("b").as_deref(), Some("\"x\""));
+        assert_eq!(object.as_str(), r#"{"a":1.0,"c":[ ]}"#);
+        assert_eq!(object.remove("b"), None);
+    }
+
+    #[test]
     fn text_that_is_not_json_is_refused() {
         for bad in ["", "{", "{}{}", "nul", "{\"a\":1}\n,\"sender\":\"x\"", "'a'", "NaN"] {
             assert!(Payload::from_json_text(bad.into()).is_err(), "{bad}");
@@ -366,5 +428,14 @@ mod tests {
     fn bytes_have_the_json_form_of_a_node_buffer() {
         let payload = Payload::Bytes(Bytes::from_static(&[0, 255]));
         assert_eq!(&*payload.to_json_text(), r#"{"type":"Buffer","data":[0,255]}"#);
+        for bytes in [vec![], vec![7], (0..=255).collect()] {
+            let text = Payload::Bytes(bytes.clone().into()).to_json_text();
+            assert_eq!(&*text, serde_json::json!({"type": "Buffer", "data": bytes}).to_string());
+            assert_eq!(read_buffer_json(&text).as_deref(), Some(&*bytes));
+        }
+        for other in ["256", "1,", ",1", "-1", "1.5", "1 ", "0001"] {
+            let text = format!("{{\"type\":\"Buffer\",\"data\":[{other}]}}");
+            assert_eq!(read_buffer_json(&text), None, "{text}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A service of this node: what it declares and how it is run. Where it came from is `reload`'s business.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
@@ -18,8 +19,8 @@ pub mod native;
 /// Runs before the service is registered; a failure keeps it from starting.
 pub type Started =
     Box<dyn FnOnce() -> BoxFuture<'static, Result<(), MoleculerError>> + Send + Sync>;
-/// Runs when nobody uses the service any more.
-pub type Stopped = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send + Sync>;
+/// Runs when nobody uses the service any more, with what is left of the time that it had for its calls.
+pub type Stopped = Box<dyn FnOnce(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// A service that can be registered with a broker.
 pub struct LocalService {

@@ -1,5 +1,5 @@
-//! Packets between this node and the others: requests and their answers, events, pings, and the node
-//! packets, which are handed on.
+//! Packets between this node and the others: requests and their answers, the streams of both, events,
+//! pings, and the node packets, which are handed on.
 //!
 //! Invariants: a request that waits for its answer is owned by a guard, so it leaves the pending map with
 //! the future that waits. A request that comes in is answered exactly once, also when its handler panics
@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::config;
 use crate::context::{Context, Outcome};
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
-use crate::packet::{Body, PROTOCOL_VERSION, Packet};
+use crate::packet::{Body, Packet, ProtocolVersion};
 use crate::serializer::Serializer;
 use crate::task::CancellationToken;
 use crate::transporter::{self, Transporter};
@@ -35,9 +36,11 @@ mod ping;
 mod receive;
 mod request;
 mod respond;
+mod stream;
 #[cfg(test)]
 mod tests;
 pub mod topic;
+mod versions;
 
 pub use hook::{HandleMessage, Publish};
 pub use ping::PingResult;
@@ -45,6 +48,7 @@ pub use ping::PingResult;
 use counters::Counters;
 use pending::Pending;
 use topic::Topics;
+use versions::Versions;
 
 /// Pause between attempts to connect at start (moleculer: src/transit.js connect).
 const CONNECT_RETRY: Duration = Duration::from_secs(5);
@@ -171,8 +175,7 @@ struct Shared {
     serializer: Arc<dyn Serializer>,
     inbound: Weak<dyn Inbound>,
     counters: Counters,
-    /// `"5"`, shared by all packets that are sent.
-    version: Arc<str>,
+    versions: Versions,
     requests: Arc<Pending<request::Answer>>,
     pings: Arc<Pending<ping::Answer>>,
     /// True from the end of the first connect until disconnect, without the times of a lost connection.
@@ -183,6 +186,9 @@ struct Shared {
     stop: CancellationToken,
     /// Inbound requests that have not been answered yet.
     answering: TaskTracker,
+    streams: stream::Streams,
+    /// Rings when a lost connection is back.
+    reconnected: Notify,
     gates: receive::Gates,
     hooks: hook::Hooks,
 }
@@ -204,13 +210,15 @@ impl Transit {
             transporter,
             serializer,
             inbound,
-            version: PROTOCOL_VERSION.into(),
+            versions: Versions::new(&settings.options),
             requests: Arc::new(requests),
             pings: Arc::new(Pending::new(PINGS_MAX, counters.pings.clone())),
             connected: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             stop: CancellationToken::new(),
             answering: TaskTracker::new(),
+            streams: stream::Streams::new(settings.options.streams, metrics),
+            reconnected: Notify::new(),
             gates: receive::Gates::default(),
             hooks: hook::Hooks::default(),
             counters,
@@ -288,13 +296,22 @@ impl Transit {
         self.0.set_connected(false);
         self.0.requests.clear();
         self.0.pings.clear();
+        self.0.streams.clear();
         self.0.transporter.disconnect().await;
+    }
+
+    /// The version of the protocol in which a node is spoken to: its own, as far as this node speaks it.
+    #[must_use]
+    pub fn version_of(&self, node_id: &str) -> ProtocolVersion {
+        self.0.versions.of(node_id)
     }
 
     /// Rejects everything that waits for this node, because it is gone.
     pub fn reject_node(&self, node_id: &str) {
+        self.0.versions.forget(node_id);
         let rejected = self.0.requests.reject_node(node_id);
         self.0.pings.reject_node(node_id);
+        self.0.streams.reject_node(node_id);
         if rejected > 0 {
             tracing::warn!(
                 node = node_id,
@@ -310,15 +327,25 @@ impl Transit {
         self.0.requests.len()
     }
 
-    /// Asks all nodes for their INFO.
+    /// Asks all nodes for their INFO, in every version that this node speaks: who is there is not known.
     ///
     /// # Errors
     /// As [`Transit::send`].
     pub async fn discover_all(&self) -> Result<(), MoleculerError> {
-        self.send(Body::Discover, None).await
+        self.send_in_all_versions(Body::Discover).await
     }
 
-    /// Sends a packet to one node, or to all.
+    /// Sends a packet to all nodes in every version that this node speaks, also in those that nobody is
+    /// known to speak. Nodes of the other versions log each such packet, so this is for the moments when
+    /// it is not known who is there.
+    ///
+    /// # Errors
+    /// As [`Transit::send`].
+    pub async fn send_in_all_versions(&self, body: Body) -> Result<(), MoleculerError> {
+        self.0.send_in(self.0.versions.spoken(), body).await
+    }
+
+    /// Sends a packet to one node in its version, or to all in the versions that they speak.
     ///
     /// # Errors
     /// `BrokerDisconnectedError`, `PayloadTooLargeError`, or what the transporter says.
@@ -335,11 +362,33 @@ impl Transit {
 
 impl Shared {
     async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
-        let packet = Packet {
-            ver: Arc::clone(&self.version),
-            sender: Arc::clone(&self.settings.node_id),
-            body,
-        };
+        match target {
+            Some(node_id) => self.send_as(self.versions.of(node_id), body, target).await,
+            None => self.send_in(&self.versions.alive(), body).await,
+        }
+    }
+
+    /// Sends a packet to all nodes, once in each of these versions; the first error counts.
+    async fn send_in(
+        &self,
+        versions: &[ProtocolVersion],
+        body: Body,
+    ) -> Result<(), MoleculerError> {
+        let mut sent = Ok(());
+        for version in versions {
+            sent = sent.and(self.send_as(*version, body.clone(), None).await);
+        }
+        sent
+    }
+
+    async fn send_as(
+        &self,
+        version: ProtocolVersion,
+        body: Body,
+        target: Option<&str>,
+    ) -> Result<(), MoleculerError> {
+        let sender = Arc::clone(&self.settings.node_id);
+        let packet = Packet { ver: version.shared(), sender, body };
         match self.hooks.publish.get() {
             None => self.publish(&packet, target).await,
             Some(publish) => publish(packet, target.map(Arc::from)).await,

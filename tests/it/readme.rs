@@ -179,7 +179,7 @@ async fn every_sample_is_in_service_after_make_run() {
     let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
     let names: Vec<&str> =
         listed.as_array().unwrap().iter().filter_map(|row| row["fullName"].as_str()).collect();
-    for sample in ["greeter", "math", "posts", "v2.users", "mailer", "crunch"] {
+    for sample in ["greeter", "math", "posts", "v2.users", "mailer", "crunch", "files"] {
         assert!(names.contains(&sample), "{sample} is missing in {names:?}");
     }
     // One file for each folder, whatever the service is called: "users" is version 2.

@@ -7,7 +7,7 @@ use tests::{broker, tree, wait};
 
 async fn samples() -> Host {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["posts", "users", "mailer", "math", "crunch", "greeter"] {
+    for name in ["posts", "users", "mailer", "math", "crunch", "greeter", "files"] {
         tests::guests::put(name, folder.path(), &format!("{name}.wasm"));
         let sidecar = tree::top().join(format!("sample-services/{name}/{name}.toml"));
         if sidecar.is_file() {
@@ -20,7 +20,7 @@ async fn samples() -> Host {
 #[tokio::test]
 async fn posts_and_users_work_together_through_calls_events_and_meta() {
     let host = samples().await;
-    assert_eq!((host.loaded.in_service, host.loaded.failed), (6, 0));
+    assert_eq!((host.loaded.in_service, host.loaded.failed), (7, 0));
     let post = host.call("posts.create", &json!({"title": "Notes", "author": 1})).await.unwrap();
     assert_eq!(post, json!({"id": 1, "title": "Notes", "author": 1}));
     let shown = host.call("posts.get", &json!({"id": 1})).await.unwrap();

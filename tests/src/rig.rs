@@ -17,6 +17,7 @@ use isomer_host::context::{
 };
 use isomer_host::error::MoleculerError;
 use isomer_host::metrics::MetricRegistry;
+use isomer_host::payload::stream::channel;
 use isomer_host::payload::{Object, Payload};
 use isomer_host::runtime::{CompileMode, Component, Pool, PoolOptions, Runtime, RuntimeOptions};
 use isomer_host::schema::Lifecycle;
@@ -221,7 +222,8 @@ impl Caller for Mesh {
         params: Payload,
         options: CallOptions,
     ) -> BoxFuture<'static, Outcome> {
-        *self.last_options.lock() = Some(options.clone());
+        // Without the stream, whose reader would else live on here.
+        *self.last_options.lock() = Some(CallOptions { stream: None, ..options.clone() });
         let action = action.to_owned();
         match action.as_str() {
             "other.echo" => Box::pin(async { Ok(params) }),
@@ -230,6 +232,17 @@ impl Caller for Mesh {
             }
             "other.big" => Box::pin(async { Ok(Payload::Bytes(vec![0; 2_000].into())) }),
             "other.absent" => Box::pin(async { Ok(Payload::Absent) }),
+            "other.stream" => Box::pin(async {
+                let (writer, stream) = channel(false, 1_000);
+                writer.try_write(Payload::Bytes(vec![1; 5].into())).unwrap();
+                writer.end();
+                Ok(Payload::Stream(stream))
+            }),
+            "other.read" => Box::pin(async move { read(options).await }),
+            "other.hold" => Box::pin(async move {
+                let _held = options.stream;
+                pending().await
+            }),
             "other.panic" => Box::pin(async { panic!("in the mesh") }),
             "other.never" => Box::pin(pending()),
             "other.wait" => {
@@ -288,6 +301,20 @@ impl Caller for Mesh {
             Err(MoleculerError::wait_for_services(&services.join(", ")))
         })
     }
+}
+
+/// Reads what a call sends, and says how it ended.
+async fn read(options: CallOptions) -> Outcome {
+    let mut reader = options.stream.unwrap().take().unwrap();
+    let mut chunks = Vec::new();
+    let end = loop {
+        match reader.next().await {
+            Ok(Some(chunk)) => chunks.push(chunk.parse::<Value>().unwrap()),
+            Ok(None) => break json!("end"),
+            Err(error) => break json!(error.kind()),
+        }
+    };
+    Ok(Payload::from_value(&json!([chunks, end])).unwrap())
 }
 
 type Sent = Result<(), MoleculerError>;

@@ -21,6 +21,7 @@ pub mod bindings {
         with: {
             "isomer:service/types@0.1.0": crate::component::bindings::isomer::service::types,
             "isomer:service/broker@0.1.0": crate::component::bindings::isomer::service::broker,
+            "isomer:service/streams@0.1.0": crate::component::bindings::isomer::service::streams,
             "isomer:service/logger@0.1.0": crate::component::bindings::isomer::service::logger,
             "isomer:service/config@0.1.0": crate::component::bindings::isomer::service::config,
         },

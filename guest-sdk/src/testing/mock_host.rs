@@ -2,12 +2,12 @@
 //!
 //! A call that is started is answered at once; what the executor waits for is then already there.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use serde_json::{Map, Value, json};
 
-use super::{LogLine, MockBroker, SentEvent};
-use crate::host::{EventType, Host, Pending};
+use super::{LogLine, MockBroker, MockSink, SentEvent};
+use crate::host::{EventType, Host, Pending, Sink, Source};
 use crate::logger::Level;
 use crate::{Error, Payload, Result};
 
@@ -22,6 +22,8 @@ pub(super) struct MockHost {
     pub(super) service: String,
     /// The error for which a fallback runs.
     pub(super) cause: Option<Error>,
+    /// Whether its caller has been answered with a stream.
+    pub(super) answered: Cell<bool>,
 }
 
 /// Puts the keys of a JSON object over a map, as the host does.
@@ -108,11 +110,38 @@ impl Host for MockHost {
     }
 
     fn start_call(&self, action: &str, params: Payload, options: Option<&str>) -> Pending {
-        Pending::Mock(RefCell::new(Some(self.call(action, params, options))))
+        Pending::Mock(self.broker.begin_call(action, params, options))
     }
 
     fn wait_any(&self, calls: &[&Pending]) -> Option<usize> {
         (!calls.is_empty()).then_some(0)
+    }
+
+    fn stream(&self) -> Option<Box<dyn Source>> {
+        let stream = self.broker.0.stream.borrow_mut().take();
+        stream.filter(|_| self.event.is_none()).map(|source| Box::new(source) as Box<dyn Source>)
+    }
+
+    fn respond_stream(&self, object_mode: bool) -> Result<Box<dyn Sink>> {
+        if self.event.is_some() || self.answered.replace(true) {
+            let message = "Only an action can answer with a stream, and only once.";
+            return Err(Error::client(409, "STREAM_NOT_POSSIBLE", message));
+        }
+        let (sink, written) = MockSink::new(object_mode);
+        self.broker.0.answered.borrow_mut().push(written);
+        Ok(Box::new(sink))
+    }
+
+    fn start_stream_call(
+        &self,
+        action: &str,
+        params: Payload,
+        options: Option<&str>,
+        object_mode: bool,
+    ) -> (Box<dyn Sink>, Pending) {
+        let (sink, written) = MockSink::new(object_mode);
+        self.broker.0.sent.borrow_mut().push(written);
+        (Box::new(sink), self.start_call(action, params, options))
     }
 
     fn mcall(&self, calls: &str, options: Option<&str>) -> Result<Payload> {

@@ -13,7 +13,7 @@ use crate::context::{CallOptions, Context, ContextBuilder, Outcome};
 use crate::error::MoleculerError;
 use crate::metrics::{Metric, MetricRegistry};
 use crate::middleware::{fallback, retry};
-use crate::payload::Payload;
+use crate::payload::{Payload, Stream};
 use crate::registry::{Endpoint, Lookup};
 use crate::strategy::Subject;
 use crate::uid;
@@ -182,6 +182,10 @@ impl Shared {
         n_retries: u32,
         parent: Option<&Context>,
     ) -> Option<Duration> {
+        // What was read of a stream cannot be sent again.
+        if attempt.ctx.stream.as_ref().is_some_and(Stream::taken) {
+            return None;
+        }
         let retries = attempt.retries();
         let policy = attempt.route.retry.as_ref();
         if policy.is_none() && retries == 0 {
@@ -318,6 +322,7 @@ impl Shared {
         let meta = options.meta.take().unwrap_or_default();
         let headers = options.headers.take().unwrap_or_default();
         let caller = options.caller.take();
+        let stream = options.stream.take();
         let request_id = options.request_id.take();
         // A local handler sees the node that called, which is this one; a remote call, its target.
         let builder =
@@ -328,6 +333,7 @@ impl Shared {
             .with(|ctx| {
                 ctx.params = params;
                 ctx.headers = headers;
+                ctx.stream = stream;
                 ctx.options = options;
                 ctx.service = Arc::clone(&endpoint.service);
                 ctx.caller = caller;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::chains::Route;
 use super::{Running, ServiceBroker, Shared};
+use crate::clock;
 use crate::error::MoleculerError;
 use crate::middleware::Chain;
 use crate::registry::{Registered, Registry};
@@ -218,6 +219,7 @@ impl Running {
     /// Waits for the calls that still run, at most as long as the service allows, and stops it.
     pub(super) async fn end(mut self, chain: &Chain) {
         let (limit, schema) = (self.shutdown_timeout, &self.schema);
+        let until = clock::now().checked_add(limit);
         if tokio::time::timeout(limit, self.in_use.released()).await.is_err() {
             let error =
                 MoleculerError::graceful_stop_timeout(Some((&schema.name, &schema.version)));
@@ -226,7 +228,8 @@ impl Running {
         }
         chain.steps_back("serviceStopping", |m| m.service_stopping(schema)).await;
         if let Some(stopped) = self.stopped {
-            stopped().await;
+            let left = until.map_or(limit, |until| until.saturating_duration_since(clock::now()));
+            stopped(left).await;
         }
         chain.steps_back("serviceStopped", |m| m.service_stopped(schema)).await;
     }

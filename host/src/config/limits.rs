@@ -29,6 +29,14 @@ pub struct Limits {
     pub handles: usize,
     /// Calls that one handler has in flight at once. 128
     pub calls_in_flight: usize,
+    /// Streams that one handler has open at once. 32
+    pub streams: usize,
+    /// Bytes that wait in one stream of a guest to be read. 256 KiB
+    pub stream_buffer: usize,
+    /// How long a guest waits for one chunk to come or to go. 60 s
+    pub stream_idle: Duration,
+    /// Wall-clock time of a handler that gets a stream or answers with one, in the place of `timeout`. 10 min
+    pub stream_timeout: Duration,
     /// † Bytes of params, result or event data, either way. 8 MiB
     pub payload: usize,
     /// Bytes of meta and of headers, each. 64 KiB
@@ -74,6 +82,10 @@ impl Default for Limits {
             objects: 100,
             handles: 1_000,
             calls_in_flight: 128,
+            streams: 32,
+            stream_buffer: 256 << 10,
+            stream_idle: Duration::from_secs(60),
+            stream_timeout: Duration::from_secs(600),
             payload: 8 << 20,
             meta: 64 << 10,
             stack: 512 << 10,

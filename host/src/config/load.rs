@@ -123,6 +123,7 @@ fn is_own(name: &str) -> bool {
         "compat",
         "localOnlyDollarEvents",
         "middlewareDir",
+        "protocolVersion",
     ];
     own.iter().any(|start| name.starts_with(start))
 }

@@ -68,14 +68,10 @@ const EMBED: &str =
     "a function or class; a Rust program embeds the node with `ServiceBroker::builder`";
 
 /// Options of Moleculer that a node does not read, in the order of the reference.
-pub const ANSWERED: [Answered; 39] = [
+pub const ANSWERED: [Answered; 38] = [
     always_so("contextParamsCloning", "a guest never shares memory with its caller"),
     always_so("dependencyInterval", "awaited services are noticed when they come, without asking"),
     refused("disableBalancer", "every node balances its calls itself"),
-    Answered {
-        default: "262144",
-        ..refused("transit.maxChunkSize", "this version does not send streams")
-    },
     refused("transit.packetLogFilter", "packets are not logged one by one"),
     always_so(
         "registry.strategyOptions.cacheSize",

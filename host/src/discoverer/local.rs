@@ -42,7 +42,8 @@ pub(super) fn start_sending(shared: &Arc<Shared>, mut outgoing: mpsc::Receiver<O
             let Some(shared) = task_shared.upgrade() else { return };
             match next {
                 Outgoing::Info { target } => shared.send_info(target.as_deref()).await,
-                Outgoing::Discover { target } => shared.send_discover(target.as_deref()).await,
+                Outgoing::Discover { target } => shared.send_discover(&target).await,
+                Outgoing::Greeting => shared.greet().await,
             }
         }
     };
@@ -161,19 +162,38 @@ impl Shared {
         if !self.transit.connected() {
             return;
         }
-        let info = {
-            let mut registry = self.registry.write();
-            if self.leaving() { registry.final_info() } else { registry.local_info(&[]) }
-        };
-        self.send(Body::Info(Box::new(info)), target, "failedSendInfoPacket").await;
+        self.send(self.own_info(), target, "failedSendInfoPacket").await;
     }
 
-    async fn send_discover(&self, target: Option<&str>) {
-        self.send(Body::Discover, target, "failedNodeDiscovery").await;
+    fn own_info(&self) -> Body {
+        let mut registry = self.registry.write();
+        let info = if self.leaving() { registry.final_info() } else { registry.local_info(&[]) };
+        Body::Info(Box::new(info))
+    }
+
+    async fn greet(&self) {
+        let sent = self.transit.send_in_all_versions(self.own_info()).await;
+        self.report(sent, None, "failedSendInfoPacket");
+        let sent = self.transit.discover_all().await;
+        self.report(sent, None, "failedNodesDiscovery");
+    }
+
+    async fn send_discover(&self, target: &str) {
+        self.send(Body::Discover, Some(target), "failedNodeDiscovery").await;
     }
 
     async fn send(&self, body: Body, target: Option<&str>, failure: &'static str) {
-        let Err(error) = self.transit.send(body, target).await else { return };
+        let sent = self.transit.send(body, target).await;
+        self.report(sent, target, failure);
+    }
+
+    fn report(
+        &self,
+        sent: Result<(), MoleculerError>,
+        target: Option<&str>,
+        failure: &'static str,
+    ) {
+        let Err(error) = sent else { return };
         if error == MoleculerError::broker_disconnected() {
             // Everything is said again after the reconnect.
             return;

@@ -2,7 +2,7 @@
 //!
 //! It stands outside of validator, bulkhead and hooks, so a hit enters none of them, nor the guest: whoever
 //! checks in a hook who may call an action must have what it checks in the cache key. Keys are made of the
-//! params as they came. Errors are not kept, nor is `undefined`.
+//! params as they came. Errors are not kept, nor are `undefined` and streams.
 //!
 //! A cacher that fails is as good as none: the call then runs as if nothing were cached.
 
@@ -103,7 +103,8 @@ fn bypassed(ctx: &Context) -> bool {
 
 impl Plan {
     fn run(self: &Arc<Self>, ctx: Context) -> BoxFuture<'static, Outcome> {
-        if !self.store.connected() || bypassed(&ctx) {
+        // The key says nothing of a stream, so that it cannot say which result belongs to it.
+        if !self.store.connected() || ctx.stream.is_some() || bypassed(&ctx) {
             return (self.next)(ctx);
         }
         let key = key::of(&ctx, &self.keys, self.params_len_max);
@@ -173,6 +174,8 @@ impl Plan {
             let _permit = permit;
             let Ok(Some(_held)) = lock.wait().await else { return };
             let written = match (plan.next)(ctx).await {
+                // A stream can be read once.
+                Ok(Payload::Stream(_)) => return,
                 Ok(result) => plan.store.set(&key, result, plan.ttl).wait().await,
                 // The next call shall see the error instead of the old result.
                 Err(_) => plan.store.del(&[key]).wait().await,
@@ -205,7 +208,8 @@ impl Plan {
 
     /// Keeps a result, then lets the next one in. A store that is elsewhere does not keep the call waiting.
     async fn keep(&self, key: &str, result: &Payload, held: Option<Lock>) {
-        if *result == Payload::Absent {
+        // A stream can be read once.
+        if matches!(result, Payload::Absent | Payload::Stream(_)) {
             return;
         }
         let write = match self.store.set(key, result.clone(), self.ttl) {

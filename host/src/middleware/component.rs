@@ -38,7 +38,7 @@ struct Slot {
 /// A component that runs.
 struct Loaded {
     pool: Pool,
-    target: Target,
+    target: Arc<Target>,
     schema: MiddlewareSchema,
 }
 

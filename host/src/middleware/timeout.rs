@@ -1,6 +1,7 @@
 //! Ends a call when its time is over (moleculer: src/middlewares/timeout.js).
 //!
-//! Ending means dropping the call: a guest is stopped and its memory freed, a pending request forgotten.
+//! Ending means dropping the call: a guest is stopped and its memory freed, a pending request forgotten, the
+//! stream that came with it closed. A stream that answers has ended its call; its time is not limited here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,9 +41,18 @@ impl Timeout {
             let Some(deadline) = ctx.deadline() else { return next(ctx) };
             let callee = if remote { Arc::clone(&ctx.node_id) } else { Arc::clone(&node_id) };
             let name = Arc::clone(&ctx.name);
+            let stream = ctx.stream.clone();
             let work = next(ctx);
             let timed_out = timed_out.clone();
-            Box::pin(async move { limited(work, deadline.at, &name, &callee, &timed_out).await })
+            Box::pin(async move {
+                let outcome = limited(work, deadline.at, &name, &callee, &timed_out).await;
+                outcome.unwrap_or_else(|error| {
+                    // One that nobody has taken would keep its source waiting as long as somebody has
+                    // the context.
+                    drop(stream.and_then(|stream| stream.take()));
+                    Err(error)
+                })
+            })
         })
     }
 }
@@ -53,9 +63,9 @@ async fn limited(
     name: &str,
     callee: &str,
     timed_out: &Metric,
-) -> Outcome {
+) -> Result<Outcome, MoleculerError> {
     if let Ok(outcome) = tokio::time::timeout_at(at, work).await {
-        return outcome;
+        return Ok(outcome);
     }
     timed_out.increment();
     Err(MoleculerError::request_timeout(name, callee))

@@ -2,12 +2,14 @@
 //!
 //! Invariants: what waits to be read never exceeds the capacity by more than one chunk; a writer that goes
 //! away without an end, an error or a reader that goes away is noticed by the other side at once. Object
-//! mode is a promise of the source (each chunk is one JSON value); outside of it chunks are bytes.
+//! mode is a promise of the source (each chunk is one JSON value); outside of it chunks are bytes. Streams
+//! that share a [`Budget`] together never hold more than it allows.
 //!
 //! Not here: chunks as packets and their order (`transit`), what guests see of them (`runtime`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -24,6 +26,51 @@ pub enum Refused {
     /// The reader is too slow: as much as may wait is waiting already.
     #[error("the stream's buffer is full")]
     Full,
+}
+
+/// Bytes that several streams may hold together.
+#[derive(Clone, Debug)]
+pub struct Budget(Arc<Account>);
+
+#[derive(Debug)]
+struct Account {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+/// A part of a [`Budget`]; given back when it is dropped.
+#[derive(Debug)]
+pub struct Reserved {
+    budget: Budget,
+    bytes: usize,
+}
+
+impl Budget {
+    /// So many bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self(Arc::new(Account { used: AtomicUsize::new(0), limit }))
+    }
+
+    /// Takes so much of it, if it is there.
+    #[must_use]
+    pub fn reserve(&self, bytes: usize) -> Option<Reserved> {
+        let enough = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.0.limit);
+        let taken = self.0.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, enough);
+        taken.is_ok().then(|| Reserved { budget: self.clone(), bytes })
+    }
+
+    /// Bytes that are taken.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.0.used.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.budget.0.used.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
 }
 
 /// A stream that can be handed on like a value. Whoever takes it first reads it; when the last handle is
@@ -52,6 +99,12 @@ impl Stream {
         self.0.object_mode
     }
 
+    /// Whether somebody has the reading end already.
+    #[must_use]
+    pub fn taken(&self) -> bool {
+        self.0.reader.lock().is_none()
+    }
+
     /// The reading end; `None` when somebody has it already.
     #[must_use]
     pub fn take(&self) -> Option<StreamReader> {
@@ -62,6 +115,8 @@ impl Stream {
 #[derive(Debug)]
 struct Channel {
     capacity: usize,
+    /// Shared with other streams.
+    budget: Option<Budget>,
     state: Mutex<State>,
     /// Rings when there is something to read.
     filled: Notify,
@@ -71,7 +126,7 @@ struct Channel {
 
 #[derive(Debug, Default)]
 struct State {
-    chunks: VecDeque<Payload>,
+    chunks: VecDeque<(Payload, Option<Reserved>)>,
     /// What the chunks weigh.
     bytes: usize,
     ended: Option<Result<(), MoleculerError>>,
@@ -81,15 +136,33 @@ struct State {
 /// What a chunk weighs beside its bytes, so that empty ones cannot be piled up.
 const CHUNK_WEIGHT: usize = 64;
 
-fn weight(chunk: &Payload) -> usize {
+/// What a chunk counts against a capacity or a [`Budget`].
+#[must_use]
+pub fn weight(chunk: &Payload) -> usize {
     chunk.len().saturating_add(CHUNK_WEIGHT)
 }
 
 /// A stream of which at most `capacity` bytes wait to be read.
 #[must_use]
 pub fn channel(object_mode: bool, capacity: usize) -> (StreamWriter, Stream) {
+    open(object_mode, capacity, None)
+}
+
+/// The same, as one of several streams that share a budget: a chunk for which it has no room is refused
+/// as by a full buffer, and [`StreamWriter::write`] waits only for this stream's own reader.
+#[must_use]
+pub fn channel_within(
+    object_mode: bool,
+    capacity: usize,
+    budget: &Budget,
+) -> (StreamWriter, Stream) {
+    open(object_mode, capacity, Some(budget.clone()))
+}
+
+fn open(object_mode: bool, capacity: usize, budget: Option<Budget>) -> (StreamWriter, Stream) {
     let channel = Arc::new(Channel {
         capacity,
+        budget,
         state: Mutex::default(),
         filled: Notify::new(),
         drained: Notify::new(),
@@ -140,8 +213,10 @@ impl StreamWriter {
         if !state.chunks.is_empty() && state.bytes + weight > self.channel.capacity {
             return Err(Refused::Full);
         }
+        let reserve = |budget: &Budget| budget.reserve(weight).ok_or(Refused::Full);
+        let reserved = self.channel.budget.as_ref().map(reserve).transpose()?;
         state.bytes += weight;
-        state.chunks.push_back(chunk);
+        state.chunks.push_back((chunk, reserved));
         drop(state);
         self.channel.filled.notify_one();
         Ok(())
@@ -168,7 +243,8 @@ impl StreamWriter {
         }
     }
 
-    fn finish(&self, end: Result<(), MoleculerError>) {
+    /// The same with either end, for who holds the writer in another value. Only the first counts.
+    pub fn finish(&self, end: Result<(), MoleculerError>) {
         self.channel.state.lock().ended.get_or_insert(end);
         self.channel.filled.notify_one();
     }
@@ -206,7 +282,7 @@ impl StreamReader {
             let filled = self.channel.filled.notified();
             {
                 let mut state = self.channel.state.lock();
-                if let Some(chunk) = state.chunks.pop_front() {
+                if let Some((chunk, _)) = state.chunks.pop_front() {
                     state.bytes -= weight(&chunk);
                     drop(state);
                     self.channel.drained.notify_waiters();
@@ -247,7 +323,7 @@ mod tests {
     async fn chunks_come_in_their_order_and_then_the_end() {
         let (writer, stream) = channel(false, 1 << 16);
         let mut reader = stream.take().unwrap();
-        assert!(stream.take().is_none());
+        assert!(stream.taken() && stream.take().is_none());
         writer.write(chunk("a")).await.unwrap();
         writer.write(chunk("b")).await.unwrap();
         writer.end();
@@ -268,6 +344,22 @@ mod tests {
         assert_eq!(reader.next().await.unwrap(), Some(chunk("first")));
         waiting.await.unwrap();
         assert_eq!(reader.next().await.unwrap(), Some(chunk("second")));
+    }
+
+    #[tokio::test]
+    async fn streams_with_one_budget_share_it_and_give_back_what_is_read_or_dropped() {
+        let budget = Budget::new(200);
+        let (first, one) = channel_within(false, 1_000, &budget);
+        let (second, two) = channel_within(false, 1_000, &budget);
+        first.try_write(chunk("a")).unwrap();
+        first.try_write(chunk("b")).unwrap();
+        second.try_write(chunk("c")).unwrap();
+        assert_eq!(second.try_write(chunk("d")), Err(Refused::Full));
+        let mut reader = one.take().unwrap();
+        reader.next().await.unwrap();
+        second.try_write(chunk("d")).unwrap();
+        drop((reader, two));
+        assert_eq!(budget.used(), 0);
     }
 
     #[tokio::test]

@@ -15,6 +15,9 @@ wasmtime::component::bindgen!({
         "isomer:service/broker.[method]context.broadcast-local": async | trappable | exact,
         "isomer:service/broker.[method]context.wait-for-services": async | trappable | exact,
         "isomer:service/broker.wait-any": async | trappable | exact,
+        "isomer:service/broker.[method]context.respond-stream": async | trappable | exact,
+        "isomer:service/streams.[method]reader.read": async | trappable | exact,
+        "isomer:service/streams.[method]writer.write": async | trappable | exact,
         "isomer:service/cacher.get": async | trappable | exact,
         "isomer:service/cacher.get-with-ttl": async | trappable | exact,
         "isomer:service/cacher.set": async | trappable | exact,
@@ -26,6 +29,8 @@ wasmtime::component::bindgen!({
     with: {
         "isomer:service/broker.context": crate::runtime::state::CurrentContext,
         "isomer:service/broker.pending-call": crate::runtime::pending_call::PendingCall,
+        "isomer:service/streams.reader": crate::runtime::streams::Reader,
+        "isomer:service/streams.writer": crate::runtime::streams::Writer,
     },
 });
 
@@ -39,6 +44,7 @@ pub(super) mod middleware {
         exports: { default: async },
         with: {
             "isomer:service/broker": crate::runtime::bindings::isomer::service::broker,
+            "isomer:service/streams": crate::runtime::bindings::isomer::service::streams,
             "isomer:service/logger": crate::runtime::bindings::isomer::service::logger,
             "isomer:service/config": crate::runtime::bindings::isomer::service::config,
         },

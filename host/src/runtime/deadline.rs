@@ -3,6 +3,8 @@
 //! The limit is a timer around the call. It is only armed when the guest waits or gives way for the first
 //! time, so a call that runs through costs none; a guest that computes gives way by its fuel slices.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::clock::Instant;
@@ -64,7 +66,7 @@ pub(super) async fn within<T>(
     work: impl Future<Output = T>,
 ) -> Result<T, Stop> {
     let mut work = std::pin::pin!(work);
-    if let std::task::Poll::Ready(done) = futures_util::poll!(work.as_mut()) {
+    if let Poll::Ready(done) = futures_util::poll!(work.as_mut()) {
         return Ok(done);
     }
     tokio::select! {
@@ -73,6 +75,40 @@ pub(super) async fn within<T>(
         () = tokio::time::sleep_until(deadline.at()) => Err(deadline.stop()),
         () = closed.cancelled() => Err(Stop::Closed),
     }
+}
+
+/// Runs a handler as [`within`] does. Once it has answered its caller with a stream, the caller's deadline
+/// counts no more, but `streaming` from that moment.
+pub(super) async fn within_answer<T>(
+    ctx: &Context,
+    deadline: Deadline,
+    streaming: Duration,
+    closed: &CancellationToken,
+    work: impl Future<Output = T>,
+) -> Result<T, Stop> {
+    let mut work = std::pin::pin!(work);
+    if let Poll::Ready(done) = futures_util::poll!(work.as_mut()) {
+        return Ok(done);
+    }
+    let mut deadline = deadline;
+    let mut over = std::pin::pin!(tokio::time::sleep_until(deadline.at()));
+    let mut closed = std::pin::pin!(closed.cancelled());
+    let mut answered = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Ok(done));
+        }
+        if !answered && let Some(at) = ctx.answered_at() {
+            answered = true;
+            deadline = Deadline::new(None, at, streaming);
+            over.as_mut().reset(deadline.at());
+        }
+        if over.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(deadline.stop()));
+        }
+        closed.as_mut().poll(cx).map(|()| Err(Stop::Closed))
+    })
+    .await
 }
 
 #[cfg(test)]

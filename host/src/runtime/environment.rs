@@ -12,6 +12,7 @@ use crate::metrics::{Metric, MetricRegistry};
 use crate::payload::Object;
 use crate::runtime::cache_grant::CacheGrant;
 use crate::runtime::log_sink::LogSink;
+use crate::runtime::streams;
 use crate::schema::Pattern;
 
 /// Where a service runs and what it may do.
@@ -68,6 +69,7 @@ pub(super) struct Counters {
     pub permission_denied: Metric,
     pub instances: Metric,
     pub fuel: Metric,
+    pub streams: streams::Counters,
 }
 
 impl Counters {
@@ -82,6 +84,10 @@ impl Counters {
             permission_denied: metrics.metric("isomer.guest.permissionDenied.total"),
             instances: metrics.metric("isomer.guest.instances"),
             fuel: metrics.metric("isomer.guest.fuel.total"),
+            streams: streams::Counters {
+                open: metrics.metric("isomer.guest.streams"),
+                idle: metrics.metric("isomer.guest.streamIdle.total"),
+            },
         }
     }
 }

@@ -15,6 +15,7 @@ mod events;
 mod logger;
 mod many_calls;
 mod options;
+mod streams;
 
 /// Adds WASI with nothing granted, and the world `service`.
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {

@@ -15,9 +15,10 @@ use crate::runtime::Error;
 pub const WORLD_VERSION: &str = "0.1.0";
 
 /// What this node offers to services.
-const ISOMER_INTERFACES: [&str; 5] = [
+const ISOMER_INTERFACES: [&str; 6] = [
     "isomer:service/types",
     "isomer:service/broker",
+    "isomer:service/streams",
     "isomer:service/cacher",
     "isomer:service/logger",
     "isomer:service/config",

@@ -10,7 +10,8 @@ use wasmtime::Store;
 
 use crate::context::{Context, Outcome};
 use crate::error::MoleculerError;
-use crate::runtime::deadline::{Deadline, Stop, within};
+use crate::payload::Payload;
+use crate::runtime::deadline::{Deadline, Stop, within, within_answer};
 use crate::runtime::engine::FUEL_SLICE;
 use crate::runtime::environment::{CallLimits, Environment};
 use crate::runtime::failure::{check_len, error_from_guest, payload_from_guest, payload_to_guest};
@@ -139,19 +140,26 @@ impl Instance {
         self.guest.handler()?;
         let params = check_payload("params", &ctx, limits, &self.store)?;
         let name = Arc::clone(&ctx.name);
-        let armed = self.begin(ctx, limits, deadline);
+        let armed = self.begin(ctx.clone(), limits, deadline);
         if let Some(running) = &mut self.store.data_mut().running {
+            running.action = true;
             running.cause = cause;
         }
+        let streaming = self.store.data().environment.limits.stream_timeout;
         let handler = self.guest.handler()?;
         let params = payload_to_guest(&params);
         let call = handler.call_call_action(&mut self.store, context_handle(), key, params);
-        let ended = within(deadline, closed, after(armed, call)).await;
-        match self.settle(&name, limits, ended)? {
+        let ended = within_answer(&ctx, deadline, streaming, closed, after(armed, call)).await;
+        let outcome = self.settle(&name, limits, ended).and_then(|result| match result {
+            // The caller has its answer.
+            Ok(_) if ctx.answered_at().is_some() => Ok(Payload::Absent),
             Ok(result) => payload_from_guest("result", result, limits.payload)
                 .inspect_err(|error| self.count_too_large(error)),
             Err(failure) => Err(error_from_guest(failure)),
-        }
+        });
+        self.store.data_mut().streams.close(outcome.as_ref().err());
+        close_request_stream(&ctx);
+        outcome
     }
 
     /// Handles an event with the data of the context.
@@ -182,7 +190,8 @@ impl Instance {
         deadline: Deadline,
     ) -> wasmtime::Result<()> {
         let until = deadline.at();
-        self.store.data_mut().running = Some(Running { ctx, limits: *limits, until, cause: None });
+        self.store.data_mut().running =
+            Some(Running { ctx, limits: *limits, until, action: false, cause: None });
         self.n_calls += 1;
         self.arm(limits)
     }
@@ -232,6 +241,13 @@ fn configure(store: &mut Store<State>, limits: &CallLimits) -> wasmtime::Result<
     store.set_hostcall_fuel(limits.payload.saturating_add(HOSTCALL_ROOM));
     store.set_fuel(limits.fuel)?;
     store.fuel_async_yield_interval(Some(FUEL_SLICE))
+}
+
+/// A stream that the handler has not taken will not be read any more.
+fn close_request_stream(ctx: &Context) {
+    if let Some(stream) = &ctx.stream {
+        drop(stream.take());
+    }
 }
 
 /// Goes on with a call if the store could be armed for it.

@@ -11,18 +11,29 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::context::Outcome;
 use crate::error::MoleculerError;
+use crate::payload::{Payload, Stream};
 use crate::task;
 
 /// A call in flight, or its result until somebody takes it.
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "the bindings re-export it")]
-pub struct PendingCall(Progress);
+pub struct PendingCall {
+    progress: Progress,
+    /// The stream that it was answered with, until somebody takes it.
+    stream: Option<Stream>,
+}
 
 #[derive(Debug)]
 enum Progress {
     Running { task: AbortOnDropHandle<()>, result: oneshot::Receiver<Outcome> },
     Done(Outcome),
     Taken,
+}
+
+impl From<Progress> for PendingCall {
+    fn from(progress: Progress) -> Self {
+        Self { progress, stream: None }
+    }
 }
 
 impl PendingCall {
@@ -38,40 +49,61 @@ impl PendingCall {
             // The guest may have dropped the call in the meantime.
             let _ = sender.send(outcome);
         });
-        Self(Progress::Running { task, result })
+        Progress::Running { task, result }.into()
     }
 
     /// A call that failed before it began.
     pub(super) fn failed(error: MoleculerError) -> Self {
-        Self(Progress::Done(Err(error)))
+        Progress::Done(Err(error)).into()
     }
 
     /// Ready when the call is done, also after its result has been taken.
     pub(super) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Progress::Running { task, result } = &mut self.0 else { return Poll::Ready(()) };
+        let Progress::Running { task, result } = &mut self.progress else { return Poll::Ready(()) };
         let outcome = match std::pin::Pin::new(result).poll(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(outcome) => outcome,
         };
         task.abort();
-        self.0 = Progress::Done(outcome.unwrap_or_else(|_| Err(panicked())));
+        self.finish(outcome.unwrap_or_else(|_| Err(panicked())));
         Poll::Ready(())
     }
 
     /// Takes the result: `None` while the call runs, and when it has been taken.
     pub(super) fn take(&mut self) -> Option<Outcome> {
-        if let Progress::Running { result, .. } = &mut self.0 {
+        if let Progress::Running { result, .. } = &mut self.progress {
             let outcome = match result.try_recv() {
                 Ok(outcome) => outcome,
                 Err(oneshot::error::TryRecvError::Empty) => return None,
                 Err(oneshot::error::TryRecvError::Closed) => Err(panicked()),
             };
-            self.0 = Progress::Done(outcome);
+            self.finish(outcome);
         }
-        match std::mem::replace(&mut self.0, Progress::Taken) {
+        match std::mem::replace(&mut self.progress, Progress::Taken) {
             Progress::Done(outcome) => Some(outcome),
             Progress::Taken | Progress::Running { .. } => None,
         }
+    }
+
+    /// Where the stream of the answer waits, if the call was answered with one.
+    pub(super) fn stream(&mut self) -> &mut Option<Stream> {
+        if matches!(self.progress, Progress::Running { .. })
+            && let Some(outcome) = self.take()
+        {
+            self.progress = Progress::Done(outcome);
+        }
+        &mut self.stream
+    }
+
+    /// A stream is no payload for a guest: it is taken beside the result, which is then absent.
+    fn finish(&mut self, outcome: Outcome) {
+        self.progress = Progress::Done(match outcome {
+            Ok(Payload::Stream(stream)) => {
+                self.stream = Some(stream);
+                Ok(Payload::Absent)
+            }
+            outcome => outcome,
+        });
     }
 }
 
@@ -94,7 +126,6 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::payload::Payload;
 
     async fn permit(calls: &Arc<Semaphore>) -> OwnedSemaphorePermit {
         Arc::clone(calls).acquire_owned().await.unwrap()

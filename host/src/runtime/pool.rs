@@ -7,6 +7,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
@@ -23,6 +24,7 @@ use crate::runtime::admission::{Admission, Permit, Refusal};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::environment::{CallLimits, Environment, Parts};
 use crate::runtime::instance::Instance;
+use crate::runtime::serving::Serving;
 use crate::runtime::verdict;
 use crate::runtime::{Component, Kind, Runtime};
 use crate::schema::Lifecycle;
@@ -252,8 +254,8 @@ impl Pool {
 
     /// An action (or event) by its key in the schema; `limits` are what the schema says of it.
     #[must_use]
-    pub fn target(&self, key: Arc<str>, limits: &ActionLimits) -> Target {
-        Target { key, limits: CallLimits::new(&self.0.environment.limits, limits) }
+    pub fn target(&self, key: Arc<str>, limits: &ActionLimits) -> Arc<Target> {
+        Arc::new(Target { key, limits: CallLimits::new(&self.0.environment.limits, limits) })
     }
 
     /// Makes the instances that are always kept, at least one, and runs their `started`. Must be called
@@ -282,25 +284,35 @@ impl Pool {
         Ok(())
     }
 
-    /// Runs an action with the params of the context.
+    /// Runs an action with the params of the context. When it answers with a stream, the future ends with
+    /// that, and the handler runs on by itself.
     ///
     /// # Errors
     /// The guest's failure, or the host's error for the way in which it ended (see `error`).
-    pub async fn call_action(&self, ctx: Context, target: &Target) -> Outcome {
-        self.run_action(ctx, None, target).await
+    pub fn call_action(
+        &self,
+        ctx: Context,
+        target: &Arc<Target>,
+    ) -> impl Future<Output = Outcome> + Send + use<> {
+        self.serve(ctx, None, target)
     }
 
     /// Runs the fallback of an action: `target` is its key, `cause` the error that it answers for.
     ///
     /// # Errors
     /// As [`Pool::call_action`].
-    pub async fn call_fallback(
+    pub fn call_fallback(
         &self,
         ctx: Context,
         cause: MoleculerError,
-        target: &Target,
-    ) -> Outcome {
-        self.run_action(ctx, Some(cause), target).await
+        target: &Arc<Target>,
+    ) -> impl Future<Output = Outcome> + Send + use<> {
+        self.serve(ctx, Some(cause), target)
+    }
+
+    fn serve(&self, ctx: Context, cause: Option<MoleculerError>, target: &Arc<Target>) -> Serving {
+        let (pool, target, own) = (self.clone(), Arc::clone(target), ctx.clone());
+        Serving::new(ctx, Box::pin(async move { pool.run_action(own, cause, &target).await }))
     }
 
     async fn run_action(
@@ -358,7 +370,7 @@ impl Pool {
         if shared.closed.is_cancelled() {
             return Err(MoleculerError::service_not_available(&ctx.name, None));
         }
-        let timeout = target.limits.timeout;
+        let timeout = shared.time_for(ctx, target);
         let mut deadline = Deadline::new(Some(ctx), clock::now(), timeout);
         let permit = match shared.admission.try_admit() {
             Some(permit) => permit,
@@ -428,6 +440,14 @@ impl Pool {
 }
 
 impl Shared {
+    /// How long a call may run: longer when it has a stream to read.
+    fn time_for(&self, ctx: &Context, target: &Target) -> Duration {
+        match &ctx.stream {
+            Some(_) => self.environment.limits.stream_timeout.max(target.limits.timeout),
+            None => target.limits.timeout,
+        }
+    }
+
     /// Takes the instance that was used last, and notes who has one.
     fn take_idle(&self, id: &Arc<str>) -> Option<Instance> {
         let mut slots = self.slots.lock();

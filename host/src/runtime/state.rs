@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::error::MoleculerError;
 use crate::runtime::environment::{CallLimits, Environment};
 use crate::runtime::limiter::Limiter;
+use crate::runtime::streams::Streams;
 use crate::runtime::wasi::{self, Output};
 
 /// Type of the guest's handle on the context of the running handler.
@@ -38,6 +39,8 @@ pub(super) struct State {
     pub output: Output,
     /// The handler that runs now.
     pub running: Option<Running>,
+    /// What it reads and writes.
+    pub streams: Streams,
     /// One permit for each call that may be in flight.
     pub calls: Arc<Semaphore>,
     wasi: WasiCtx,
@@ -49,6 +52,8 @@ pub(super) struct Running {
     pub limits: CallLimits,
     /// When the host will stop it.
     pub until: Instant,
+    /// Whether it is an action, which may have streams of its caller.
+    pub action: bool,
     /// The error that it answers for, when it is a fallback.
     pub cause: Option<MoleculerError>,
 }
@@ -70,6 +75,7 @@ impl State {
             table,
             output,
             running: None,
+            streams: Streams::new(limits, &environment.counters.streams),
             calls: Arc::new(Semaphore::new(limits.calls_in_flight.min(Semaphore::MAX_PERMITS))),
             wasi,
         }
@@ -78,6 +84,12 @@ impl State {
     /// The handler that runs now.
     pub(super) fn running(&self) -> wasmtime::Result<&Running> {
         self.running.as_ref().ok_or_else(|| NoHandler.into())
+    }
+
+    /// The most bytes of a payload of the handler that runs now.
+    pub(super) fn payload_len_max(&self) -> Result<usize, MoleculerError> {
+        let no_handler = |error: wasmtime::Error| MoleculerError::internal(error.to_string());
+        self.running().map(|running| running.limits.payload).map_err(no_handler)
     }
 }
 

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::packet::{Body, Event, Info, Packet, Ping, Pong, Request, Response, ServiceItem};
+use crate::packet::{
+    Body, Event, Info, Packet, Ping, Pong, ProtocolVersion, Request, Response, ServiceItem,
+};
 use crate::payload::{Object, Payload};
 use crate::serializer::walk::Sink;
 
@@ -96,13 +98,21 @@ impl<S: Sink> Writer for S {
     }
 }
 
+/// What the version of a packet has.
+#[derive(Clone, Copy)]
+struct Version {
+    /// `headers`
+    headers: bool,
+}
+
 /// Tells a packet.
 pub(super) fn packet(packet: &Packet, out: &mut impl Writer) {
+    let version = Version { headers: *packet.ver != *ProtocolVersion::V4.as_str() };
     out.begin();
     match &packet.body {
-        Body::Request(request) => self::request(request, out),
-        Body::Response(response) => self::response(response, &packet.sender, out),
-        Body::Event(event) => self::event(event, out),
+        Body::Request(request) => self::request(request, version, out),
+        Body::Response(response) => self::response(response, version, &packet.sender, out),
+        Body::Event(event) => self::event(event, version, out),
         Body::Info(info) => self::info(info, out),
         Body::Heartbeat(heartbeat) => number_or_null(heartbeat.cpu, out.key("cpu")),
         Body::Ping(ping) => self::ping(ping, out),
@@ -164,6 +174,12 @@ fn object(key: &'static str, object: &Object, out: &mut impl Writer) {
     out.key(key).json(object.as_str());
 }
 
+fn headers(headers: &Object, version: Version, out: &mut impl Writer) {
+    if version.headers {
+        object("headers", headers, out);
+    }
+}
+
 /// The members of an object, as members of the packet.
 fn fields(fields: &Map<String, Value>, out: &mut impl Writer) {
     for (key, value) in fields {
@@ -173,12 +189,12 @@ fn fields(fields: &Map<String, Value>, out: &mut impl Writer) {
 }
 
 // moleculer: src/transit.js _sendRequest
-fn request(request: &Request, out: &mut impl Writer) {
+fn request(request: &Request, version: Version, out: &mut impl Writer) {
     out.key("id").text(&request.id);
     out.key("action").text(&request.action);
     payload("params", &request.params, out);
     object("meta", &request.meta, out);
-    object("headers", &request.headers, out);
+    headers(&request.headers, version, out);
     number_or_null(request.timeout, out.key("timeout"));
     out.key("level").count(request.level);
     bool_or_null(request.tracing, out.key("tracing"));
@@ -192,12 +208,13 @@ fn request(request: &Request, out: &mut impl Writer) {
 }
 
 // moleculer: src/transit.js sendResponse
-fn response(response: &Response, sender: &str, out: &mut impl Writer) {
+fn response(response: &Response, version: Version, sender: &str, out: &mut impl Writer) {
     out.key("id").text(&response.id);
     object("meta", &response.meta, out);
     match &response.headers {
-        Some(headers) => object("headers", headers, out),
-        None => out.key("headers").null(),
+        Some(headers) => self::headers(headers, version, out),
+        None if version.headers => out.key("headers").null(),
+        None => {}
     }
     out.key("success").bool(response.result.is_ok());
     match &response.result {
@@ -216,7 +233,7 @@ fn response(response: &Response, sender: &str, out: &mut impl Writer) {
 }
 
 // moleculer: src/transit.js sendEvent
-fn event(event: &Event, out: &mut impl Writer) {
+fn event(event: &Event, version: Version, out: &mut impl Writer) {
     out.key("id").text(&event.id);
     out.key("event").text(&event.event);
     payload("data", &event.data, out);
@@ -226,7 +243,7 @@ fn event(event: &Event, out: &mut impl Writer) {
     }
     out.key("broadcast").bool(event.broadcast);
     object("meta", &event.meta, out);
-    object("headers", &event.headers, out);
+    headers(&event.headers, version, out);
     out.key("level").count(event.level);
     bool_or_null(event.tracing, out.key("tracing"));
     text_or_null(event.parent_id.as_deref(), out.key("parentID"));

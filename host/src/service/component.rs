@@ -1,7 +1,6 @@
 //! A service that is a Wasm component: its handlers ask a pool of instances.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use crate::cacher::Cacher;
 use crate::config::ServiceOptions;
@@ -39,36 +38,28 @@ pub fn service(
         schema: Arc::new(schema),
         origin: None,
         started: Some(Box::new(move || Box::pin(async move { starting.start().await }))),
-        // The broker has waited for the calls; what is left is cut off.
-        stopped: Some(Box::new(move || {
-            Box::pin(async move { stopping.drain(Duration::ZERO).await })
-        })),
+        // The broker has waited for the calls; handlers that still write to a stream have what is left.
+        stopped: Some(Box::new(move |left| Box::pin(async move { stopping.drain(left).await }))),
     }
 }
 
 fn action_handler(pool: &Pool, action: &ActionSchema) -> Handler {
-    let target = Arc::new(pool.target(Arc::clone(&action.key), &action.limits));
+    let target = pool.target(Arc::clone(&action.key), &action.limits);
     let pool = pool.clone();
-    Arc::new(move |ctx| {
-        let (pool, target) = (pool.clone(), Arc::clone(&target));
-        Box::pin(async move { pool.call_action(ctx, &target).await })
-    })
+    Arc::new(move |ctx| Box::pin(pool.call_action(ctx, &target)))
 }
 
 /// The guest knows the fallback of an action as `ACTION|fallback` (wit: handler.call-action).
 fn fallback_handler(pool: &Pool, action: &ActionSchema) -> Option<FallbackHandler> {
     action.fallback.as_ref()?;
     let key = format!("{}|fallback", action.key);
-    let target = Arc::new(pool.target(key.into(), &action.limits));
+    let target = pool.target(key.into(), &action.limits);
     let pool = pool.clone();
-    Some(Arc::new(move |ctx, error| {
-        let (pool, target) = (pool.clone(), Arc::clone(&target));
-        Box::pin(async move { pool.call_fallback(ctx, error, &target).await })
-    }))
+    Some(Arc::new(move |ctx, error| Box::pin(pool.call_fallback(ctx, error, &target))))
 }
 
 fn event_handler(pool: &Pool, event: &EventSchema) -> EventHandler {
-    let target = Arc::new(pool.target(Arc::clone(&event.key), &ActionLimits::default()));
+    let target = pool.target(Arc::clone(&event.key), &ActionLimits::default());
     let pool = pool.clone();
     Arc::new(move |ctx| {
         let (pool, target) = (pool.clone(), Arc::clone(&target));

@@ -137,7 +137,7 @@ impl Builder {
     where
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.stopped = Some(Box::new(move || Box::pin(work())));
+        self.stopped = Some(Box::new(move |_| Box::pin(work())));
         self
     }
 

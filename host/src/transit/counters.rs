@@ -13,8 +13,8 @@ pub(super) enum Refusal {
     Version,
     /// Too much at once.
     Overload,
-    /// A feature that this node does not have.
-    Unsupported,
+    /// A chunk of a stream that is far from its turn.
+    Sequence,
 }
 
 /// All of them, looked up once.
@@ -31,7 +31,7 @@ pub(super) struct Counters {
     refused_form: Metric,
     refused_version: Metric,
     refused_overload: Metric,
-    refused_unsupported: Metric,
+    refused_sequence: Metric,
     /// Requests of this node that wait for their answer.
     pub(super) active: Metric,
     /// Pings of this node that wait for their answer.
@@ -63,7 +63,7 @@ impl Counters {
             refused_form: metrics.metric("isomer.transit.packets.refused.malformed"),
             refused_version: metrics.metric("isomer.transit.packets.refused.version"),
             refused_overload: metrics.metric("isomer.transit.packets.refused.overload"),
-            refused_unsupported: metrics.metric("isomer.transit.packets.refused.unsupported"),
+            refused_sequence: metrics.metric("isomer.transit.packets.refused.sequence"),
             active: metrics.metric("moleculer.transit.requests.active"),
             pings: metrics.metric("isomer.transit.pings.active"),
             orphans: metrics.metric("moleculer.transit.orphan.response.total"),
@@ -93,7 +93,7 @@ impl Counters {
             Refusal::Malformed => self.refused_form.increment(),
             Refusal::Version => self.refused_version.increment(),
             Refusal::Overload => self.refused_overload.increment(),
-            Refusal::Unsupported => self.refused_unsupported.increment(),
+            Refusal::Sequence => self.refused_sequence.increment(),
         }
     }
 

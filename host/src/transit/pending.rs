@@ -95,6 +95,11 @@ impl<T> Pending<T> {
         entry.is_some_and(|entry| entry.tx.send(Settled::Answer(answer)).is_ok())
     }
 
+    /// Whether somebody waits for this sender to answer `id`.
+    pub(super) fn awaits(&self, id: &str, sender: &str) -> bool {
+        self.entries.lock().get(id).is_some_and(|entry| &*entry.node_id == sender)
+    }
+
     /// Ends the waiting of all who wait for this node; how many they were.
     pub(super) fn reject_node(&self, node_id: &str) -> usize {
         self.end(|entry| &*entry.node_id == node_id, || Settled::NodeLost)

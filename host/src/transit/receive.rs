@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::clock;
 use crate::error::MoleculerError;
-use crate::packet::{Body, PROTOCOL_VERSION, Packet, PacketType};
+use crate::packet::{Body, Packet, PacketType};
 use crate::task;
 use crate::transit::counters::Refusal;
 use crate::transit::gate::{Gate, Seen};
@@ -76,7 +76,7 @@ impl Shared {
         let packet = match self.serializer.decode(kind, data) {
             Ok(packet) => packet,
             Err(error) => {
-                let foreign = error.ver.as_ref().filter(|ver| !self.accepts(ver));
+                let foreign = error.ver.as_ref().filter(|ver| !self.versions.accepts(ver));
                 match (foreign, &error.sender) {
                     (Some(ver), Some(sender)) => self.refuse_version(kind, sender, ver),
                     _ => self.refuse(
@@ -89,18 +89,15 @@ impl Shared {
                 return;
             }
         };
-        if !self.accepts(&packet.ver) {
+        if !self.versions.accepts(&packet.ver) {
             self.refuse_version(kind, &packet.sender, &packet.ver);
             return;
         }
+        self.versions.remember(&packet);
         match self.hooks.message.get() {
             None => self.sort(packet, arrived),
             Some(handle) => handle(packet),
         }
-    }
-
-    fn accepts(&self, ver: &str) -> bool {
-        self.settings.options.disable_version_check || ver == PROTOCOL_VERSION
     }
 
     /// Handles a packet that comes by itself.
@@ -111,11 +108,13 @@ impl Shared {
     }
 
     fn sort(self: &Arc<Self>, packet: Packet, arrived: &mut Vec<Arrived>) {
-        let Packet { sender, body, .. } = packet;
+        let Packet { ver, sender, body } = packet;
         let own = sender == self.settings.node_id;
         match body {
-            Body::Request(request) => arrived.extend(self.handle_request(sender, request)),
-            Body::Response(response) => self.handle_response(&sender, response),
+            Body::Request(request) => {
+                arrived.extend(self.handle_request(&ver, sender, request));
+            }
+            Body::Response(response) => self.handle_response(&ver, &sender, response),
             Body::Event(event) => self.handle_event(sender, event),
             Body::Info(info) if own => {
                 if info.instance_id.as_ref() != Some(&self.settings.instance_id) {
@@ -129,6 +128,10 @@ impl Shared {
             // The transporter that has them keeps them to itself.
             Body::GossipHello(_) | Body::GossipRequest(_) | Body::GossipResponse(_) => {}
             Body::Info(_) | Body::Discover | Body::Heartbeat(_) | Body::Disconnect => {
+                if matches!(body, Body::Disconnect) {
+                    // Also of a node that the registry never knew.
+                    self.versions.forget(&sender);
+                }
                 if let Some(inbound) = self.inbound.upgrade() {
                     inbound.handle_node(sender, body);
                 }
@@ -171,6 +174,7 @@ impl Shared {
         }
         tracing::info!(address = %self.transporter.address(), "the transporter is connected again");
         self.set_connected(true);
+        self.reconnected.notify_waiters();
         self.notify(Notice::Connected { was_reconnect: true });
     }
 
@@ -195,12 +199,14 @@ impl Shared {
             tracing::warn!(
                 %sender,
                 ver = %ver,
-                own = PROTOCOL_VERSION,
+                own = self.versions.preferred().as_str(),
                 kind = kind.as_str(),
-                "a node speaks another protocol version; its packets are dropped"
+                "a node speaks another protocol version; its packets are dropped \
+                 (protocolVersion = \"auto\" speaks 4 and 5)"
             );
         }
-        let error = MoleculerError::protocol_version_mismatch(sender, PROTOCOL_VERSION, ver);
+        let own = self.versions.preferred().as_str();
+        let error = MoleculerError::protocol_version_mismatch(sender, own, ver);
         self.notify(Notice::TransitError { error, kind: "failedProcessingPacket" });
     }
 }

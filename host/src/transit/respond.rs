@@ -25,9 +25,10 @@ use crate::context::{Context, ContextBuilder, Deadline};
 use crate::error::MoleculerError;
 use crate::metrics::Metric;
 use crate::packet::{Body, Request, Response};
-use crate::payload::Object;
+use crate::payload::{Object, Payload, Stream};
 use crate::task;
 use crate::transit::counters::Refusal;
+use crate::transit::stream::{self, Dialect, Incoming, Packets};
 use crate::transit::{INBOUND_REQUESTS_MAX, REFUSALS_MAX, Reply, Shared};
 
 /// Requests that begin in one task, at most.
@@ -37,6 +38,8 @@ const REQUESTS_PER_TASK_MAX: usize = 8;
 pub(super) struct Arrived {
     ctx: Context,
     sender: Arc<str>,
+    /// In which a stream is answered.
+    dialect: Dialect,
     _in_flight: InFlight,
     /// A stop waits for it.
     _answering: TaskTrackerToken,
@@ -67,13 +70,31 @@ impl Shared {
     /// Refuses a request, or gives it back as one that is to be answered.
     pub(super) fn handle_request(
         self: &Arc<Self>,
+        ver: &str,
         sender: Arc<str>,
         request: Request,
     ) -> Option<Arrived> {
-        if request.stream || request.seq.is_some_and(|seq| seq > 0) {
-            self.refuse_stream(sender, request);
-            return None;
+        let dialect = Dialect::of(ver);
+        if !stream::is_part(request.stream, request.seq) {
+            return self.admit(dialect, sender, request, None);
         }
+        match self.handle_request_part(dialect, &sender, request) {
+            Incoming::Done => None,
+            Incoming::Begun(request, stream) => self.admit(dialect, sender, request, Some(stream)),
+            Incoming::Refused(request, error) => {
+                self.answer_refused(sender, request, error);
+                None
+            }
+        }
+    }
+
+    fn admit(
+        self: &Arc<Self>,
+        dialect: Dialect,
+        sender: Arc<str>,
+        request: Request,
+        stream: Option<Stream>,
+    ) -> Option<Arrived> {
         if self.stopping.load(Ordering::Acquire) {
             let error = MoleculerError::service_not_available(
                 &request.action,
@@ -92,8 +113,9 @@ impl Shared {
             self.answer_refused(sender, request, error);
             return None;
         };
-        let ctx = request_context(Arc::clone(&sender), request);
-        Some(Arrived { ctx, sender, _in_flight: in_flight, _answering: self.answering.token() })
+        let ctx = request_context(Arc::clone(&sender), request, stream);
+        let _answering = self.answering.token();
+        Some(Arrived { ctx, sender, dialect, _in_flight: in_flight, _answering })
     }
 
     /// Runs requests that came together and answers them.
@@ -127,18 +149,25 @@ impl Shared {
 
     /// Runs a request and answers it. A panic outside of its handler loses its answer and no other.
     async fn answer(&self, request: Arrived) {
-        let Arrived { ctx, sender, .. } = &request;
+        let Arrived { ctx, sender, dialect, _in_flight, _answering } = request;
+        let name = Arc::clone(&ctx.name);
         let answered = async {
             let Some(inbound) = self.inbound.upgrade() else { return };
             // The handler is called inside the guarded future, so that a panic while it makes its future
             // is caught as well.
             let handling = async { inbound.handle_request(ctx.clone()).await };
-            let reply = self.guarded(ctx, handling).await;
-            self.respond(sender, ctx, reply).await;
+            let reply = self.guarded(&ctx, handling).await;
+            drop(inbound);
+            match reply.outcome {
+                Ok(Payload::Stream(stream)) => {
+                    self.respond_stream(&sender, ctx, dialect, &stream).await;
+                }
+                outcome => self.respond(&sender, &ctx, Reply { outcome, ..reply }).await,
+            }
         };
         if let Err(panic) = AssertUnwindSafe(answered).catch_unwind().await {
             let panic = task::panic_text(&*panic);
-            tracing::error!(action = %ctx.name, panic, "the answer to a request panicked");
+            tracing::error!(action = %name, panic, "the answer to a request panicked");
         }
     }
 
@@ -158,19 +187,47 @@ impl Shared {
     }
 
     async fn respond(&self, target: &str, ctx: &Context, reply: Reply) {
-        let response = Response {
-            id: Arc::clone(&ctx.id),
-            meta: ctx.meta(),
-            headers: reply.resolved.then(|| ctx.response_headers()),
-            result: reply.outcome,
-            stream: None,
-            seq: None,
-        };
+        let response = response_packet(ctx, reply);
         let Err(error) = self.send(Body::Response(response), Some(target)).await else { return };
         self.report_unsent("failedSendResponsePacket", target, error.clone());
         if error.name() == "PayloadTooLargeError" {
             // Without this the caller would wait until its timeout for an answer that never fits.
             self.send_error(target, Arc::clone(&ctx.id), Object::default(), error).await;
+        }
+    }
+
+    /// Answers with a stream, and sends it to its end.
+    async fn respond_stream(
+        &self,
+        target: &Arc<str>,
+        ctx: Context,
+        dialect: Dialect,
+        stream: &Stream,
+    ) {
+        let opened = match (self.open_outflow(&ctx.name, target), stream.take()) {
+            (Ok(outflow), Some(reader)) => Ok((outflow, reader)),
+            (Ok(_), None) => {
+                let message = format!("The stream that '{}' gives is read already.", ctx.name);
+                Err(MoleculerError::server("STREAM_TAKEN", message))
+            }
+            (Err(error), _) => Err(error),
+        };
+        let (outflow, reader) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                let reply = Reply { outcome: Err(error), resolved: true };
+                return self.respond(target, &ctx, reply).await;
+            }
+        };
+        let reply = Reply { outcome: Ok(Payload::null()), resolved: true };
+        let response = response_packet(&ctx, reply);
+        // A request stream that nobody has taken by now is closed with the context, while this one goes on.
+        drop(ctx);
+        let object_mode = stream.object_mode();
+        let (packets, head) = Packets::of_response(response, target, dialect, object_mode);
+        match self.send(head, Some(target)).await {
+            Ok(()) => self.send_stream(reader, packets, outflow).await,
+            Err(error) => self.report_unsent("failedSendResponsePacket", target, error),
         }
     }
 
@@ -197,20 +254,21 @@ impl Shared {
         let tracked = self.answering.track_future(work);
         task::spawn_on(&self.settings.work, "request", tracked);
     }
+}
 
-    /// Streams are not read: the first packet of one is answered, the others are dropped.
-    fn refuse_stream(self: &Arc<Self>, sender: Arc<str>, request: Request) {
-        self.refuse(Refusal::Unsupported, Some(&sender), "REQ", &"a request with a stream");
-        if request.stream && request.seq.unwrap_or(0) == 0 {
-            let message = format!("'{}' cannot take a stream on this node.", request.action);
-            let error = MoleculerError::server("STREAM_NOT_SUPPORTED", message);
-            self.answer_refused(sender, request, error);
-        }
+fn response_packet(ctx: &Context, reply: Reply) -> Response {
+    Response {
+        id: Arc::clone(&ctx.id),
+        meta: ctx.meta(),
+        headers: reply.resolved.then(|| ctx.response_headers()),
+        result: reply.outcome,
+        stream: None,
+        seq: None,
     }
 }
 
 /// The context of a request on this side (moleculer: src/transit.js requestHandler).
-fn request_context(sender: Arc<str>, request: Request) -> Context {
+fn request_context(sender: Arc<str>, request: Request, stream: Option<Stream>) -> Context {
     let timeout = request.timeout.map(timeout_of);
     let deadline = timeout.filter(|timeout| !timeout.is_zero()).and_then(|timeout| {
         // Counted from arrival; a time too far ahead for the clock is no limit.
@@ -227,6 +285,7 @@ fn request_context(sender: Arc<str>, request: Request) -> Context {
             ctx.tracing = request.tracing;
             ctx.params = request.params;
             ctx.headers = request.headers;
+            ctx.stream = stream;
             ctx.options.timeout = timeout;
         })
         .meta(request.meta)

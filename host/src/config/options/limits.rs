@@ -8,6 +8,8 @@ use crate::config::problem::Problems;
 use crate::config::schema::{Entry, Kind, UNLIMITED, Unit};
 use crate::config::value::Located;
 
+const MILLISECOND: Duration = Duration::from_millis(1);
+
 /// Something with limits: a node (its defaults) or a service.
 pub trait HasLimits {
     /// The limits.
@@ -67,7 +69,44 @@ pub fn entries<T: HasLimits>() -> Vec<Entry<T>> {
     ];
     entries.extend(instances());
     entries.extend(counts());
+    entries.extend(streams());
     entries
+}
+
+fn streams<T: HasLimits>() -> Vec<Entry<T>> {
+    vec![
+        Entry {
+            name: "limits.streams",
+            kind: Kind::Number(1, 10_000, |target: &mut T, n| target.limits().streams = narrow(n)),
+            default: "32",
+            doc: "Streams that one handler has open at once, beside that of its caller.",
+        },
+        Entry {
+            name: "limits.streamBuffer",
+            kind: Kind::Size(1 << 10, 64 << 20, |target: &mut T, n| {
+                target.limits().stream_buffer = narrow(n);
+            }),
+            default: "\"256KiB\"",
+            doc: "What waits to be read in a stream that a guest writes; then the guest waits.",
+        },
+        Entry {
+            name: "limits.streamIdle",
+            kind: Kind::Time(Unit::Milliseconds, MILLISECOND, |target: &mut T, time| {
+                target.limits().stream_idle = time;
+            }),
+            default: "60000",
+            doc: "How long a guest waits for one chunk of a stream to come or to go.",
+        },
+        Entry {
+            name: "limits.streamTimeout",
+            kind: Kind::Time(Unit::Milliseconds, MILLISECOND, |target: &mut T, time| {
+                target.limits().stream_timeout = time;
+            }),
+            default: "600000",
+            doc: "Wall-clock time of a call with a stream, in the place of `limits.timeout`: from its \
+                  start, and anew when it answers with one.",
+        },
+    ]
 }
 
 fn instances<T: HasLimits>() -> Vec<Entry<T>> {

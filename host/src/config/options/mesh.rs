@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::options::{GIB, NodeOptions, narrow, narrow_32};
 use crate::config::schema::{Entry, Kind, UNLIMITED, Unit};
 use crate::config::value::Value;
-use crate::config::{Discoverer, Strategy, StrategyOptions};
+use crate::config::{Discoverer, Protocol, Strategy, StrategyOptions};
 
 /// The options.
 pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
@@ -44,6 +44,7 @@ pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
     entries.extend(strategy());
     entries.extend(discoverer());
     entries.extend(transit());
+    entries.extend(streams());
     entries
 }
 
@@ -185,6 +186,22 @@ fn discovery(node: &mut NodeOptions) -> &mut Discoverer {
 fn transit() -> Vec<Entry<NodeOptions>> {
     vec![
         Entry {
+            name: "protocolVersion",
+            kind: Kind::Special("\"5\", \"4\" or \"auto\"", |node, value| {
+                let number = match value.value {
+                    Value::Integer(number) => Some(number.to_string()),
+                    _ => None,
+                };
+                let word = number.as_deref().or_else(|| value.as_text()).ok_or("not a version")?;
+                node.broker.transit.protocol =
+                    Protocol::from_name(word).ok_or("there is no such version")?;
+                Ok(())
+            }),
+            default: "\"5\"",
+            doc: "The protocol: \"5\" is that of Moleculer 0.15, \"4\" that of 0.14, \"auto\" speaks \
+                  to every node in its own.",
+        },
+        Entry {
             name: "transit.maxQueueSize",
             kind: Kind::Number(0, u32::MAX as u64, |node, n| {
                 node.broker.transit.max_queue_size = narrow(n);
@@ -219,6 +236,57 @@ fn transit() -> Vec<Entry<NodeOptions>> {
             }),
             default: "50",
             doc: "Changes of services within this time are announced together.",
+        },
+    ]
+}
+
+fn streams() -> Vec<Entry<NodeOptions>> {
+    vec![
+        Entry {
+            name: "transit.maxChunkSize",
+            kind: Kind::Size(0, GIB, |node, n| node.broker.transit.max_chunk_size = narrow(n)),
+            default: "\"256KiB\"",
+            doc: "Largest piece in which the bytes of a stream are sent; 0 leaves them as they come.",
+        },
+        Entry {
+            name: "transit.streams.max",
+            kind: Kind::Number(1, 1_000_000, |node, n| {
+                node.broker.transit.streams.max = narrow(n);
+            }),
+            default: "1000",
+            doc: "Streams that other nodes send at once, and as many that are sent to them.",
+        },
+        Entry {
+            name: "transit.streams.buffer",
+            kind: Kind::Size(64 << 10, GIB, |node, n| {
+                node.broker.transit.streams.buffer = narrow(n);
+            }),
+            default: "\"64MiB\"",
+            doc: "Bytes of one stream from another node that wait to be read; beyond it the stream fails.",
+        },
+        Entry {
+            name: "transit.streams.totalBuffer",
+            kind: Kind::Size(64 << 10, 64 * GIB, |node, n| {
+                node.broker.transit.streams.total_buffer = narrow(n);
+            }),
+            default: "\"256MiB\"",
+            doc: "The same for all streams from other nodes together.",
+        },
+        Entry {
+            name: "transit.streams.idleTimeout",
+            kind: Kind::Time(Unit::Milliseconds, Duration::ZERO, |node, time| {
+                node.broker.transit.streams.idle_timeout = time;
+            }),
+            default: "60000",
+            doc: "A stream fails when its source gives nothing for so long; 0 is never.",
+        },
+        Entry {
+            name: "transit.streams.gapTimeout",
+            kind: Kind::Time(Unit::Milliseconds, Duration::from_millis(1), |node, time| {
+                node.broker.transit.streams.gap_timeout = time;
+            }),
+            default: "10000",
+            doc: "A stream fails when one of its chunks is missing for so long.",
         },
     ]
 }

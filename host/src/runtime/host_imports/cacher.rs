@@ -50,11 +50,6 @@ impl State {
         Ok(self.environment.cacher.as_deref())
     }
 
-    fn payload_len_max(&self) -> Result<usize, MoleculerError> {
-        let no_handler = |error: wasmtime::Error| MoleculerError::internal(error.to_string());
-        self.running().map(|running| running.limits.payload).map_err(no_handler)
-    }
-
     fn permit_key(&self, key: &str) -> Result<(), MoleculerError> {
         check_len("key", key.len(), self.environment.limits.meta)?;
         self.permit_cache(self.environment.cache_grant.allows_key(key), "use the key", key)

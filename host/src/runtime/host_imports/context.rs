@@ -10,7 +10,7 @@ use std::time::Duration;
 use wasmtime::component::Resource;
 
 use crate::clock;
-use crate::context::{EventType, Outcome};
+use crate::context::{CallOptions, EventType, Outcome};
 use crate::error::MoleculerError;
 use crate::payload::{Object, Payload};
 use crate::runtime::bindings::isomer::service::broker::{
@@ -25,6 +25,7 @@ use crate::runtime::host_imports::events::{self, Scope};
 use crate::runtime::host_imports::{many_calls, options};
 use crate::runtime::pending_call::{PendingCall, beside};
 use crate::runtime::state::{CurrentContext, State};
+use crate::runtime::streams::{Reader, Writer, without_stream};
 
 type Handle = Resource<CurrentContext>;
 /// A result for the guest; the outer one is a trap.
@@ -39,7 +40,7 @@ impl State {
         &self,
         action: &str,
         params: PayloadResult,
-        call_options: crate::context::CallOptions,
+        call_options: CallOptions,
     ) -> Result<impl Future<Output = Outcome> + Send + use<>, MoleculerError> {
         let running =
             self.running().map_err(|error| MoleculerError::internal(error.to_string()))?;
@@ -62,13 +63,12 @@ impl State {
         })
     }
 
-    fn start(
+    pub(super) fn start(
         &self,
         action: &str,
         params: PayloadResult,
-        text: Option<&str>,
+        call_options: CallOptions,
     ) -> Result<PendingCall, MoleculerError> {
-        let call_options = options::call_options(text, self.environment.limits.meta)?;
         let permit =
             Arc::clone(&self.calls).try_acquire_owned().map_err(|_| self.too_many_calls(action))?;
         Ok(PendingCall::start(permit, self.prepare_call(action, params, call_options)?))
@@ -88,7 +88,7 @@ impl State {
     ) -> Outcome {
         let call_options = options::call_options(text, self.environment.limits.meta)?;
         let _permit = self.calls.try_acquire().map_err(|_| self.too_many_calls(action))?;
-        beside(self.prepare_call(action, params, call_options)?).await
+        without_stream(beside(self.prepare_call(action, params, call_options)?).await)
     }
 
     /// Checks an object against the limit that it has after merging into `base`.
@@ -194,9 +194,43 @@ impl HostContext for State {
         params: PayloadResult,
         options: Option<String>,
     ) -> wasmtime::Result<Resource<PendingCall>> {
-        let call =
-            self.start(&action, params, options.as_deref()).unwrap_or_else(PendingCall::failed);
+        let call = options::call_options(options.as_deref(), self.environment.limits.meta)
+            .and_then(|call_options| self.start(&action, params, call_options))
+            .unwrap_or_else(PendingCall::failed);
         Ok(self.table.push(call)?)
+    }
+
+    fn start_stream_call(
+        &mut self,
+        _ctx: Handle,
+        action: String,
+        params: PayloadResult,
+        options: Option<String>,
+        object_mode: bool,
+    ) -> wasmtime::Result<(Resource<Writer>, Resource<PendingCall>)> {
+        let options = options.as_deref();
+        let (writer, call) = self.start_with_stream(&action, params, options, object_mode);
+        Ok((self.table.push(writer)?, self.table.push(call)?))
+    }
+
+    fn stream(&mut self, _ctx: Handle) -> wasmtime::Result<Option<Resource<Reader>>> {
+        self.take_request_stream()
+    }
+
+    async fn respond_stream(
+        &mut self,
+        _ctx: Handle,
+        object_mode: bool,
+    ) -> Answer<Resource<Writer>> {
+        match self.answer_with_stream(object_mode) {
+            Ok(writer) => {
+                let writer = self.table.push(writer)?;
+                // The guest gives way once, so that its caller gets the stream before anything is written.
+                tokio::task::yield_now().await;
+                Ok(Ok(writer))
+            }
+            Err(error) => Ok(Err(failure_from(&error))),
+        }
     }
 
     async fn mcall(
@@ -265,6 +299,14 @@ impl HostPendingCall for State {
         call: Resource<PendingCall>,
     ) -> wasmtime::Result<Option<Result<PayloadResult, Failure>>> {
         Ok(self.table.get_mut(&call)?.take().map(outcome_to_guest))
+    }
+
+    fn take_stream(&mut self, call: Resource<PendingCall>) -> Answer<Option<Resource<Reader>>> {
+        match self.take_answer_stream(&call)? {
+            Ok(Some(reader)) => Ok(Ok(Some(self.table.push(reader)?))),
+            Ok(None) => Ok(Ok(None)),
+            Err(error) => Ok(Err(failure_from(&error))),
+        }
     }
 
     fn drop(&mut self, call: Resource<PendingCall>) -> wasmtime::Result<()> {

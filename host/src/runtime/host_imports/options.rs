@@ -105,6 +105,7 @@ pub(super) fn over(common: &CallOptions, own: CallOptions) -> CallOptions {
         request_id: own.request_id.or(common.request_id),
         caller: None,
         tracking: own.tracking.or(common.tracking),
+        stream: None,
         parent: None,
     }
 }
@@ -189,6 +190,7 @@ impl<'a> Given<'a> {
             request_id: self.value("requestID", "a text")?,
             caller: None,
             tracking: self.value("tracking", "true or false")?,
+            stream: None,
             parent: None,
         })
     }

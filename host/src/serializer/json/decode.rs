@@ -5,7 +5,7 @@
 //! refused packets pay for that.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::error::MoleculerError;
 use crate::packet::{
-    Body, Event, Heartbeat, Info, PROTOCOL_VERSION, Packet, PacketType, Ping, Pong, Request,
+    Body, Event, Heartbeat, Info, Packet, PacketType, Ping, Pong, ProtocolVersion, Request,
     Response, ServiceItem,
 };
 use crate::payload::{self, Object, Payload};
@@ -230,11 +230,11 @@ struct Ver(Arc<str>);
 
 impl<'de> Deserialize<'de> for Ver {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        static CURRENT: LazyLock<Arc<str>> = LazyLock::new(|| PROTOCOL_VERSION.into());
         let raw = <&RawValue>::deserialize(deserializer)?.get();
-        // Almost every packet has it, so it is not copied anew for each.
-        if raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) == Some(PROTOCOL_VERSION) {
-            return Ok(Self(Arc::clone(&CURRENT)));
+        // Almost every packet has one that is known, which is not copied anew for each.
+        let text = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
+        if let Some(known) = text.and_then(ProtocolVersion::from_wire) {
+            return Ok(Self(known.shared()));
         }
         if raw.starts_with('"') {
             return serde_json::from_str::<Text>(raw)

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::packet::Packet;
-use crate::payload::Payload;
+use crate::payload;
 use crate::serializer::write::{self, Writer};
 
 /// Largest integer that a JavaScript number holds exactly.
@@ -82,7 +82,7 @@ impl Writer for Text {
     }
 
     fn bytes(&mut self, bytes: &Bytes) {
-        self.json(&Payload::Bytes(bytes.clone()).to_json_text());
+        payload::write_buffer_json(bytes, &mut self.0);
     }
 
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) {

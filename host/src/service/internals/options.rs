@@ -88,11 +88,20 @@ fn registry(registry: &Registry) -> Value {
 
 fn transit(transit: &Transit) -> Value {
     json!({
+        "protocolVersion": transit.protocol.as_str(),
         "maxQueueSize": transit.max_queue_size,
         "disableReconnect": transit.disable_reconnect,
         "disableVersionCheck": transit.disable_version_check,
         "serviceChangedDebounceTime": transit.service_changed_debounce_time.as_millis(),
         "maxPacketSize": transit.max_packet_size,
+        "maxChunkSize": transit.max_chunk_size,
+        "streams": {
+            "max": transit.streams.max,
+            "buffer": transit.streams.buffer,
+            "totalBuffer": transit.streams.total_buffer,
+            "idleTimeout": transit.streams.idle_timeout.as_millis(),
+            "gapTimeout": transit.streams.gap_timeout.as_millis(),
+        },
     })
 }
 

@@ -18,6 +18,8 @@ mod bindings {
 }
 use bindings::{exports, isomer};
 
+mod streams;
+
 thread_local! {
     /// State of the instance: how often it was called.
     static N_CALLS: Cell<u32> = const { Cell::new(0) };
@@ -59,6 +61,7 @@ impl Guest for Probe {
     fn handle_event(ctx: &Context, event: String, data: Payload) -> Result<(), Failure> {
         match text(&value(data), "do") {
             "fail" => Err(failure("EventError", None, None)),
+            "stream" => ctx.emit("seen", &answer(&streams::in_event(ctx)), None),
             _ => ctx.emit("seen", &Payload::Json(json!([event, ctx.name()]).to_string()), None),
         }
     }
@@ -105,7 +108,8 @@ fn with_params(ctx: &Context, action: &str, params: &Value) -> Result<Payload, F
         }
         "fields" => Ok(answer(&fields(ctx))),
         "cacher" => use_cacher(params),
-        _ => Err(failure("UnknownAction", None, None)),
+        _ => streams::call(ctx, action, n, params)
+            .unwrap_or_else(|| Err(failure("UnknownAction", None, None))),
     }
 }
 
