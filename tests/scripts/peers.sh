@@ -26,11 +26,13 @@ install() {
 install_idle() {
 	local policy=/usr/sbin/policy-rc.d as_root=
 	[ "$(id -u)" = 0 ] || as_root="sudo -n"
-	if [ ! -e "$policy" ] && printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null 2>&1; then
-		# shellcheck disable=SC2064 # What is to be removed is known now.
-		trap "$as_root rm -f $policy" EXIT
-		$as_root chmod +x "$policy"
+	if [ -e "$policy" ] || ! printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null 2>&1; then
+		install "$1"
+		return
 	fi
+	# shellcheck disable=SC2064 # What is to be removed is known now.
+	trap "$as_root rm -f $policy" EXIT
+	$as_root chmod +x "$policy"
 	install "$1"
 	$as_root rm -f "$policy"
 	trap - EXIT

@@ -94,7 +94,7 @@ pub(super) fn host_port(text: &str, default_port: u16) -> Result<(String, u16), 
     if host.is_empty() {
         return Err("the host is missing");
     }
-    if host.contains(|c: char| c.is_whitespace() || "/?#".contains(c)) {
+    if host.contains(|c: char| c.is_whitespace() || "/?#[]".contains(c)) {
         return Err("the host is not a name");
     }
     Ok((host.to_owned(), port))

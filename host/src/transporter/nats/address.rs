@@ -99,7 +99,9 @@ mod tests {
     #[test]
     fn addresses_that_cannot_work_are_refused_without_a_secret() {
         let bad = ["", "nats://", "http://h", "nats://u:secret@", "nats://u:secret@h:x"];
-        for bad in bad.into_iter().chain(["nats://h:65536", "nats://[::1", "nats://h/x", "[a]b"]) {
+        for bad in
+            bad.into_iter().chain(["nats://h:65536", "nats://[::1", "nats://h/x", "[a]b", "[[a]:1"])
+        {
             let Err(error) = parse_url(bad) else { panic!("{bad} was accepted") };
             assert!(matches!(error, Error::Address { .. }), "{bad}");
             assert!(!error.to_string().contains("secret"));
