@@ -1,7 +1,12 @@
 //! What people put before and beside a mesh of Moleculer, unmodified, before ours: the gateway moleculer-web and
 //! the console moleculer-repl, of both generations, over NATS.
 
+use std::sync::Arc;
+
 use isomer_host::config::Protocol;
+use isomer_host::handler::Handler;
+use isomer_host::payload::Payload;
+use isomer_host::service::LocalService;
 use serde_json::json;
 use tests::gateway::{Console, Gateway};
 use tests::host::Host;
@@ -78,6 +83,41 @@ async fn server_errors_of_guests_have_their_status() {
     }
 }
 
+#[tokio::test]
+async fn server_what_an_action_says_of_its_response_is_heard() {
+    for version in BOTH {
+        let (_nats, host, gateway) = gateway(version).await;
+        let bytes: Handler = Arc::new(|ctx| {
+            ctx.merge_meta(&broker::object(&json!({
+                "$statusCode": 202, "$statusMessage": "Fine", "$responseType": "image/png",
+                "$responseHeaders": {"X-Own": "own"}
+            })));
+            Box::pin(async { Ok(Payload::Bytes(vec![0, 255, 10].into())) })
+        });
+        let id: Handler = Arc::new(|ctx| {
+            Box::pin(async move { Ok(broker::json(&json!({"id": &*ctx.request_id}))) })
+        });
+        let service = LocalService::builder("web")
+            .handler("bytes", json!({"rest": "GET /bytes"}), bytes)
+            .handler("id", json!({"rest": "GET /id"}), id)
+            .handler("hidden", json!({"rest": "GET /hidden", "visibility": "public"}), hidden())
+            .build();
+        host.broker.add_service(service.unwrap()).await.unwrap();
+        gateway.until_found("/web/bytes").await;
+        let image = gateway.get("/web/bytes").await;
+        assert_eq!((image.status, &*image.body), (202, &[0, 255, 10][..]), "{version:?}");
+        assert_eq!(image.headers["content-type"], "image/png");
+        assert_eq!(image.headers["x-own"], "own");
+        let id = gateway.request("GET", "/web/id", "X-Request-ID: r-7", b"").await;
+        assert_eq!((id.json()["id"].as_str(), &*id.headers["x-request-id"]), (Some("r-7"), "r-7"));
+        assert_eq!(gateway.get("/web/hidden").await.status, 404);
+    }
+}
+
+fn hidden() -> Handler {
+    Arc::new(|_| Box::pin(async { Ok(Payload::null()) }))
+}
+
 /// SHA-256 of `abc`.
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
@@ -87,12 +127,13 @@ async fn server_files_go_up_to_a_guest_and_down_from_it() {
         let (_nats, _host, gateway) = gateway(version).await;
         let form = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\
                     Content-Type: text/plain\r\n\r\nabc\r\n--b--\r\n";
-        let content_type = "multipart/form-data; boundary=b";
-        let sum = gateway.request("POST", "/files/checksum", content_type, form.as_bytes()).await;
+        let header = "Content-Type: multipart/form-data; boundary=b";
+        let sum = gateway.request("POST", "/files/checksum", header, form.as_bytes()).await;
         assert_eq!(sum.json(), json!({"bytes": 3, "sha256": ABC}), "{version:?}");
 
         let large = vec![b'a'; 3 << 20];
-        let sum = gateway.request("PUT", "/raw", "application/octet-stream", &large).await;
+        let sum =
+            gateway.request("PUT", "/raw", "Content-Type: application/octet-stream", &large).await;
         assert_eq!((sum.status, &sum.json()["bytes"]), (200, &json!(3 << 20)));
 
         let file = gateway.get("/files/generate?bytes=3000000").await;
@@ -102,7 +143,8 @@ async fn server_files_go_up_to_a_guest_and_down_from_it() {
         let disposition = "attachment; filename=\"letters.txt\"";
         assert_eq!(file.headers["content-disposition"], disposition);
 
-        let upper = gateway.request("PUT", "/upper", "text/plain", b"up and down").await;
+        let upper =
+            gateway.request("PUT", "/upper", "Content-Type: text/plain", b"up and down").await;
         assert_eq!((upper.status, &*upper.body), (200, &b"UP AND DOWN"[..]));
         let error = gateway.post("/files/checksum", &json!({})).await;
         assert!(error.status >= 400, "{error:?}");

@@ -68,17 +68,11 @@ impl Gateway {
         Self { port, _stdin: stdin, _process: process }
     }
 
-    /// Sends one request and reads its response to the end.
-    pub async fn request(
-        &self,
-        method: &str,
-        path: &str,
-        content_type: &str,
-        body: &[u8],
-    ) -> Response {
+    /// Sends one request with one header beside the length and reads its response to the end.
+    pub async fn request(&self, method: &str, path: &str, header: &str, body: &[u8]) -> Response {
         let what = format!("a response to {method} {path}");
         let head = format!(
-            "{method} {path} HTTP/1.0\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.0\r\n{header}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         let exchange = async {
@@ -94,12 +88,13 @@ impl Gateway {
 
     /// Gets a path.
     pub async fn get(&self, path: &str) -> Response {
-        self.request("GET", path, "text/plain", b"").await
+        self.request("GET", path, "Accept: */*", b"").await
     }
 
     /// Posts JSON.
     pub async fn post(&self, path: &str, value: &Value) -> Response {
-        self.request("POST", path, "application/json", value.to_string().as_bytes()).await
+        let header = "Content-Type: application/json";
+        self.request("POST", path, header, value.to_string().as_bytes()).await
     }
 
     /// Gets a path until there is something: routes are made when the services have become known.
