@@ -81,7 +81,7 @@ const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 /// All functions are called while packets are being read, so they must return at once; what takes longer
 /// is in the futures, which run on the work runtime of [`Settings`].
 pub trait Inbound: Send + Sync {
-    /// Runs a request of another node.
+    /// Runs a request of another node. Nobody else has its context.
     fn handle_request(&self, ctx: Context) -> BoxFuture<'static, Reply>;
 
     /// Runs the local handlers of an event from another node.
@@ -97,6 +97,8 @@ pub trait Inbound: Send + Sync {
 /// How a request ended.
 #[derive(Debug)]
 pub struct Reply {
+    /// The context that the action saw: its meta and response headers go with the answer.
+    pub ctx: Context,
     /// What the caller gets.
     pub outcome: Outcome,
     /// False when this node has no such action, so that nothing was run. The answer then has `null`
