@@ -42,7 +42,7 @@ async fn measure(wanted: &[String]) {
                 "local" => local::warm(scale, &js).await,
                 "features" => features::cost(scale).await,
                 "fresh" => local::fresh(scale).await,
-                "remote" => remote::throughput(scale, &place).await,
+                "remote" => remote::throughput(scale, remote::Medium::nats(&place).await).await,
                 "swap" => swap::latency(scale).await,
                 _ => memory::per_instance(scale).await,
             };
