@@ -126,6 +126,15 @@ pub struct Queue {
     pub group: String,
 }
 
+/// What became of an attempt to send without waiting.
+#[derive(Debug)]
+pub enum Attempt {
+    /// It is over: the message is on its way, or failed.
+    Done(Result<(), Error>),
+    /// It would have to wait; here is the message again.
+    MustWait(Bytes),
+}
+
 /// A way to reach other nodes.
 pub trait Transporter: Send + Sync {
     /// Connects: one attempt.
@@ -146,6 +155,12 @@ pub trait Transporter: Send + Sync {
     /// # Errors
     /// [`Error::NotConnected`], [`Error::PayloadTooLarge`] or [`Error::Refused`].
     fn publish<'a>(&'a self, topic: &'a str, data: Bytes) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Sends as [`Transporter::publish`] does, when that needs no waiting. It costs no future then; a
+    /// transporter that cannot tell leaves it at that.
+    fn try_publish(&self, _topic: &str, data: Bytes) -> Attempt {
+        Attempt::MustWait(data)
+    }
 
     /// Whether it can give each message to one of several nodes, so that nodes need not choose
     /// (moleculer: src/transporters/base.js hasBuiltInBalancer).
