@@ -24,7 +24,9 @@ pub mod options;
 pub mod problem;
 pub mod protocol;
 pub mod quantity;
+mod redis;
 pub mod schema;
+pub mod serializer;
 pub mod sidecar;
 pub mod strategy;
 pub mod transporter;
@@ -36,6 +38,7 @@ pub use discoverer::Discoverer;
 pub use faults::{Bulkhead, CircuitBreaker, RetryPolicy};
 pub use limits::{Grants, Limits, Mode};
 pub use protocol::Protocol;
+pub use serializer::Serializer;
 pub use strategy::{BalanceOptions, Strategy, StrategyOptions};
 pub use transporter::tcp::Tcp;
 pub use validator::Validator;
@@ -49,6 +52,8 @@ pub struct BrokerOptions {
     pub node_id: Option<String>,
     /// How to reach other nodes; `None` for a node on its own.
     pub transporter: Option<Transporter>,
+    /// How packets are written; the same on all nodes of a mesh. JSON
+    pub serializer: Serializer,
     /// Time limit of calls that bring none; zero is none. 0
     pub request_timeout: Duration,
     /// Longest chain of calls; 0 is unlimited. 0
@@ -63,6 +68,8 @@ pub struct BrokerOptions {
     pub registry: Registry,
     /// Transit section.
     pub transit: Transit,
+    /// Leave it to the queues of NATS or AMQP which node gets a call or event; of no effect elsewhere. false
+    pub disable_balancer: bool,
     /// How long to wait for dependencies; zero is for ever. 0
     pub dependency_timeout: Duration,
     /// Try failed calls again.
@@ -182,6 +189,15 @@ pub enum Transporter {
         /// One or more, tried in turn.
         urls: Vec<String>,
     },
+    /// MQTT.
+    Mqtt(transporter::mqtt::Options),
+    /// AMQP 0.9.1.
+    Amqp(Box<transporter::amqp::Options>),
+    /// Redis: addresses (`redis://host:port`), credentials in the URL.
+    Redis {
+        /// One, or several nodes of a cluster, tried in turn.
+        urls: Vec<String>,
+    },
     /// Sockets between the nodes themselves.
     Tcp(Box<Tcp>),
     /// In-process bus of this name, for tests.
@@ -197,6 +213,7 @@ impl Default for BrokerOptions {
             namespace: String::new(),
             node_id: None,
             transporter: None,
+            serializer: Serializer::default(),
             request_timeout: Duration::ZERO,
             max_call_level: 0,
             heartbeat_interval: Duration::from_secs(10),
@@ -225,6 +242,7 @@ impl Default for BrokerOptions {
                     gap_timeout: Duration::from_secs(10),
                 },
             },
+            disable_balancer: false,
             dependency_timeout: Duration::ZERO,
             retry_policy: RetryPolicy::default(),
             circuit_breaker: CircuitBreaker::default(),

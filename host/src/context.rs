@@ -65,7 +65,8 @@ pub struct Inner {
     pub level: u32,
     /// Whether the chain is traced; `None` when no tracer decided.
     pub tracing: Option<bool>,
-    /// Caller's side: the node that was chosen. Callee's side: the node that it came from.
+    /// Caller's side: the node that was chosen; empty when the transporter is to choose. Callee's side: the
+    /// node that it came from.
     pub node_id: Arc<str>,
     /// Full action name or concrete event name.
     pub name: Arc<str>,
@@ -355,6 +356,18 @@ impl Context {
         }))
     }
 
+    /// Goes on building a context that nobody else has a handle on; one that is shared is copied, with its
+    /// deadline.
+    #[must_use]
+    pub fn into_builder(self) -> ContextBuilder {
+        let mut inner = self.0;
+        if Arc::get_mut(&mut inner).is_some() {
+            return ContextBuilder(inner);
+        }
+        let shared = Self(inner);
+        shared.copy().deadline(shared.deadline())
+    }
+
     /// Whether both are handles on one context.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
@@ -417,6 +430,9 @@ impl Context {
 
     /// Puts keys over the response headers.
     pub fn merge_response_headers(&self, over: &Object) {
+        if over.is_empty() {
+            return;
+        }
         let mut headers = self.0.response_headers.lock();
         *headers = headers.merged(over);
     }
@@ -466,6 +482,20 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn building_goes_on_where_nobody_has_a_handle_and_copies_where_somebody_has() {
+        let service =
+            |ctx: Context| ctx.into_builder().with(|ctx| ctx.service = "s".into()).build();
+        let ctx = ContextBuilder::new("a.b".into(), "n".into()).build();
+        ctx.start_deadline(crate::clock::now(), Duration::from_secs(1));
+        let handle = ctx.clone();
+        let copy = service(ctx);
+        assert!(!copy.is_same(&handle) && handle.service.is_empty());
+        assert_eq!((&*copy.service, copy.deadline().is_some()), ("s", true));
+        let address = Arc::as_ptr(&copy.0);
+        assert_eq!(Arc::as_ptr(&service(copy).0), address);
+    }
 
     #[test]
     fn a_copy_keeps_the_identity_and_starts_without_a_deadline() {

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -22,10 +23,10 @@ use crate::config;
 use crate::context::{Context, Outcome};
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
-use crate::packet::{Body, Packet, ProtocolVersion};
+use crate::packet::{Body, Event, Packet, PacketType, ProtocolVersion, ServiceItem};
 use crate::serializer::Serializer;
 use crate::task::CancellationToken;
-use crate::transporter::{self, Gossip, Transporter};
+use crate::transporter::{self, Attempt, Gossip, Transporter};
 
 mod counters;
 mod event;
@@ -81,7 +82,7 @@ const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 /// All functions are called while packets are being read, so they must return at once; what takes longer
 /// is in the futures, which run on the work runtime of [`Settings`].
 pub trait Inbound: Send + Sync {
-    /// Runs a request of another node.
+    /// Runs a request of another node. Nobody else has its context.
     fn handle_request(&self, ctx: Context) -> BoxFuture<'static, Reply>;
 
     /// Runs the local handlers of an event from another node.
@@ -97,6 +98,8 @@ pub trait Inbound: Send + Sync {
 /// How a request ended.
 #[derive(Debug)]
 pub struct Reply {
+    /// The context that the action saw: its meta and response headers go with the answer.
+    pub ctx: Context,
     /// What the caller gets.
     pub outcome: Outcome,
     /// False when this node has no such action, so that nothing was run. The answer then has `null`
@@ -171,9 +174,13 @@ pub struct Settings {
     pub instance_id: Arc<str>,
     /// Section `transit` of the options.
     pub options: config::Transit,
+    /// Leave it to the transporter which node gets a request or event, if it can decide.
+    pub disable_balancer: bool,
     /// Where requests and events from other nodes are run, so that handlers never delay the reading of
     /// packets.
     pub work: Handle,
+    /// Whether nodes find each other over the transporter; otherwise nobody is asked who is there.
+    pub discovers: bool,
 }
 
 /// The transit of a node. Cheap to clone.
@@ -258,15 +265,17 @@ impl Transit {
             tokio::time::sleep(CONNECT_RETRY).await;
         }
         tracing::info!(address = %self.0.transporter.address(), "connected to the transporter");
-        let asked = match self.0.transporter.gossip() {
-            None => self.discover_all().await,
-            // Nobody can be asked; those that are reached learn by this where the answer goes.
-            Some(gossip) => self.send_gossip(Body::GossipHello(gossip.hello), None).await,
-        };
-        if let Err(error) = asked {
-            tracing::warn!(%error, "the question who is there could not be sent");
+        if self.0.settings.discovers {
+            let asked = match self.0.transporter.gossip() {
+                None => self.discover_all().await,
+                // Nobody can be asked; those that are reached learn by this where the answer goes.
+                Some(gossip) => self.send_gossip(Body::GossipHello(gossip.hello), None).await,
+            };
+            if let Err(error) = asked {
+                tracing::warn!(%error, "the question who is there could not be sent");
+            }
+            tokio::time::sleep(DISCOVER_WAIT).await;
         }
-        tokio::time::sleep(DISCOVER_WAIT).await;
         self.0.set_connected(true);
         self.0.notify(Notice::Connected { was_reconnect: false });
         Ok(())
@@ -293,6 +302,11 @@ impl Transit {
     /// step of a stop, after the mesh has been told that this node offers nothing any more.
     pub fn stop_intake(&self) {
         self.0.stopping.store(true, Ordering::Release);
+    }
+
+    /// Waits until no stream goes to another node any more. How long is up to the caller.
+    pub async fn streams_sent(&self) {
+        self.0.streams.sent().await;
     }
 
     /// Leaves the mesh: ends what is still running for other nodes (it is answered), says DISCONNECT,
@@ -336,6 +350,27 @@ impl Transit {
         self.0.requests.len()
     }
 
+    /// Whether the transporter decides which node gets a request or event that names none
+    /// (moleculer: option disableBalancer). Not while nodes of several versions are there: one would take
+    /// from a queue what only the other understands.
+    #[must_use]
+    pub fn leaves_balancing(&self) -> bool {
+        self.0.shares_queues() && self.0.versions.alive().len() == 1
+    }
+
+    /// Takes requests and events from the queues of these services from now on, and from no others.
+    /// Nothing happens unless the transporter balances.
+    ///
+    /// # Errors
+    /// What the transporter says.
+    pub async fn share_queues(&self, services: &[ServiceItem]) -> Result<(), MoleculerError> {
+        if !self.0.shares_queues() {
+            return Ok(());
+        }
+        let shared = self.0.transporter.share(self.0.topics.queues(services)).await;
+        shared.map_err(|error| send_error(error, PacketType::Request))
+    }
+
     /// Asks all nodes for their INFO, in every version that this node speaks: who is there is not known.
     ///
     /// # Errors
@@ -360,6 +395,11 @@ impl Transit {
     /// `BrokerDisconnectedError`, `PayloadTooLargeError`, or what the transporter says.
     pub async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
         self.0.send(body, target).await
+    }
+
+    /// Learns from a packet that came another way which version its sender speaks.
+    pub fn remember_version(&self, packet: &Packet) {
+        self.0.versions.remember(packet);
     }
 
     /// How nodes gossip, when the transporter is one where they do.
@@ -401,10 +441,82 @@ impl Transit {
     }
 }
 
+/// How the sending of a packet goes on.
+enum Sending<'a> {
+    /// It is over, or only its bytes are left.
+    Direct(Result<Option<Unsent>, MoleculerError>),
+    /// All of it is left.
+    Slow(BoxFuture<'a, Result<(), MoleculerError>>),
+}
+
+/// A packet that the transporter could not take at once.
+struct Unsent {
+    kind: PacketType,
+    topic: String,
+    data: Bytes,
+}
+
 impl Shared {
-    async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
+    /// Sends a packet to one node in its version, or to all in the versions that they speak.
+    ///
+    /// Nearly all packets go to one node, and the transporter has them before this returns: who sends a
+    /// request and waits for its answer does not keep the room for a packet.
+    fn send<'a>(
+        &'a self,
+        body: Body,
+        target: Option<&'a str>,
+    ) -> impl Future<Output = Result<(), MoleculerError>> + Send + 'a {
+        let sending = match target {
+            Some(node_id) if self.hooks.publish.get().is_none() => {
+                let packet = self.packet(self.versions.of(node_id), body);
+                Sending::Direct(self.begin(&packet, node_id))
+            }
+            _ => Sending::Slow(Box::pin(self.send_slowly(body, target))),
+        };
+        async move {
+            match sending {
+                Sending::Direct(begun) => match begun? {
+                    None => Ok(()),
+                    Some(unsent) => self.finish(unsent).await,
+                },
+                Sending::Slow(sending) => sending.await,
+            }
+        }
+    }
+
+    fn begin(&self, packet: &Packet, node_id: &str) -> Result<Option<Unsent>, MoleculerError> {
+        let kind = packet.body.kind();
+        let topic = self.topics.of(kind, Some(node_id));
+        let data = self.encode_for(&topic, packet)?;
+        let size = data.len();
+        match self.transporter.try_publish(&topic, data) {
+            Attempt::MustWait(data) => Ok(Some(Unsent { kind, topic, data })),
+            Attempt::Done(published) => {
+                published.map_err(|error| send_error(error, kind))?;
+                self.counters.count_sent(size);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn finish(&self, unsent: Unsent) -> Result<(), MoleculerError> {
+        let Unsent { kind, topic, data } = unsent;
+        let size = data.len();
+        let published = self.transporter.publish(&topic, data).await;
+        published.map_err(|error| send_error(error, kind))?;
+        self.counters.count_sent(size);
+        Ok(())
+    }
+
+    async fn send_slowly(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
         match target {
             Some(node_id) => self.send_as(self.versions.of(node_id), body, target).await,
+            // Whoever takes it from a queue takes it once.
+            None if matches!(body, Body::Request(_) | Body::Event(_)) => {
+                let alive = self.versions.alive();
+                let version = alive.first().copied().unwrap_or_else(|| self.versions.preferred());
+                self.send_as(version, body, None).await
+            }
             None => self.send_in(&self.versions.alive(), body).await,
         }
     }
@@ -420,6 +532,10 @@ impl Shared {
             sent = sent.and(self.send_as(*version, body.clone(), None).await);
         }
         sent
+    }
+
+    fn shares_queues(&self) -> bool {
+        self.settings.disable_balancer && self.transporter.has_balancer()
     }
 
     async fn send_as(
@@ -453,7 +569,34 @@ impl Shared {
         Packet { ver: version.shared(), sender: Arc::clone(&self.settings.node_id), body }
     }
 
+    /// Without a target a request goes to the queue of its action, and an event to that of each of its
+    /// groups (moleculer: src/transporters/base.js prepublish).
     async fn publish(&self, packet: &Packet, target: Option<&str>) -> Result<(), MoleculerError> {
+        match (&packet.body, target) {
+            (Body::Request(request), None) => {
+                self.publish_on(&self.topics.of_action(&request.action).topic, packet).await
+            }
+            (Body::Event(event), None) => {
+                for group in event.groups.iter().flatten() {
+                    let groups = Some(vec![Arc::clone(group)]);
+                    let body = Body::Event(Event { groups, ..event.clone() });
+                    let packet = Packet { body, ..packet.clone() };
+                    let queue = self.topics.of_event(group, &event.event);
+                    self.publish_on(&queue.topic, &packet).await?;
+                }
+                Ok(())
+            }
+            (body, target) => self.publish_on(&self.topics.of(body.kind(), target), packet).await,
+        }
+    }
+
+    async fn publish_on(&self, topic: &str, packet: &Packet) -> Result<(), MoleculerError> {
+        let data = self.encode_for(topic, packet)?;
+        self.finish(Unsent { kind: packet.body.kind(), topic: topic.to_owned(), data }).await
+    }
+
+    /// The bytes of a packet that may go to this topic.
+    fn encode_for(&self, topic: &str, packet: &Packet) -> Result<Bytes, MoleculerError> {
         let kind = packet.body.kind();
         let data = self.serializer.encode(packet);
         let size = data.len();
@@ -461,16 +604,16 @@ impl Shared {
         if size > limit {
             return Err(MoleculerError::payload_too_large(kind.as_str(), limit, size));
         }
-        let topic = self.topics.of(kind, target);
-        self.transporter.publish(&topic, data).await.map_err(|error| match error {
-            transporter::Error::PayloadTooLarge { limit, size } => {
-                MoleculerError::payload_too_large(kind.as_str(), limit, size)
-            }
-            transporter::Error::NotConnected => MoleculerError::broker_disconnected(),
-            other => MoleculerError::server("TRANSPORTER_ERROR", other.to_string()),
-        })?;
-        self.counters.count_sent(size);
-        Ok(())
+        // Names of queues are made from names of actions and events. What nearly all are made of is seen
+        // without a look at each character.
+        let strange = |c: char| c.is_whitespace() || c.is_control();
+        if !topic.bytes().all(|byte| byte.is_ascii_graphic()) && topic.contains(strange) {
+            return Err(MoleculerError::server(
+                "TRANSPORTER_ERROR",
+                format!("{topic:?} is no topic"),
+            ));
+        }
+        Ok(data)
     }
 
     /// Logs a packet that could not be sent and tells the broker.
@@ -488,5 +631,16 @@ impl Shared {
     fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::Release);
         self.counters.set_connected(connected);
+    }
+}
+
+/// What a caller is told of a transporter's error.
+fn send_error(error: transporter::Error, kind: PacketType) -> MoleculerError {
+    match error {
+        transporter::Error::PayloadTooLarge { limit, size } => {
+            MoleculerError::payload_too_large(kind.as_str(), limit, size)
+        }
+        transporter::Error::NotConnected => MoleculerError::broker_disconnected(),
+        other => MoleculerError::server("TRANSPORTER_ERROR", other.to_string()),
     }
 }

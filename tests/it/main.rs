@@ -7,6 +7,8 @@
     reason = "tests report by panicking, and their helpers are not #[test] functions"
 )]
 
+mod amqp;
+mod balancer;
 mod bench;
 mod cacher;
 mod call_options;
@@ -14,22 +16,26 @@ mod cluster;
 mod component_middleware;
 mod config;
 mod declared;
+mod discoverers;
 mod embedding;
 mod errors;
 mod event_match;
 mod faults;
 mod features;
+mod gateway;
 mod guest_streams;
 mod hooks;
 mod hostile;
 mod hot_reload;
 mod interop;
 mod kit;
+mod mqtt;
 mod nats;
 mod node_loss;
 mod peers;
 mod protocol;
 mod readme;
+mod redis;
 mod registry;
 mod runtime_calls;
 mod runtime_limits;
@@ -37,6 +43,8 @@ mod runtime_load;
 mod runtime_pool;
 mod samples;
 mod scenarios;
+mod serializers;
+mod streams;
 mod tcp;
 mod tidy;
 mod validation;

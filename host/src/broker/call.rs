@@ -1,7 +1,7 @@
 //! Calling an action: choose an endpoint, make the context, run the chain, merge the meta
 //! (moleculer: src/service-broker.js call, src/context.js call).
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -87,56 +87,58 @@ impl Shared {
             Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
         let running = attempt.start();
-        if fallback.is_none() && attempt.is_final() {
-            return Box::pin(async move {
-                let outcome = running.await;
-                attempt.give_meta(parent.as_ref());
-                outcome
-            });
-        }
-        let Some(shared) = self.this.upgrade() else {
-            return Box::pin(std::future::ready(Err(MoleculerError::broker_disconnected())));
-        };
-        Box::pin(async move { shared.insist(attempt, running, parent.as_ref(), fallback).await })
+        // Only a call that fails needs more than its chain.
+        let insists = fallback.is_some() || !attempt.is_final();
+        let shared = insists.then(|| Weak::clone(&self.this));
+        Box::pin(async move {
+            let outcome = running.await;
+            attempt.give_meta(parent.as_ref());
+            let shared = shared.and_then(|shared| shared.upgrade());
+            match (outcome, shared) {
+                (Err(error), Some(shared)) => {
+                    Box::pin(shared.insist(attempt, error, parent.as_ref(), fallback)).await
+                }
+                (outcome, _) => outcome,
+            }
+        })
     }
 
-    /// Runs a call to its end: tries again as long as the policies allow, then asks for another answer
-    /// (moleculer: src/middlewares/retry.js, fallback.js).
+    /// Runs a call that failed to its end: tries again as long as the policies allow, then asks for another
+    /// answer (moleculer: src/middlewares/retry.js, fallback.js).
     async fn insist(
         &self,
         mut attempt: Attempt,
-        mut running: BoxFuture<'static, Outcome>,
+        mut error: MoleculerError,
         parent: Option<&Context>,
         fallback: Option<Payload>,
     ) -> Outcome {
         let mut n_retries = 0;
         // An earlier attempt whose action has a fallback: it is asked when the last one has none.
         let mut earlier = None;
-        let error = loop {
-            let outcome = running.await;
-            attempt.give_meta(parent);
-            let error = match outcome {
-                Ok(result) => return Ok(result),
-                Err(error) => error,
-            };
-            let Some(delay) = self.retry_delay(&attempt, &error, n_retries, parent) else {
-                break error;
-            };
+        while let Some(delay) = self.retry_delay(&attempt, &error, n_retries, parent) {
             n_retries += 1;
             tracing::warn!(action = &*attempt.ctx.name, request_id = &*attempt.ctx.request_id,
                 n_retries, ?delay, %error, "the call failed; it is tried again");
             tokio::time::sleep(delay).await;
-            match self.prepare_again(&attempt.ctx, parent) {
-                Ok(next) => {
-                    running = next.start();
-                    let failed = std::mem::replace(&mut attempt, next);
-                    if failed.route.fallback.is_some() {
-                        earlier = Some(failed);
-                    }
+            let next = match self.prepare_again(&attempt.ctx, parent) {
+                Ok(next) => next,
+                Err(refused) => {
+                    error = refused;
+                    break;
                 }
-                Err(error) => break error,
+            };
+            let running = next.start();
+            let failed = std::mem::replace(&mut attempt, next);
+            if failed.route.fallback.is_some() {
+                earlier = Some(failed);
             }
-        };
+            let outcome = running.await;
+            attempt.give_meta(parent);
+            match outcome {
+                Ok(result) => return Ok(result),
+                Err(again) => error = again,
+            }
+        }
         if let Some(response) = fallback {
             self.count_fallback(&attempt.ctx, &error);
             return Ok(response);
@@ -210,7 +212,9 @@ impl Shared {
         self.check_level(parent)?;
         let timeout = self.remaining_timeout(action, options.timeout, parent)?;
         let subject = Subject::call(&params, options.meta.as_ref(), parent);
-        let (endpoint, route) = self.choose(action, options.node_id.as_deref(), subject, parent)?;
+        let stream = options.stream.as_ref();
+        let (endpoint, route) =
+            self.choose(action, options.node_id.as_deref(), stream, subject, parent)?;
         let declared = || endpoint.timeout.unwrap_or(self.options.request_timeout);
         let options = CallOptions { timeout: Some(timeout.unwrap_or_else(declared)), ..options };
         let ctx = self.context(&endpoint, params, options, parent);
@@ -227,9 +231,9 @@ impl Shared {
     ) -> Result<Attempt, MoleculerError> {
         let options = &failed.options;
         let timeout = self.remaining_timeout(&failed.name, options.timeout, parent)?;
-        let subject = Subject::context(failed);
+        let (subject, stream) = (Subject::context(failed), failed.stream.as_ref());
         let (endpoint, route) =
-            self.choose(&failed.name, options.node_id.as_deref(), subject, parent)?;
+            self.choose(&failed.name, options.node_id.as_deref(), stream, subject, parent)?;
         let ctx = failed.copy().with(|ctx| {
             ctx.id = uid::new();
             ctx.node_id = Arc::clone(&endpoint.node_id);
@@ -272,9 +276,17 @@ impl Shared {
         &self,
         action: &str,
         node_id: Option<&str>,
+        stream: Option<&Stream>,
         subject: Subject<'_>,
         parent: Option<&Context>,
     ) -> Result<(Arc<Endpoint>, Arc<Route>), MoleculerError> {
+        // All of a stream goes to one node, so it is chosen here.
+        if node_id.is_none()
+            && stream.is_none()
+            && let Some(anywhere) = self.route_anywhere(action)
+        {
+            return Ok(anywhere);
+        }
         let (endpoint, route) = {
             let prefer_local = self.options.registry.prefer_local;
             let registry = self.registry.read();

@@ -10,6 +10,7 @@ use std::io::Write as _;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::transporter::Queue;
 use crate::transporter::nats::address::Auth;
 
 /// Longest line of a server. Control lines are limited to 4 KiB by servers; an INFO may name all of a
@@ -172,14 +173,38 @@ pub(super) fn publish(out: &mut Vec<u8>, topic: &str, payload: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Asks for the messages of a topic.
-pub(super) fn subscribe(out: &mut Vec<u8>, topic: &str, subscription: usize) {
-    let _ = write!(out, "SUB {topic} {subscription}\r\n");
+/// Asks for the messages of a topic; with a group, for those that none of its other members gets.
+pub(super) fn subscribe(out: &mut Vec<u8>, topic: &str, group: Option<&str>, number: u64) {
+    let _ = match group {
+        Some(group) => write!(out, "SUB {topic} {group} {number}\r\n"),
+        None => write!(out, "SUB {topic} {number}\r\n"),
+    };
+}
+
+/// Asks for no more messages of a subscription.
+pub(super) fn unsubscribe(out: &mut Vec<u8>, number: u64) {
+    let _ = write!(out, "UNSUB {number}\r\n");
+}
+
+/// The subject of a shared queue; `None` when it cannot be one. `**` and whatever follows takes all that is
+/// left (moleculer: src/transporters/nats.js subscribeBalancedEvent).
+pub(super) fn subject(queue: &Queue) -> Option<String> {
+    let unfit = |name: &str| {
+        name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control())
+    };
+    if unfit(&queue.topic) || unfit(&queue.group) {
+        return None;
+    }
+    Some(match queue.topic.split_once("**") {
+        Some((before, _)) => format!("{before}>"),
+        None => queue.topic.clone(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uid::damage::Damage;
 
     /// All that is in the bytes, and what remains.
     fn all(mut bytes: &[u8]) -> Result<(Vec<String>, usize), Fault> {
@@ -253,7 +278,7 @@ mod tests {
     #[test]
     fn what_we_say_reads_as_the_protocol_wants_it() {
         let mut out = Vec::new();
-        subscribe(&mut out, "MOL.REQ.a", 2);
+        subscribe(&mut out, "MOL.REQ.a", None, 2);
         publish(&mut out, "MOL.REQ.b", b"{}");
         assert_eq!(out, b"SUB MOL.REQ.a 2\r\nPUB MOL.REQ.b 2\r\n{}\r\n");
         let password = Auth::Password { user: "u\"".into(), password: "p".into() };
@@ -262,5 +287,41 @@ mod tests {
         let options: serde_json::Value = serde_json::from_str(options).unwrap();
         assert_eq!((&options["user"], &options["pass"]), (&json!("u\""), &json!("p")));
         assert_eq!((&options["verbose"], &options["name"]), (&json!(false), &json!("n")));
+    }
+
+    static PIECES: [&[u8]; 12] = [
+        b"MSG a.b 1 99999999\r\n",
+        b"MSG a 1 18446744073709551615\r\n",
+        b"MSG a 1 0\r\n\r\n",
+        b"INFO {\"connect_urls\":[\"::\",5]}\r\n",
+        b"-ERR '",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\t ",
+        b"\0",
+        b"\xff\xfe",
+        b"[[[[[[[[[[[[[[[[",
+    ];
+
+    /// Whatever comes, a look ends with an operation that lies within the bytes, the wish for more, or a
+    /// fault, and always gets on.
+    #[test]
+    fn damaged_streams_never_panic() {
+        let mut damage = Damage::new(0x5eed_0001_c0ff_ee01, &PIECES);
+        let mut n_ops = 0;
+        for _ in 0..40_000 {
+            let bytes = damage.copy(SPOKEN);
+            let mut rest = &bytes[..];
+            while let Ok(Parsed::Whole { op, size }) = parse(rest) {
+                assert!((1..=rest.len()).contains(&size));
+                if let Op::Info(text) = op {
+                    let _ = ServerInfo::read(text);
+                }
+                n_ops += 1;
+                rest = &rest[size..];
+            }
+        }
+        assert!(n_ops > 40_000, "{n_ops}");
     }
 }
