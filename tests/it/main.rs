@@ -36,4 +36,5 @@ mod runtime_pool;
 mod samples;
 mod scenarios;
 mod tidy;
+mod tracing;
 mod validation;

@@ -35,7 +35,7 @@ impl Transit {
             meta: ctx.meta(),
             headers: ctx.headers.clone(),
             level: ctx.level,
-            tracing: ctx.tracing,
+            tracing: ctx.tracing(),
             parent_id: ctx.parent_id.clone(),
             request_id: Some(Arc::clone(&ctx.request_id)),
             caller: ctx.caller.clone(),

@@ -69,7 +69,7 @@ fn request_packet(ctx: &Context) -> Body {
         headers: ctx.headers.clone(),
         timeout: Some(timeout_ms(ctx)),
         level: ctx.level,
-        tracing: ctx.tracing,
+        tracing: ctx.tracing(),
         parent_id: ctx.parent_id.clone(),
         request_id: Some(Arc::clone(&ctx.request_id)),
         caller: ctx.caller.clone(),
