@@ -406,6 +406,7 @@ fn local_info(options: &BrokerOptions, instance_id: &Arc<str>) -> Info {
         instance_id: Some(Arc::clone(instance_id)),
         metadata: Value::Object(options.metadata.clone()),
         seq: 1,
+        port: None,
     }
 }
 

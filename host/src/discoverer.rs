@@ -5,7 +5,7 @@
 //! packet waits for the network. Follows moleculer: src/registry/discoverers/base.js and local.js.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -21,6 +21,7 @@ use crate::task::CancellationToken;
 use crate::transit::Transit;
 
 mod cpu;
+mod gossip;
 mod local;
 #[cfg(test)]
 mod tests;
@@ -78,6 +79,10 @@ struct Shared {
     shrunk: Mutex<Vec<Arc<str>>>,
     /// True once the node has said that it offers nothing any more.
     leaving: AtomicBool,
+    /// Gossip that waits to be handled.
+    gossip: mpsc::Sender<gossip::Job>,
+    /// Nodes that were asked out of turn since the last round of gossip.
+    asks: AtomicUsize,
 }
 
 /// A packet to be sent.
@@ -105,6 +110,7 @@ impl Discoverer {
         cancel: &CancellationToken,
     ) -> Self {
         let (outbox, outgoing) = mpsc::channel(OUTBOX_SIZE);
+        let (gossip, jobs) = mpsc::channel(gossip::QUEUE_SIZE);
         let shared = Arc::new(Shared {
             settings,
             registry,
@@ -117,8 +123,11 @@ impl Discoverer {
             changed: Notify::new(),
             shrunk: Mutex::default(),
             leaving: AtomicBool::new(false),
+            gossip,
+            asks: AtomicUsize::new(0),
         });
         local::start_sending(&shared, outgoing);
+        gossip::start_hearing(&shared, jobs);
         Self(shared)
     }
 
@@ -136,14 +145,15 @@ impl Discoverer {
                 self.0.post(Outgoing::Info { target: Some(sender) });
                 return;
             }
+            Body::GossipHello(_) | Body::GossipRequest(_) | Body::GossipResponse(_) => {
+                self.0.handle_gossip(sender, body);
+                return;
+            }
             Body::Request(_)
             | Body::Response(_)
             | Body::Event(_)
             | Body::Ping(_)
-            | Body::Pong(_)
-            | Body::GossipHello(_)
-            | Body::GossipRequest(_)
-            | Body::GossipResponse(_) => return,
+            | Body::Pong(_) => return,
         };
         self.0.carry_out(effects);
     }
@@ -163,6 +173,17 @@ impl Discoverer {
     /// The connection is lost or closed: nobody can be heard, so nobody is declared lost.
     pub fn handle_disconnected(&self) {
         self.0.timers.lock().cancel();
+    }
+
+    /// The transporter has found a node that is not online, as far as is known.
+    pub fn handle_found(&self, node_id: &Arc<str>) {
+        self.0.queue(gossip::Job::Ask { node_id: Arc::clone(node_id) });
+    }
+
+    /// The transporter has lost a node.
+    pub fn handle_lost(&self, node_id: &Arc<str>, unexpected: bool) {
+        let effects = self.0.registry.write().apply_disconnect(node_id, unexpected, clock::now());
+        self.0.carry_out(effects);
     }
 
     /// The services of this node changed: the others are told after the debounce time. `shrunk` names a
@@ -208,7 +229,9 @@ impl Shared {
                     self.tell("$node.updated", json!({"node": node}));
                 }
                 Effect::NodeDisconnected { node, unexpected } => {
-                    if unexpected {
+                    if unexpected && self.transit.gossip().is_some() {
+                        tracing::warn!(node = node_id(&node), "node lost: it cannot be reached");
+                    } else if unexpected {
                         tracing::warn!(node = node_id(&node), "node lost: no heartbeat");
                     } else {
                         tracing::info!(node = node_id(&node), "node disconnected");

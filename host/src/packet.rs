@@ -64,6 +64,12 @@ impl PacketType {
         Self::GossipResponse,
     ];
 
+    /// Whether it belongs to the gossip of nodes that have no server between them.
+    #[must_use]
+    pub fn is_gossip(self) -> bool {
+        matches!(self, Self::GossipHello | Self::GossipRequest | Self::GossipResponse)
+    }
+
     /// The word in topics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -241,6 +247,9 @@ pub struct Info {
     pub metadata: Value,
     /// Grows with every change; 1 when absent.
     pub seq: u64,
+    /// Where it listens, on the TCP transporter. Not part of the packet: raw infos of gossip and of
+    /// discoverers carry it.
+    pub port: Option<u16>,
 }
 
 /// One service of an INFO. Definitions are carried as they came.

@@ -18,6 +18,7 @@ use crate::strategy::NodeLoad;
 pub mod action_catalog;
 pub mod endpoint_list;
 pub mod event_catalog;
+pub mod gossip;
 pub mod latency;
 pub mod listing;
 pub mod node_catalog;
@@ -26,7 +27,7 @@ pub mod service_catalog;
 pub use action_catalog::{ActionCatalog, Lookup};
 pub use endpoint_list::{Endpoint, EndpointList};
 pub use event_catalog::EventCatalog;
-pub use node_catalog::{Node, NodeCatalog};
+pub use node_catalog::{Contact, Node, NodeCatalog};
 pub use service_catalog::{ServiceCatalog, ServiceEntry};
 
 /// Most nodes that are remembered, this one included. A peer that invents more is not believed.
@@ -130,6 +131,7 @@ impl Registry {
             cpu_seq: 0,
             last_heartbeat: now,
             offline_since: None,
+            contact: Contact::default(),
         });
         Self {
             nodes,
@@ -351,7 +353,7 @@ impl Registry {
         }
         let services = info.services.take();
         let known = self.nodes.get(sender);
-        if known.is_none() && self.nodes.iter().count() >= NODES_MAX {
+        if known.is_none() && self.nodes.len() >= NODES_MAX {
             return Vec::new();
         }
         let is_new = known.is_none();
@@ -371,6 +373,7 @@ impl Registry {
             info,
             last_heartbeat,
             offline_since: None,
+            contact: known.map(|node| node.contact.clone()).unwrap_or_default(),
         };
         let node_value = node.to_value(self.started);
         self.nodes.insert(node);
@@ -539,7 +542,8 @@ impl Registry {
         let (node, hostname) = match self.nodes.get_mut(node_id) {
             Some(node) if node.available && !node.local => {
                 node.available = false;
-                node.info.seq += 1;
+                // What a peer told is not believed to be small.
+                node.info.seq = node.info.seq.saturating_add(1);
                 node.offline_since = Some(now);
                 (node.to_value(started), node.info.hostname.clone())
             }

@@ -22,10 +22,10 @@ use crate::config;
 use crate::context::{Context, Outcome};
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
-use crate::packet::{Body, Packet, ProtocolVersion};
+use crate::packet::{Body, Event, Packet, PacketType, ProtocolVersion, ServiceItem};
 use crate::serializer::Serializer;
 use crate::task::CancellationToken;
-use crate::transporter::{self, Transporter};
+use crate::transporter::{self, Gossip, Transporter};
 
 mod counters;
 mod event;
@@ -87,7 +87,7 @@ pub trait Inbound: Send + Sync {
     /// Runs the local handlers of an event from another node.
     fn handle_event(&self, ctx: Context) -> BoxFuture<'static, ()>;
 
-    /// `INFO`, `DISCOVER`, `HEARTBEAT` or `DISCONNECT` of another node.
+    /// `INFO`, `DISCOVER`, `HEARTBEAT`, `DISCONNECT` or gossip of another node.
     fn handle_node(&self, sender: Arc<str>, body: Body);
 
     /// Something that the broker tells its services or its operator.
@@ -131,6 +131,18 @@ pub enum Notice {
     },
     /// `$node.pong`
     Pong(PingResult),
+    /// The transporter has found a node that is not known to be online.
+    NodeFound {
+        /// Its ID.
+        node_id: Arc<str>,
+    },
+    /// The transporter has lost a node. What waited for it has been rejected.
+    NodeLost {
+        /// Its ID.
+        node_id: Arc<str>,
+        /// False when it closed the connection.
+        unexpected: bool,
+    },
     /// Another process uses this node's ID. Moleculer's nodes end themselves at this.
     DuplicateNodeId {
         /// `instanceID` of the other process, when it sent one.
@@ -159,6 +171,8 @@ pub struct Settings {
     pub instance_id: Arc<str>,
     /// Section `transit` of the options.
     pub options: config::Transit,
+    /// Leave it to the transporter which node gets a request or event, if it can decide.
+    pub disable_balancer: bool,
     /// Where requests and events from other nodes are run, so that handlers never delay the reading of
     /// packets.
     pub work: Handle,
@@ -246,7 +260,12 @@ impl Transit {
             tokio::time::sleep(CONNECT_RETRY).await;
         }
         tracing::info!(address = %self.0.transporter.address(), "connected to the transporter");
-        if let Err(error) = self.discover_all().await {
+        let asked = match self.0.transporter.gossip() {
+            None => self.discover_all().await,
+            // Nobody can be asked; those that are reached learn by this where the answer goes.
+            Some(gossip) => self.send_gossip(Body::GossipHello(gossip.hello), None).await,
+        };
+        if let Err(error) = asked {
             tracing::warn!(%error, "the question who is there could not be sent");
         }
         tokio::time::sleep(DISCOVER_WAIT).await;
@@ -290,7 +309,9 @@ impl Transit {
         if answered.is_err() {
             tracing::warn!(left = self.0.answering.len(), "answers could not be sent in time");
         }
-        if let Err(error) = self.send(Body::Disconnect, None).await {
+        if self.0.transporter.gossip().is_none()
+            && let Err(error) = self.send(Body::Disconnect, None).await
+        {
             tracing::debug!(%error, "DISCONNECT could not be sent");
         }
         self.0.set_connected(false);
@@ -308,23 +329,34 @@ impl Transit {
 
     /// Rejects everything that waits for this node, because it is gone.
     pub fn reject_node(&self, node_id: &str) {
-        self.0.versions.forget(node_id);
-        let rejected = self.0.requests.reject_node(node_id);
-        self.0.pings.reject_node(node_id);
-        self.0.streams.reject_node(node_id);
-        if rejected > 0 {
-            tracing::warn!(
-                node = node_id,
-                rejected,
-                "requests rejected because their node is gone"
-            );
-        }
+        self.0.reject_node(node_id);
     }
 
     /// Requests that wait for their answer.
     #[must_use]
     pub fn pending_requests(&self) -> usize {
         self.0.requests.len()
+    }
+
+    /// Whether the transporter decides which node gets a request or event that names none
+    /// (moleculer: option disableBalancer). Not while nodes of several versions are there: one would take
+    /// from a queue what only the other understands.
+    #[must_use]
+    pub fn leaves_balancing(&self) -> bool {
+        self.0.shares_queues() && self.0.versions.alive().len() == 1
+    }
+
+    /// Takes requests and events from the queues of these services from now on, and from no others.
+    /// Nothing happens unless the transporter balances.
+    ///
+    /// # Errors
+    /// What the transporter says.
+    pub async fn share_queues(&self, services: &[ServiceItem]) -> Result<(), MoleculerError> {
+        if !self.0.shares_queues() {
+            return Ok(());
+        }
+        let shared = self.0.transporter.share(self.0.topics.queues(services)).await;
+        shared.map_err(|error| send_error(error, PacketType::Request))
     }
 
     /// Asks all nodes for their INFO, in every version that this node speaks: who is there is not known.
@@ -353,6 +385,31 @@ impl Transit {
         self.0.send(body, target).await
     }
 
+    /// How nodes gossip, when the transporter is one where they do.
+    #[must_use]
+    pub fn gossip(&self) -> Option<Gossip> {
+        self.0.transporter.gossip()
+    }
+
+    /// Sends a packet of gossip. As in Moleculer it is not shown to middlewares, but to those of bytes.
+    ///
+    /// # Errors
+    /// As [`Transit::send`].
+    pub async fn send_gossip(
+        &self,
+        body: Body,
+        target: Option<&str>,
+    ) -> Result<(), MoleculerError> {
+        let version =
+            target.map_or_else(|| self.0.versions.preferred(), |id| self.0.versions.of(id));
+        self.0.publish(&self.0.packet(version, body), target).await
+    }
+
+    /// Counts and logs gossip that makes no sense.
+    pub fn refuse_gossip(&self, sender: &Arc<str>, reason: &dyn std::fmt::Display) {
+        self.0.refuse(counters::Refusal::Malformed, Some(sender), "gossip", reason);
+    }
+
     /// Logs a packet that could not be sent and gives [`Notice::TransitError`]. `kind` is Moleculer's word
     /// for it (moleculer: src/constants.js).
     pub fn report_unsent(&self, kind: &'static str, target: &str, error: MoleculerError) {
@@ -364,6 +421,12 @@ impl Shared {
     async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
         match target {
             Some(node_id) => self.send_as(self.versions.of(node_id), body, target).await,
+            // Whoever takes it from a queue takes it once.
+            None if matches!(body, Body::Request(_) | Body::Event(_)) => {
+                let alive = self.versions.alive();
+                let version = alive.first().copied().unwrap_or_else(|| self.versions.preferred());
+                self.send_as(version, body, None).await
+            }
             None => self.send_in(&self.versions.alive(), body).await,
         }
     }
@@ -381,21 +444,63 @@ impl Shared {
         sent
     }
 
+    fn shares_queues(&self) -> bool {
+        self.settings.disable_balancer && self.transporter.has_balancer()
+    }
+
     async fn send_as(
         &self,
         version: ProtocolVersion,
         body: Body,
         target: Option<&str>,
     ) -> Result<(), MoleculerError> {
-        let sender = Arc::clone(&self.settings.node_id);
-        let packet = Packet { ver: version.shared(), sender, body };
+        let packet = self.packet(version, body);
         match self.hooks.publish.get() {
             None => self.publish(&packet, target).await,
             Some(publish) => publish(packet, target.map(Arc::from)).await,
         }
     }
 
+    fn reject_node(&self, node_id: &str) {
+        self.versions.forget(node_id);
+        let rejected = self.requests.reject_node(node_id);
+        self.pings.reject_node(node_id);
+        self.streams.reject_node(node_id);
+        if rejected > 0 {
+            tracing::warn!(
+                node = node_id,
+                rejected,
+                "requests rejected because their node is gone"
+            );
+        }
+    }
+
+    fn packet(&self, version: ProtocolVersion, body: Body) -> Packet {
+        Packet { ver: version.shared(), sender: Arc::clone(&self.settings.node_id), body }
+    }
+
+    /// Without a target a request goes to the queue of its action, and an event to that of each of its
+    /// groups (moleculer: src/transporters/base.js prepublish).
     async fn publish(&self, packet: &Packet, target: Option<&str>) -> Result<(), MoleculerError> {
+        match (&packet.body, target) {
+            (Body::Request(request), None) => {
+                self.publish_on(&self.topics.of_action(&request.action).topic, packet).await
+            }
+            (Body::Event(event), None) => {
+                for group in event.groups.iter().flatten() {
+                    let groups = Some(vec![Arc::clone(group)]);
+                    let body = Body::Event(Event { groups, ..event.clone() });
+                    let packet = Packet { body, ..packet.clone() };
+                    let queue = self.topics.of_event(group, &event.event);
+                    self.publish_on(&queue.topic, &packet).await?;
+                }
+                Ok(())
+            }
+            (body, target) => self.publish_on(&self.topics.of(body.kind(), target), packet).await,
+        }
+    }
+
+    async fn publish_on(&self, topic: &str, packet: &Packet) -> Result<(), MoleculerError> {
         let kind = packet.body.kind();
         let data = self.serializer.encode(packet);
         let size = data.len();
@@ -403,14 +508,15 @@ impl Shared {
         if size > limit {
             return Err(MoleculerError::payload_too_large(kind.as_str(), limit, size));
         }
-        let topic = self.topics.of(kind, target);
-        self.transporter.publish(&topic, data).await.map_err(|error| match error {
-            transporter::Error::PayloadTooLarge { limit, size } => {
-                MoleculerError::payload_too_large(kind.as_str(), limit, size)
-            }
-            transporter::Error::NotConnected => MoleculerError::broker_disconnected(),
-            other => MoleculerError::server("TRANSPORTER_ERROR", other.to_string()),
-        })?;
+        if topic.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            // Names of queues are made from names of actions and events.
+            return Err(MoleculerError::server(
+                "TRANSPORTER_ERROR",
+                format!("{topic:?} is no topic"),
+            ));
+        }
+        let published = self.transporter.publish(topic, data).await;
+        published.map_err(|error| send_error(error, kind))?;
         self.counters.count_sent(size);
         Ok(())
     }
@@ -430,5 +536,16 @@ impl Shared {
     fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::Release);
         self.counters.set_connected(connected);
+    }
+}
+
+/// What a caller is told of a transporter's error.
+fn send_error(error: transporter::Error, kind: PacketType) -> MoleculerError {
+    match error {
+        transporter::Error::PayloadTooLarge { limit, size } => {
+            MoleculerError::payload_too_large(kind.as_str(), limit, size)
+        }
+        transporter::Error::NotConnected => MoleculerError::broker_disconnected(),
+        other => MoleculerError::server("TRANSPORTER_ERROR", other.to_string()),
     }
 }

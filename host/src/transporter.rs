@@ -6,15 +6,27 @@
 //! was awaited; publishing works from any other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
 
+mod address;
+pub mod amqp;
 pub mod fake;
+mod link;
+pub mod mqtt;
 pub mod nats;
+pub mod receipt;
+pub mod tcp;
+mod tls;
 
+pub use amqp::Amqp;
 pub use fake::Fake;
+pub use mqtt::Mqtt;
 pub use nats::Nats;
+pub use tcp::Tcp;
 
 /// Whom a transporter tells what happens. Implemented by `transit`.
 ///
@@ -47,6 +59,19 @@ pub enum Event {
     SlowConsumer,
     /// The server or the client library reported something that is worth a person's look.
     Trouble(String),
+    /// A node has shown itself that is not known to be online; it can be asked what it is. Only where nodes
+    /// gossip, as is the next one.
+    NodeFound {
+        /// Its ID.
+        node_id: Arc<str>,
+    },
+    /// A node has ended its connection, or cannot be reached.
+    NodeLost {
+        /// Its ID.
+        node_id: Arc<str>,
+        /// False when it closed the connection.
+        unexpected: bool,
+    },
 }
 
 /// Why a transporter could not do what it was asked.
@@ -84,6 +109,15 @@ pub enum Error {
     Refused(String),
 }
 
+/// A queue that the nodes which listen to it share: each message goes to one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Its topic. That of an event ends with the pattern, in Moleculer's notation.
+    pub topic: String,
+    /// What those who share it have in common: the action, or the group of the event.
+    pub group: String,
+}
+
 /// A way to reach other nodes.
 pub trait Transporter: Send + Sync {
     /// Connects: one attempt.
@@ -105,9 +139,44 @@ pub trait Transporter: Send + Sync {
     /// [`Error::NotConnected`], [`Error::PayloadTooLarge`] or [`Error::Refused`].
     fn publish<'a>(&'a self, topic: &'a str, data: Bytes) -> BoxFuture<'a, Result<(), Error>>;
 
+    /// Whether it can give each message to one of several nodes, so that nodes need not choose
+    /// (moleculer: src/transporters/base.js hasBuiltInBalancer).
+    fn has_balancer(&self) -> bool {
+        false
+    }
+
+    /// Takes messages from these queues from now on, and from no others; those that stay are not
+    /// interrupted. Without a balancer nothing happens.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], or [`Error::Refused`] for queues that cannot be; the others are shared.
+    fn share(&self, _queues: Vec<Queue>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Sends what is queued, within a short time, and closes the connection for good.
     fn disconnect(&self) -> BoxFuture<'_, ()>;
 
     /// Where it connects to, without credentials.
     fn address(&self) -> String;
+
+    /// How nodes tell each other what they know where there is nobody that tells it to all: then there are no
+    /// DISCOVER, INFO, HEARTBEAT and DISCONNECT. `None` where these reach everybody. Asked after
+    /// [`Transporter::connect`].
+    fn gossip(&self) -> Option<Gossip> {
+        None
+    }
+}
+
+/// How nodes gossip.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gossip {
+    /// Between two rounds.
+    pub period: Duration,
+    /// How many nodes are told at once that something of this node changed; the others hear it in the rounds.
+    pub push_max: usize,
+    /// Size in bytes above which an answer is sent in parts.
+    pub packet_max: usize,
+    /// The fields of this node's GOSSIP_HELLO. It is published once, without a target, before anything else.
+    pub hello: Map<String, Value>,
 }

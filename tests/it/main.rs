@@ -7,6 +7,8 @@
     reason = "tests report by panicking, and their helpers are not #[test] functions"
 )]
 
+mod amqp;
+mod balancer;
 mod bench;
 mod cacher;
 mod call_options;
@@ -19,12 +21,14 @@ mod errors;
 mod event_match;
 mod faults;
 mod features;
+mod gateway;
 mod guest_streams;
 mod hooks;
 mod hostile;
 mod hot_reload;
 mod interop;
 mod kit;
+mod mqtt;
 mod nats;
 mod node_loss;
 mod peers;
@@ -38,5 +42,7 @@ mod runtime_pool;
 mod samples;
 mod scenarios;
 mod serializers;
+mod streams;
+mod tcp;
 mod tidy;
 mod validation;

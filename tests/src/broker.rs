@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use isomer_host::broker::ServiceBroker;
-use isomer_host::config::{BrokerOptions, Transporter};
+use isomer_host::config::transporter::tcp::{Endpoint, Urls};
+use isomer_host::config::{BrokerOptions, Tcp, Transporter};
 use isomer_host::context::{CallOptions, EmitOptions};
 use isomer_host::error::MoleculerError;
 use isomer_host::payload::{Object, Payload};
@@ -20,6 +21,32 @@ pub fn on_nats(node_id: &str, url: &str) -> BrokerOptions {
         request_timeout: Duration::from_secs(10),
         ..BrokerOptions::default()
     }
+}
+
+/// Options of a node that reaches others by TCP. Without nodes that it knows beforehand it finds nobody.
+#[must_use]
+pub fn on_tcp(node_id: &str, namespace: &str, nodes: &[Endpoint]) -> BrokerOptions {
+    let tcp = Tcp {
+        udp_discovery: false,
+        urls: Urls::Listed(nodes.to_vec()),
+        gossip_period: Duration::from_secs(1),
+        ..Tcp::default()
+    };
+    BrokerOptions {
+        node_id: Some(node_id.into()),
+        namespace: namespace.into(),
+        transporter: Some(Transporter::Tcp(Box::new(tcp))),
+        request_timeout: Duration::from_secs(10),
+        ..BrokerOptions::default()
+    }
+}
+
+/// Where a started node on TCP can be reached from this machine.
+#[must_use]
+pub fn endpoint(broker: &ServiceBroker) -> Endpoint {
+    let info = broker.local_node_info();
+    let node_id = broker.registry().read().local_id().to_string();
+    Endpoint { node_id, host: "127.0.0.1".into(), port: info.port.unwrap() }
 }
 
 /// Options of a node on an in-process bus.

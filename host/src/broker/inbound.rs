@@ -68,6 +68,10 @@ impl Inbound for Shared {
                     mesh.discoverer.handle_connected(*was_reconnect);
                 }
                 Notice::Disconnected { .. } => mesh.discoverer.handle_disconnected(),
+                Notice::NodeFound { node_id } => mesh.discoverer.handle_found(node_id),
+                Notice::NodeLost { node_id, unexpected } => {
+                    mesh.discoverer.handle_lost(node_id, *unexpected);
+                }
                 _ => {}
             }
         }
@@ -92,6 +96,8 @@ impl Inbound for Shared {
                 self.registry.write().apply_pong(&pong.node_id, pong.elapsed_time);
                 self.local_event("$node.pong", &pong.to_value());
             }
+            // They are the discoverer's.
+            Notice::NodeFound { .. } | Notice::NodeLost { .. } => {}
             Notice::DuplicateNodeId { instance_id } => {
                 tracing::error!(
                     node_id = &*self.node_id,

@@ -22,8 +22,11 @@ use crate::middleware::wire::Wire;
 use crate::serializer;
 use crate::transit::{self, Inbound, PingResult, Transit};
 use crate::transporter;
+use crate::transporter::amqp::Amqp;
 use crate::transporter::fake::{Bus, Fake};
+use crate::transporter::mqtt::Mqtt;
 use crate::transporter::nats::Nats;
+use crate::transporter::tcp::Tcp;
 
 /// Pings under way at once when many nodes are pinged.
 const PINGS_AT_ONCE: usize = 100;
@@ -146,6 +149,12 @@ impl Shared {
         let options = self.options.transporter.as_ref().filter(|_| self.own.transporter.is_none());
         let in_process = matches!(options, Some(Transporter::Fake { .. }));
         let runtime = MeshRuntime::new(in_process, &self.work)?;
+        if self.options.disable_balancer && !transporter.has_balancer() {
+            tracing::warn!(
+                transporter = %transporter.address(),
+                "'disableBalancer' is off: this transporter cannot balance, so the node does"
+            );
+        }
         let transit = self.transit(transporter);
         let discoverer = Discoverer::new(
             discoverer::Settings::from(&self.options),
@@ -171,6 +180,20 @@ impl Shared {
             None => match &self.options.transporter {
                 None => return Ok(None),
                 Some(Transporter::Nats { urls }) => Arc::new(Nats::new(urls, &self.node_id)?),
+                Some(Transporter::Mqtt(options)) => {
+                    Arc::new(Mqtt::new(options.clone(), &self.options.namespace)?)
+                }
+                Some(Transporter::Amqp(options)) => {
+                    let namespace = &self.options.namespace;
+                    Arc::new(Amqp::new(*options.clone(), namespace, &self.node_id)?)
+                }
+                Some(Transporter::Tcp(options)) => Arc::new(Tcp::new(
+                    options,
+                    &self.options.namespace,
+                    &self.node_id,
+                    Arc::clone(&self.registry),
+                    &self.metrics,
+                )),
                 Some(Transporter::Fake { bus }) => {
                     Arc::new(Fake::new(Bus::named(bus), &self.node_id))
                 }
@@ -188,6 +211,7 @@ impl Shared {
             node_id: Arc::clone(&self.node_id),
             instance_id: Arc::clone(&self.instance_id),
             options: self.options.transit,
+            disable_balancer: self.options.disable_balancer,
             work: self.work.clone(),
         };
         let serializer = self.own.serializer.clone();
@@ -235,6 +259,22 @@ impl Shared {
         if let Some(mesh) = self.mesh.get() {
             mesh.discoverer.announce(shrunk);
         }
+    }
+
+    /// Whether the transporter decides which node gets a request or event.
+    pub(super) fn leaves_balancing(&self) -> bool {
+        self.mesh.get().is_some_and(|mesh| mesh.transit.leaves_balancing())
+    }
+
+    /// Sends an event to the queues of these groups; `None` when there are none.
+    pub(super) fn send_event_to_queues(
+        &self,
+        ctx: &Context,
+        groups: Vec<Arc<str>>,
+    ) -> Option<BoxFuture<'static, Result<(), MoleculerError>>> {
+        let transit = self.mesh.get().filter(|_| !groups.is_empty())?.transit.clone();
+        let ctx = ctx.clone();
+        Some(Box::pin(async move { transit.send_event_to_queues(&ctx, groups).await }))
     }
 
     /// Sends an event to one node; `None` when there is no mesh.

@@ -10,10 +10,13 @@ use crate::config::Transporter;
 use crate::config::names;
 use crate::config::value::{Located, Value};
 
+pub mod amqp;
+pub mod mqtt;
 mod nats;
+pub mod tcp;
 
 /// What is allowed, for messages.
-pub const ALLOWED: &str = "\"NATS\", \"nats://host:4222\" (several with commas between), or \
+pub const ALLOWED: &str = "\"NATS\", \"MQTT\", \"AMQP\", \"nats://host:4222\" (several with commas between), or \
                            {\"type\": \"NATS\", \"options\": {\"url\", \"servers\", \"user\", \"pass\", \"token\"}}";
 
 /// How one transporter is chosen and read.
@@ -28,11 +31,10 @@ struct Kind {
     from_options: fn(&Located) -> Result<Transporter, String>,
 }
 
-const KINDS: [Kind; 1] = [nats::KIND];
+const KINDS: [Kind; 4] = [nats::KIND, mqtt::KIND, amqp::KIND, tcp::KIND];
 
 /// Transporters of Moleculer that this version does not have.
-const NOT_OFFERED: [&str; 9] =
-    ["tcp", "redis", "rediss", "mqtt", "mqtts", "amqp", "amqps", "kafka", "stan"];
+const NOT_OFFERED: [&str; 4] = ["redis", "rediss", "kafka", "stan"];
 
 /// Reads the option; `None` is a node on its own.
 ///

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::discoverer::cpu::CpuMeter;
 use crate::discoverer::{Outgoing, Shared};
 use crate::error::MoleculerError;
-use crate::packet::{Body, Heartbeat};
+use crate::packet::{Body, Heartbeat, Info};
 use crate::task;
 use crate::uid;
 
@@ -64,6 +64,15 @@ pub(super) fn start_timers(shared: &Arc<Shared>) {
     };
     start("announcer", Box::pin(Arc::clone(shared).announce_changes()));
     start("latencies", Box::pin(Arc::clone(shared).measure_latencies()));
+    let kept = shared.settings.options.clean_offline_nodes_timeout;
+    let forget = !shared.settings.options.disable_offline_node_removing && !kept.is_zero();
+    if let Some(gossip) = shared.transit.gossip() {
+        start("gossip", Box::pin(Arc::clone(shared).gossip_rounds(gossip)));
+        if forget {
+            start("offline nodes", Box::pin(Arc::clone(shared).forget_strangers(kept)));
+        }
+        return;
+    }
     if shared.settings.heartbeat_interval.is_zero() {
         return;
     }
@@ -72,8 +81,7 @@ pub(super) fn start_timers(shared: &Arc<Shared>) {
     if !options.disable_heartbeat_checks {
         start("heartbeat watch", Box::pin(Arc::clone(shared).watch_heartbeats()));
     }
-    let kept = options.clean_offline_nodes_timeout;
-    if !options.disable_offline_node_removing && !kept.is_zero() {
+    if forget {
         start("offline nodes", Box::pin(Arc::clone(shared).forget_offline(kept)));
     }
 }
@@ -92,7 +100,7 @@ impl Shared {
             let shrunk = std::mem::take(&mut *self.shrunk.lock());
             if !shrunk.is_empty() {
                 let info = self.registry.write().local_info(&shrunk);
-                self.send(Body::Info(Box::new(info)), None, "failedSendInfoPacket").await;
+                self.say_info(info, None).await;
             }
             // An INFO to a single node may have told the change to that node only, so that `seq` is the same
             // already; it still has to reach the others.
@@ -133,6 +141,14 @@ impl Shared {
         }
     }
 
+    async fn forget_strangers(self: Arc<Self>, kept: Duration) {
+        let mut ticks = interval(CLEAN_UP_INTERVAL);
+        loop {
+            ticks.tick().await;
+            self.registry.write().forget_strangers(clock::now(), kept);
+        }
+    }
+
     /// Pings a node of every host from time to time, as long as a strategy asks for it. The answers are
     /// counted where all pongs are.
     async fn measure_latencies(self: Arc<Self>) {
@@ -162,17 +178,38 @@ impl Shared {
         if !self.transit.connected() {
             return;
         }
-        self.send(self.own_info(), target, "failedSendInfoPacket").await;
+        let info = self.own_info();
+        if target.is_none() {
+            self.share_queues(&info).await;
+        }
+        self.say_info(info, target).await;
     }
 
-    fn own_info(&self) -> Body {
+    /// Whatever is told to all can be asked for (moleculer: src/registry/discoverers/local.js
+    /// sendLocalNodeInfo).
+    async fn share_queues(&self, info: &Info) {
+        let services = info.services.as_deref().unwrap_or_default();
+        if let Err(error) = self.transit.share_queues(services).await {
+            tracing::warn!(%error, "some actions or events cannot be reached through queues");
+        }
+    }
+
+    async fn say_info(&self, info: Info, target: Option<&str>) {
+        match self.transit.gossip() {
+            Some(gossip) => self.push(&gossip, &info).await,
+            None => self.send(Body::Info(Box::new(info)), target, "failedSendInfoPacket").await,
+        }
+    }
+
+    fn own_info(&self) -> Info {
         let mut registry = self.registry.write();
-        let info = if self.leaving() { registry.final_info() } else { registry.local_info(&[]) };
-        Body::Info(Box::new(info))
+        if self.leaving() { registry.final_info() } else { registry.local_info(&[]) }
     }
 
     async fn greet(&self) {
-        let sent = self.transit.send_in_all_versions(self.own_info()).await;
+        let info = self.own_info();
+        self.share_queues(&info).await;
+        let sent = self.transit.send_in_all_versions(Body::Info(Box::new(info))).await;
         self.report(sent, None, "failedSendInfoPacket");
         let sent = self.transit.discover_all().await;
         self.report(sent, None, "failedNodesDiscovery");

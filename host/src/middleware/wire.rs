@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 
 use crate::middleware::Chain;
 use crate::middleware::hook::{ReceiveBytes, SendBytes};
-use crate::transporter::{Error, Event, Listener, Transporter};
+use crate::transporter::{Error, Event, Gossip, Listener, Queue, Transporter};
 
 /// A transporter with the hooks of middlewares around it.
 pub struct Wire {
@@ -49,12 +49,24 @@ impl Transporter for Wire {
         (self.send)(Arc::from(topic), data)
     }
 
+    fn has_balancer(&self) -> bool {
+        self.inner.has_balancer()
+    }
+
+    fn share(&self, queues: Vec<Queue>) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner.share(queues)
+    }
+
     fn disconnect(&self) -> BoxFuture<'_, ()> {
         self.inner.disconnect()
     }
 
     fn address(&self) -> String {
         self.inner.address()
+    }
+
+    fn gossip(&self) -> Option<Gossip> {
+        self.inner.gossip()
     }
 }
 

@@ -29,6 +29,17 @@ pub struct Node {
     pub last_heartbeat: Instant,
     /// Since when it cannot be reached.
     pub offline_since: Option<Instant>,
+    /// How it was found, where nodes reach each other without a server.
+    pub contact: Contact,
+}
+
+/// What is known of the way to a node beside what it says itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// The address that its packets came from; goes before those that it names.
+    pub udp_address: Option<Arc<str>>,
+    /// The host under which the operator named it; such a node is never forgotten.
+    pub fixed: Option<Arc<str>>,
 }
 
 impl Node {
@@ -38,6 +49,13 @@ impl Node {
             self.cpu_seq += 1;
             self.load.set_cpu(cpu);
         }
+    }
+
+    /// Sets the CPU load as another node tells it.
+    pub(super) fn set_foreign_cpu(&mut self, cpu: f64, cpu_seq: u64, now: Instant) {
+        self.load.set_cpu(Some(cpu));
+        self.cpu_seq = cpu_seq;
+        self.last_heartbeat = now;
     }
 
     /// As `$node.list` shows it, without services; times are whole seconds since this node `started`
@@ -55,9 +73,9 @@ impl Node {
             "client": self.info.client,
             "metadata": self.info.metadata,
             "ipList": self.info.ip_list,
-            "port": null,
+            "port": self.info.port,
             "hostname": self.info.hostname,
-            "udpAddress": null,
+            "udpAddress": self.contact.udp_address.as_deref(),
             "cpu": self.load.cpu(),
             "cpuSeq": (self.cpu_seq > 0).then_some(self.cpu_seq),
             "seq": self.info.seq,
@@ -89,6 +107,11 @@ impl NodeCatalog {
 
     pub(super) fn remove(&mut self, id: &str) -> Option<Node> {
         self.nodes.remove(id)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
     }
 
     /// All nodes.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::clock;
 use crate::error::MoleculerError;
 use crate::packet::{Body, Packet, PacketType};
+use crate::registry::gossip::contact::SEEN_ADDRESS;
 use crate::task;
 use crate::transit::counters::Refusal;
 use crate::transit::gate::{Gate, Seen};
@@ -89,6 +90,12 @@ impl Shared {
                 return;
             }
         };
+        if kind.is_gossip() {
+            // Not subject to the check of versions (moleculer: src/transporters/tcp.js receive).
+            self.versions.remember(&packet);
+            self.handle_gossip(topic, packet);
+            return;
+        }
         if !self.versions.accepts(&packet.ver) {
             self.refuse_version(kind, &packet.sender, &packet.ver);
             return;
@@ -125,7 +132,7 @@ impl Shared {
             _ if own => {}
             Body::Ping(ping) => self.handle_ping(sender, ping),
             Body::Pong(pong) => self.handle_pong(sender, pong),
-            // The transporter that has them keeps them to itself.
+            // They go another way.
             Body::GossipHello(_) | Body::GossipRequest(_) | Body::GossipResponse(_) => {}
             Body::Info(_) | Body::Discover | Body::Heartbeat(_) | Body::Disconnect => {
                 if matches!(body, Body::Disconnect) {
@@ -139,8 +146,34 @@ impl Shared {
         }
     }
 
+    /// Gossip goes to the discoverer. Where a HELLO came from is told by its topic.
+    fn handle_gossip(&self, topic: &str, packet: Packet) {
+        let Packet { sender, mut body, .. } = packet;
+        if sender == self.settings.node_id {
+            let reason = "it comes from this node's own ID: another process uses it, or the address of \
+                          another node leads here";
+            self.refuse(Refusal::Malformed, Some(&sender), body.kind().as_str(), &reason);
+            return;
+        }
+        if let Body::GossipHello(hello) = &mut body {
+            hello.remove(SEEN_ADDRESS);
+            let address = topic.split_once(PacketType::GossipHello.as_str());
+            if let Some(address) = address.and_then(|(_, rest)| rest.strip_prefix('.')) {
+                hello.insert(SEEN_ADDRESS.into(), address.into());
+            }
+        }
+        if let Some(inbound) = self.inbound.upgrade() {
+            inbound.handle_node(sender, body);
+        }
+    }
+
     fn handle_connection(&self, event: Event) {
         match event {
+            Event::NodeFound { node_id } => self.notify(Notice::NodeFound { node_id }),
+            Event::NodeLost { node_id, unexpected } => {
+                self.reject_node(&node_id);
+                self.notify(Notice::NodeLost { node_id, unexpected });
+            }
             Event::Disconnected => {
                 tracing::warn!(
                     address = %self.transporter.address(),

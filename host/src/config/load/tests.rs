@@ -239,12 +239,10 @@ fn options_of_moleculer_that_are_not_read_are_answered() {
     check_error(
         "isomer.json",
         "{\"errorHandler\": \"x\", \"uidGenerator\": null, \"transit\": {\"maxChunkSize\": 262144},\n\
-         \"disableBalancer\": true, \"contextParamsCloning\": true, \"serializer\": \"ProtoBuf\"}",
-        "3 problems in the configuration:\n  \
+         \"contextParamsCloning\": true, \"serializer\": \"ProtoBuf\"}",
+        "2 problems in the configuration:\n  \
          isomer.json:1: 'errorHandler' is an option of Moleculer that is not offered \
          (a function; a middleware sees, changes and answers errors); remove it\n  \
-         isomer.json:2: 'disableBalancer' is an option of Moleculer that is not offered \
-         (every node balances its calls itself); remove it\n  \
          isomer.json:2: serializer.type is \"ProtoBuf\" (Moleculer itself has dropped it with 0.15, and it is not offered here); \
          allowed: \"JSON\", \"JSONExt\", \"MsgPack\", \"Notepack\" or \"CBOR\"",
     );

@@ -161,6 +161,7 @@ fn read_info(text: &ByteString) -> Result<Packet, Fault> {
         metadata: wire.metadata,
         // moleculer: src/registry/node.js update: a missing seq counts as 1.
         seq: wire.seq.unwrap_or(1),
+        port: wire.port.as_u64().and_then(|port| port.try_into().ok()),
     };
     Ok(Bare { ver: wire.ver, sender: wire.sender }.packet(Body::Info(Box::new(info))))
 }
@@ -385,6 +386,9 @@ struct InfoWire {
     #[serde(default)]
     metadata: Value,
     seq: Option<u64>,
+    /// Anything else than the number of a port is as good as none.
+    #[serde(default)]
+    port: Value,
     #[serde(default)]
     ver: Ver,
     sender: Text,

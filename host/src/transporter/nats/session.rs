@@ -4,17 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use rustls_native_certs::load_native_certs;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::transporter::nats::address::{Auth, Server};
 use crate::transporter::nats::outbox::Sink;
 use crate::transporter::nats::protocol::{self, Fault, Op, Parsed, ServerInfo};
+use crate::transporter::tls;
 
 /// How long a server may take from the first packet to its acceptance.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -90,7 +86,7 @@ impl Session {
             // Whatever was said before the encryption began may be anybody's words.
             return Err(Lost::Tls("the server speaks before the handshake".into()));
         }
-        let stream = encrypt(socket, &server.host).await?;
+        let stream = tls::encrypt(socket, &server.host).await.map_err(Lost::Tls)?;
         let (mut source, mut sink) = tokio::io::split(stream);
         sink.write_all(&protocol::connect(auth, client_name, true)).await?;
         sink.flush().await?;
@@ -149,27 +145,4 @@ pub(super) async fn read_more(
         0 => Err(Lost::Closed),
         _ => Ok(()),
     }
-}
-
-/// Speaks TLS from now on, and trusts whom the system trusts (`SSL_CERT_FILE` names others).
-async fn encrypt(
-    socket: TcpStream,
-    host: &str,
-) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Lost> {
-    let tls = |error: &dyn std::fmt::Display| Lost::Tls(error.to_string());
-    let mut roots = RootCertStore::empty();
-    let found = load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let cause = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
-        return Err(Lost::Tls(format!("the system has no certificates to trust{cause}")));
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| tls(&error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| tls(&error))?;
-    let connector = TlsConnector::from(Arc::new(config));
-    connector.connect(name, socket).await.map_err(|error| tls(&error))
 }
