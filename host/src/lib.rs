@@ -3,8 +3,9 @@
 pub mod backoff;
 pub mod clock;
 pub mod error;
-pub mod payload;
 pub mod uid;
+
+pub mod payload;
 
 pub mod config;
 pub mod metrics;
