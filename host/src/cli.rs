@@ -18,6 +18,7 @@ pub mod config;
 pub mod list;
 pub mod ping;
 pub mod start;
+mod stream;
 pub mod table;
 pub mod target;
 

@@ -64,6 +64,8 @@ pub struct BrokerOptions {
     pub registry: Registry,
     /// Transit section.
     pub transit: Transit,
+    /// Leave it to the queues of NATS or AMQP which node gets a call or event; of no effect elsewhere. false
+    pub disable_balancer: bool,
     /// How long to wait for dependencies; zero is for ever. 0
     pub dependency_timeout: Duration,
     /// Try failed calls again.
@@ -188,6 +190,10 @@ pub enum Transporter {
         /// One, or several nodes of a cluster, tried in turn.
         urls: Vec<String>,
     },
+    /// MQTT.
+    Mqtt(transporter::mqtt::Options),
+    /// AMQP 0.9.1.
+    Amqp(Box<transporter::amqp::Options>),
     /// Sockets between the nodes themselves.
     Tcp(Box<Tcp>),
     /// In-process bus of this name, for tests.
@@ -231,6 +237,7 @@ impl Default for BrokerOptions {
                     gap_timeout: Duration::from_secs(10),
                 },
             },
+            disable_balancer: false,
             dependency_timeout: Duration::ZERO,
             retry_policy: RetryPolicy::default(),
             circuit_breaker: CircuitBreaker::default(),

@@ -65,7 +65,8 @@ pub struct Inner {
     pub level: u32,
     /// Whether the chain is traced; `None` when no tracer decided.
     pub tracing: Option<bool>,
-    /// Caller's side: the node that was chosen. Callee's side: the node that it came from.
+    /// Caller's side: the node that was chosen; empty when the transporter is to choose. Callee's side: the
+    /// node that it came from.
     pub node_id: Arc<str>,
     /// Full action name or concrete event name.
     pub name: Arc<str>,

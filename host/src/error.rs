@@ -425,6 +425,8 @@ impl MoleculerError {
 
 fn action_data(action: &str, node_id: Option<&str>) -> Value {
     match node_id {
+        // Whom nobody chose has no name.
+        Some("") => json!({"action": action, "nodeID": null}),
         Some(node_id) => json!({"action": action, "nodeID": node_id}),
         None => json!({"action": action}),
     }

@@ -22,7 +22,7 @@ use crate::config;
 use crate::context::{Context, Outcome};
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
-use crate::packet::{Body, Packet, ProtocolVersion};
+use crate::packet::{Body, Event, Packet, PacketType, ProtocolVersion, ServiceItem};
 use crate::serializer::Serializer;
 use crate::task::CancellationToken;
 use crate::transporter::{self, Gossip, Transporter};
@@ -171,6 +171,8 @@ pub struct Settings {
     pub instance_id: Arc<str>,
     /// Section `transit` of the options.
     pub options: config::Transit,
+    /// Leave it to the transporter which node gets a request or event, if it can decide.
+    pub disable_balancer: bool,
     /// Where requests and events from other nodes are run, so that handlers never delay the reading of
     /// packets.
     pub work: Handle,
@@ -340,6 +342,27 @@ impl Transit {
         self.0.requests.len()
     }
 
+    /// Whether the transporter decides which node gets a request or event that names none
+    /// (moleculer: option disableBalancer). Not while nodes of several versions are there: one would take
+    /// from a queue what only the other understands.
+    #[must_use]
+    pub fn leaves_balancing(&self) -> bool {
+        self.0.shares_queues() && self.0.versions.alive().len() == 1
+    }
+
+    /// Takes requests and events from the queues of these services from now on, and from no others.
+    /// Nothing happens unless the transporter balances.
+    ///
+    /// # Errors
+    /// What the transporter says.
+    pub async fn share_queues(&self, services: &[ServiceItem]) -> Result<(), MoleculerError> {
+        if !self.0.shares_queues() {
+            return Ok(());
+        }
+        let shared = self.0.transporter.share(self.0.topics.queues(services)).await;
+        shared.map_err(|error| send_error(error, PacketType::Request))
+    }
+
     /// Asks all nodes for their INFO, in every version that this node speaks: who is there is not known.
     ///
     /// # Errors
@@ -407,6 +430,12 @@ impl Shared {
     async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
         match target {
             Some(node_id) => self.send_as(self.versions.of(node_id), body, target).await,
+            // Whoever takes it from a queue takes it once.
+            None if matches!(body, Body::Request(_) | Body::Event(_)) => {
+                let alive = self.versions.alive();
+                let version = alive.first().copied().unwrap_or_else(|| self.versions.preferred());
+                self.send_as(version, body, None).await
+            }
             None => self.send_in(&self.versions.alive(), body).await,
         }
     }
@@ -422,6 +451,10 @@ impl Shared {
             sent = sent.and(self.send_as(*version, body.clone(), None).await);
         }
         sent
+    }
+
+    fn shares_queues(&self) -> bool {
+        self.settings.disable_balancer && self.transporter.has_balancer()
     }
 
     async fn send_as(
@@ -455,7 +488,28 @@ impl Shared {
         Packet { ver: version.shared(), sender: Arc::clone(&self.settings.node_id), body }
     }
 
+    /// Without a target a request goes to the queue of its action, and an event to that of each of its
+    /// groups (moleculer: src/transporters/base.js prepublish).
     async fn publish(&self, packet: &Packet, target: Option<&str>) -> Result<(), MoleculerError> {
+        match (&packet.body, target) {
+            (Body::Request(request), None) => {
+                self.publish_on(&self.topics.of_action(&request.action).topic, packet).await
+            }
+            (Body::Event(event), None) => {
+                for group in event.groups.iter().flatten() {
+                    let groups = Some(vec![Arc::clone(group)]);
+                    let body = Body::Event(Event { groups, ..event.clone() });
+                    let packet = Packet { body, ..packet.clone() };
+                    let queue = self.topics.of_event(group, &event.event);
+                    self.publish_on(&queue.topic, &packet).await?;
+                }
+                Ok(())
+            }
+            (body, target) => self.publish_on(&self.topics.of(body.kind(), target), packet).await,
+        }
+    }
+
+    async fn publish_on(&self, topic: &str, packet: &Packet) -> Result<(), MoleculerError> {
         let kind = packet.body.kind();
         let data = self.serializer.encode(packet);
         let size = data.len();
@@ -463,14 +517,15 @@ impl Shared {
         if size > limit {
             return Err(MoleculerError::payload_too_large(kind.as_str(), limit, size));
         }
-        let topic = self.topics.of(kind, target);
-        self.transporter.publish(&topic, data).await.map_err(|error| match error {
-            transporter::Error::PayloadTooLarge { limit, size } => {
-                MoleculerError::payload_too_large(kind.as_str(), limit, size)
-            }
-            transporter::Error::NotConnected => MoleculerError::broker_disconnected(),
-            other => MoleculerError::server("TRANSPORTER_ERROR", other.to_string()),
-        })?;
+        if topic.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            // Names of queues are made from names of actions and events.
+            return Err(MoleculerError::server(
+                "TRANSPORTER_ERROR",
+                format!("{topic:?} is no topic"),
+            ));
+        }
+        let published = self.transporter.publish(topic, data).await;
+        published.map_err(|error| send_error(error, kind))?;
         self.counters.count_sent(size);
         Ok(())
     }
@@ -490,5 +545,16 @@ impl Shared {
     fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::Release);
         self.counters.set_connected(connected);
+    }
+}
+
+/// What a caller is told of a transporter's error.
+fn send_error(error: transporter::Error, kind: PacketType) -> MoleculerError {
+    match error {
+        transporter::Error::PayloadTooLarge { limit, size } => {
+            MoleculerError::payload_too_large(kind.as_str(), limit, size)
+        }
+        transporter::Error::NotConnected => MoleculerError::broker_disconnected(),
+        other => MoleculerError::server("TRANSPORTER_ERROR", other.to_string()),
     }
 }

@@ -13,14 +13,20 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
 mod address;
+pub mod amqp;
 pub mod fake;
+mod link;
+pub mod mqtt;
 pub mod nats;
+pub mod receipt;
 pub mod redis;
 pub mod tcp;
 pub(crate) mod tls;
 mod writer;
 
+pub use amqp::Amqp;
 pub use fake::Fake;
+pub use mqtt::Mqtt;
 pub use nats::Nats;
 pub use redis::Redis;
 pub use tcp::Tcp;
@@ -111,6 +117,15 @@ pub enum Error {
     Refused(String),
 }
 
+/// A queue that the nodes which listen to it share: each message goes to one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Its topic. That of an event ends with the pattern, in Moleculer's notation.
+    pub topic: String,
+    /// What those who share it have in common: the action, or the group of the event.
+    pub group: String,
+}
+
 /// A way to reach other nodes.
 pub trait Transporter: Send + Sync {
     /// Connects: one attempt.
@@ -131,6 +146,21 @@ pub trait Transporter: Send + Sync {
     /// # Errors
     /// [`Error::NotConnected`], [`Error::PayloadTooLarge`] or [`Error::Refused`].
     fn publish<'a>(&'a self, topic: &'a str, data: Bytes) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Whether it can give each message to one of several nodes, so that nodes need not choose
+    /// (moleculer: src/transporters/base.js hasBuiltInBalancer).
+    fn has_balancer(&self) -> bool {
+        false
+    }
+
+    /// Takes messages from these queues from now on, and from no others; those that stay are not
+    /// interrupted. Without a balancer nothing happens.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], or [`Error::Refused`] for queues that cannot be; the others are shared.
+    fn share(&self, _queues: Vec<Queue>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Sends what is queued, within a short time, and closes the connection for good.
     fn disconnect(&self) -> BoxFuture<'_, ()>;

@@ -7,6 +7,8 @@
     reason = "tests report by panicking, and their helpers are not #[test] functions"
 )]
 
+mod amqp;
+mod balancer;
 mod bench;
 mod cacher;
 mod call_options;
@@ -20,12 +22,14 @@ mod errors;
 mod event_match;
 mod faults;
 mod features;
+mod gateway;
 mod guest_streams;
 mod hooks;
 mod hostile;
 mod hot_reload;
 mod interop;
 mod kit;
+mod mqtt;
 mod nats;
 mod node_loss;
 mod peers;
@@ -39,6 +43,7 @@ mod runtime_load;
 mod runtime_pool;
 mod samples;
 mod scenarios;
+mod streams;
 mod tcp;
 mod tidy;
 mod validation;

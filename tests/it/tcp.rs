@@ -111,17 +111,13 @@ async fn nodes_of_a_list_find_each_other_and_answer() {
 
     let received = mirror::listen(&third, "mail", "order.*", "").await;
     broker::wait_for_service_on(&first, "mail", "n-3").await;
+    broker::wait_for_service_on(&second, "mail", "n-3").await;
     broker::emit(&first, "order.created", &json!({"n": 1}), &[]).await;
     broker::broadcast(&second, "order.paid", &json!({"n": 2}), &[]).await;
     assert_eq!(received.at_least(2).await.len(), 2);
 
     // A stop is told before the connections end: the service is gone first.
-    let (stopped, ()) = futures_util::future::join(
-        async { third.stop().await },
-        wait_for_node(&first, "n-3", false),
-    )
-    .await;
-    let () = stopped;
+    futures_util::future::join(third.stop(), wait_for_node(&first, "n-3", false)).await;
     wait_for_node(&second, "n-3", false).await;
     let error = call(&first, "mail.x", &json!({}), CallOptions::default()).await.unwrap_err();
     assert_eq!(error.name(), "ServiceNotFoundError");

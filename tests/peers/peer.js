@@ -10,6 +10,7 @@ const readline = require("node:readline");
 const version = process.argv[2];
 const { ServiceBroker, Errors } = require(`moleculer-${version}`);
 const schemas = require("./services");
+const streams = require("./streams");
 
 let broker = null;
 const received = []; // every event that a listener got, in order
@@ -81,6 +82,7 @@ const commands = {
 			changed();
 		};
 		for (const schema of schemas.all(Errors)) broker.createService(schema);
+		broker.createService(streams.service(Errors));
 		for (const { service, event, group } of listen)
 			broker.createService({ name: service, events: { [event]: { group, handler: record } } });
 		await broker.start();
@@ -191,6 +193,8 @@ const commands = {
 		await locks.get(key)();
 	}
 };
+
+Object.assign(commands, streams.commands(() => broker, version, Errors));
 
 async function run(line) {
 	const { id, do: name, ...args } = JSON.parse(line);

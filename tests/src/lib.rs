@@ -16,19 +16,24 @@ pub mod process;
 pub mod tree;
 pub mod wait;
 
+pub mod amqp_server;
 pub mod bench;
 pub mod broker;
 pub mod cluster;
 pub mod etcd_server;
+pub mod gateway;
 pub mod guests;
 pub mod host;
 pub mod mirror;
+pub mod mqtt_server;
 pub mod nats_server;
 pub mod node;
+pub mod pair;
 pub mod peer;
 pub mod redis_server;
 pub mod rig;
 pub mod scenario;
+pub mod streams;
 
 /// The examples in Rust of the documents, compiled as users would.
 #[cfg(doctest)]

@@ -2,7 +2,8 @@
 //!
 //! A frame is two lengths (u32, big-endian), a JSON head and a body. The body is a payload as it is: JSON
 //! text or raw bytes, neither escaped nor parsed. A client sends one request at a time and gets one
-//! response for each; closing the connection ends the request.
+//! response for each; closing the connection ends the request. Streams come after either, as frames of
+//! their own, and the connection ends with them.
 
 use std::io;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::clock;
+use crate::payload::stream::{self, Stream, StreamWriter};
 use crate::payload::{Object, Payload};
 
 /// Bytes of a head: meta and names. Meta of a call is limited to 64 KiB anyway.
@@ -46,7 +48,7 @@ pub enum Error {
     #[error("a frame cannot be understood: {0}")]
     Malformed(String),
     /// The other side stalled.
-    #[error("a frame took longer than {} s", FRAME_TIME_MAX.as_secs())]
+    #[error("a frame took too long")]
     TooSlow,
 }
 
@@ -74,6 +76,9 @@ pub enum Request {
         request_id: Option<String>,
         /// What the body is.
         params: Body,
+        /// A stream follows the frame, see `admin::stream`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stream: Option<Mode>,
     },
     /// Send an event.
     Emit {
@@ -129,6 +134,11 @@ pub enum Response {
         /// What the body is.
         result: Body,
     },
+    /// It was done, and the result is a stream, which follows the frame, see `admin::stream`.
+    Stream {
+        /// What its chunks are.
+        mode: Mode,
+    },
     /// It was tried and failed: Moleculer's wire form of the error.
     Failed {
         /// The error.
@@ -139,6 +149,30 @@ pub enum Response {
         /// Why.
         reason: String,
     },
+}
+
+/// What the chunks of a stream are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// Bytes.
+    Bytes,
+    /// Values.
+    Objects,
+}
+
+impl Mode {
+    /// That of a stream.
+    #[must_use]
+    pub fn of(stream: &Stream) -> Self {
+        if stream.object_mode() { Self::Objects } else { Self::Bytes }
+    }
+
+    /// Both ends of a new stream, of which so much waits at most.
+    #[must_use]
+    pub fn channel(self, capacity: usize) -> (StreamWriter, Stream) {
+        stream::channel(self == Self::Objects, capacity)
+    }
 }
 
 /// What a body holds.
@@ -241,13 +275,30 @@ where
     T: Serialize,
     W: AsyncWrite + Unpin,
 {
+    write_within(stream, head, body, FRAME_TIME_MAX).await
+}
+
+/// The same with another limit of time.
+///
+/// # Errors
+/// As [`write`].
+pub async fn write_within<T, W>(
+    stream: &mut W,
+    head: &T,
+    body: &[u8],
+    limit: Duration,
+) -> Result<(), Error>
+where
+    T: Serialize,
+    W: AsyncWrite + Unpin,
+{
     let start = encode_head(head, body.len())?;
     let written = async {
         stream.write_all(&start).await?;
         stream.write_all(body).await?;
         stream.flush().await
     };
-    let written = tokio::time::timeout_at(clock::now() + FRAME_TIME_MAX, written);
+    let written = tokio::time::timeout_at(clock::now() + limit, written);
     Ok(written.await.map_err(|_| Error::TooSlow)??)
 }
 

@@ -6,6 +6,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +18,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::admin::place::{Claim, Error};
-use crate::admin::protocol::{self, Body, EmitKind, Request, Response};
+use crate::admin::protocol::{self, Body, EmitKind, Mode, Request, Response};
+use crate::admin::stream::{self, Received};
 use crate::context::{CallOptions, Caller, EmitOptions, Outcome};
 use crate::error::MoleculerError;
 use crate::payload::Payload;
+use crate::payload::stream::{Stream, StreamWriter};
 use crate::task::{self, CancellationToken};
 
 /// After an error of `accept`, such as too many open files.
@@ -148,7 +151,7 @@ async fn serve(stream: UnixStream, slot: OwnedSemaphorePermit, shared: Arc<Share
             frame = next => frame,
             () = shared.intake.cancelled() => break,
         };
-        let (request, body) = match frame {
+        let (mut request, body) = match frame {
             Ok(Ok(Some(frame))) => frame,
             Ok(Ok(None)) | Err(_) => break,
             Ok(Err(error)) => {
@@ -157,15 +160,67 @@ async fn serve(stream: UnixStream, slot: OwnedSemaphorePermit, shared: Arc<Share
                 break;
             }
         };
+        let (upload, stream) = upload_of(&mut request);
+        let streams = stream.is_some();
+        let over = upload.as_ref().map(|upload| upload.over.clone());
+        let mut feeding = pin!(feed(&mut reader, upload));
         let answered = tokio::select! {
-            answered = answer(&shared, request, body, &mut writer) => answered,
-            () = gone(&mut reader) => break,
+            answered = answer(&shared, request, body, stream, &mut writer) => answered,
+            () = &mut feeding => break,
         };
-        if answered.is_err() || shared.intake.is_cancelled() {
+        let Ok(After::Next) = answered else { break };
+        if let Some(over) = over {
+            // The handler may read on after it has answered.
+            tokio::select! {
+                () = over.cancelled() => {}
+                () = feeding => {}
+            }
+        }
+        if streams || shared.intake.is_cancelled() {
             break;
         }
     }
     drop(slot);
+}
+
+/// What becomes of a connection after an answer.
+enum After {
+    /// The next request.
+    Next,
+    /// Nothing.
+    End,
+}
+
+/// A stream that comes with a request.
+struct Upload {
+    writer: StreamWriter,
+    /// Cancelled when all of it has come, or nobody reads it any more.
+    over: CancellationToken,
+}
+
+/// The stream that follows a request, and what the callee gets of it.
+fn upload_of(request: &mut Request) -> (Option<Upload>, Option<Stream>) {
+    let Request::Call { stream: Some(mode), .. } = request else { return (None, None) };
+    let (writer, stream) = mode.channel(stream::BUFFER);
+    (Some(Upload { writer, over: CancellationToken::new() }), Some(stream))
+}
+
+/// Gives the chunks of a stream on, if there is one, and ends when the client has gone.
+async fn feed(reader: &mut OwnedReadHalf, upload: Option<Upload>) {
+    if let Some(Upload { writer, over }) = upload {
+        let received = stream::receive(reader, writer).await;
+        over.cancel();
+        match received {
+            Received::All => {}
+            Received::Gone => return,
+            Received::Unread => {
+                // The rest is read, so that the client can finish and see the answer.
+                let _ = tokio::io::copy(reader, &mut tokio::io::sink()).await;
+                return;
+            }
+        }
+    }
+    gone(reader).await;
 }
 
 /// Ends when the client has closed, or says something while it should wait.
@@ -184,9 +239,11 @@ async fn answer(
     shared: &Shared,
     request: Request,
     body: Bytes,
+    stream: Option<Stream>,
     writer: &mut OwnedWriteHalf,
-) -> Result<(), protocol::Error> {
-    let outcome = match run(shared, request, body).await {
+) -> Result<After, protocol::Error> {
+    let outcome = match run(shared, request, body, stream).await {
+        Ok(Ok(Payload::Stream(result))) => return answer_with(shared, &result, writer).await,
         Ok(outcome) => outcome,
         Err(malformed) => {
             say_refused(writer, &malformed.to_string()).await;
@@ -198,10 +255,28 @@ async fn answer(
         Err(protocol::Error::TooLong { len, max }) => {
             let error = MoleculerError::payload_too_large("result", max, len);
             let (response, _) = response_of(shared, Err(error))?;
-            protocol::write(writer, &response, &[]).await
+            protocol::write(writer, &response, &[]).await?;
         }
-        written => written,
+        written => written?,
     }
+    Ok(After::Next)
+}
+
+/// Answers with a stream.
+async fn answer_with(
+    shared: &Shared,
+    result: &Stream,
+    writer: &mut OwnedWriteHalf,
+) -> Result<After, protocol::Error> {
+    let Some(mut reader) = result.take() else {
+        let error = MoleculerError::server("STREAM_TAKEN", "The stream is read already.");
+        let (response, body) = response_of(shared, Err(error))?;
+        protocol::write(writer, &response, &body).await?;
+        return Ok(After::Next);
+    };
+    protocol::write(writer, &Response::Stream { mode: Mode::of(result) }, &[]).await?;
+    stream::send(writer, &mut reader).await?;
+    Ok(After::End)
 }
 
 fn response_of(shared: &Shared, outcome: Outcome) -> Result<(Response, Bytes), protocol::Error> {
@@ -219,10 +294,25 @@ fn response_of(shared: &Shared, outcome: Outcome) -> Result<(Response, Bytes), p
 }
 
 /// Does what was asked.
-async fn run(shared: &Shared, request: Request, body: Bytes) -> Result<Outcome, protocol::Error> {
+async fn run(
+    shared: &Shared,
+    request: Request,
+    body: Bytes,
+    stream: Option<Stream>,
+) -> Result<Outcome, protocol::Error> {
     let caller = &shared.caller;
     Ok(match request {
-        Request::Call { action, node_id, timeout, retries, meta, headers, request_id, params } => {
+        Request::Call {
+            action,
+            node_id,
+            timeout,
+            retries,
+            meta,
+            headers,
+            request_id,
+            params,
+            ..
+        } => {
             let params = params.into_payload(body)?;
             let options = CallOptions {
                 timeout: timeout.map(Duration::from_millis),
@@ -231,6 +321,7 @@ async fn run(shared: &Shared, request: Request, body: Bytes) -> Result<Outcome, 
                 meta,
                 headers,
                 request_id: request_id.map(Arc::from),
+                stream,
                 ..CallOptions::default()
             };
             caller.call(&action, params, options).await

@@ -210,7 +210,9 @@ impl Shared {
         self.check_level(parent)?;
         let timeout = self.remaining_timeout(action, options.timeout, parent)?;
         let subject = Subject::call(&params, options.meta.as_ref(), parent);
-        let (endpoint, route) = self.choose(action, options.node_id.as_deref(), subject, parent)?;
+        let stream = options.stream.as_ref();
+        let (endpoint, route) =
+            self.choose(action, options.node_id.as_deref(), stream, subject, parent)?;
         let declared = || endpoint.timeout.unwrap_or(self.options.request_timeout);
         let options = CallOptions { timeout: Some(timeout.unwrap_or_else(declared)), ..options };
         let ctx = self.context(&endpoint, params, options, parent);
@@ -227,9 +229,9 @@ impl Shared {
     ) -> Result<Attempt, MoleculerError> {
         let options = &failed.options;
         let timeout = self.remaining_timeout(&failed.name, options.timeout, parent)?;
-        let subject = Subject::context(failed);
+        let (subject, stream) = (Subject::context(failed), failed.stream.as_ref());
         let (endpoint, route) =
-            self.choose(&failed.name, options.node_id.as_deref(), subject, parent)?;
+            self.choose(&failed.name, options.node_id.as_deref(), stream, subject, parent)?;
         let ctx = failed.copy().with(|ctx| {
             ctx.id = uid::new();
             ctx.node_id = Arc::clone(&endpoint.node_id);
@@ -272,9 +274,17 @@ impl Shared {
         &self,
         action: &str,
         node_id: Option<&str>,
+        stream: Option<&Stream>,
         subject: Subject<'_>,
         parent: Option<&Context>,
     ) -> Result<(Arc<Endpoint>, Arc<Route>), MoleculerError> {
+        // All of a stream goes to one node, so it is chosen here.
+        if node_id.is_none()
+            && stream.is_none()
+            && let Some(anywhere) = self.route_anywhere(action)
+        {
+            return Ok(anywhere);
+        }
         let (endpoint, route) = {
             let prefer_local = self.options.registry.prefer_local;
             let registry = self.registry.read();

@@ -28,6 +28,17 @@ pub(super) struct Route {
 pub(super) struct Chains {
     pub(super) actions: HashMap<u64, Arc<Route>>,
     pub(super) events: HashMap<u64, EventHandler>,
+    /// By action: for calls whose node is chosen by the transporter.
+    anywhere: HashMap<Arc<str>, Anywhere>,
+}
+
+/// How an action is called wherever it runs.
+#[derive(Clone)]
+struct Anywhere {
+    /// From which endpoint it was made.
+    made_from: u64,
+    endpoint: Arc<Endpoint>,
+    route: Arc<Route>,
 }
 
 impl Chains {
@@ -37,6 +48,7 @@ impl Chains {
             self.actions.remove(id);
             self.events.remove(id);
         }
+        self.anywhere.retain(|_, known| !endpoints.contains(&known.made_from));
     }
 }
 
@@ -57,6 +69,35 @@ impl Shared {
             return Ok(route);
         }
         Ok(Arc::clone(self.chains.write().actions.entry(endpoint.id).or_insert(route)))
+    }
+
+    /// The way to an action whose node is chosen by the transporter; `None` when this node has to choose:
+    /// because it does so for all actions, or since nobody offers this one to other nodes.
+    pub(super) fn route_anywhere(&self, action: &str) -> Option<(Arc<Endpoint>, Arc<Route>)> {
+        if !self.leaves_balancing() {
+            return None;
+        }
+        let (endpoint, known) = {
+            let registry = self.registry.read();
+            let endpoint = registry.actions.public(action)?;
+            if endpoint.local && action.starts_with('$') {
+                // Who asks a node about itself wants this one.
+                return None;
+            }
+            (Arc::clone(endpoint), self.chains.read().anywhere.get(action).cloned())
+        };
+        if let Some(known) = known.filter(|known| known.made_from == endpoint.id) {
+            return Some((known.endpoint, known.route));
+        }
+        let send = self.remote.get()?;
+        let (made_from, endpoint) = (endpoint.id, Arc::new(endpoint.anywhere()));
+        let chain = self.chain.remote_action(Arc::clone(send), &endpoint);
+        let retry = self.retry_policy(&ActionFaults::advertised(&endpoint.definition));
+        let route = Arc::new(Route { chain, retry, fallback: None });
+        let made =
+            Anywhere { made_from, endpoint: Arc::clone(&endpoint), route: Arc::clone(&route) };
+        self.chains.write().anywhere.insert(Arc::clone(&endpoint.name), made);
+        Some((endpoint, route))
     }
 
     /// The policy of an action, when it is enabled.

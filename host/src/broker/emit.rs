@@ -29,6 +29,11 @@ impl Shared {
             let deliveries = self.deliveries(&ctx, &options.groups, false);
             return self.finish(deliveries, Vec::new(), options.throw_error);
         }
+        if self.leaves_balancing() {
+            let groups = self.groups_of(event, options.groups);
+            let sends = self.send_event_to_queues(&ctx, groups).into_iter().collect();
+            return self.finish(Vec::new(), sends, options.throw_error);
+        }
         let targets = {
             let registry = self.registry.read();
             let prefer_local = self.options.registry.prefer_local;
@@ -52,13 +57,18 @@ impl Shared {
             let deliveries = self.deliveries(&ctx, &options.groups, true);
             return self.finish(deliveries, Vec::new(), options.throw_error);
         }
-        let nodes = self.registry.read().events.nodes(event, &options.groups);
+        // Without a balancer of its own a node always names the groups.
+        let groups = match self.leaves_balancing() {
+            true => self.groups_of(event, options.groups.clone()),
+            false => options.groups.clone(),
+        };
+        let nodes = self.registry.read().events.nodes(event, &groups);
         let (mut deliveries, mut sends) = (Vec::new(), Vec::new());
         for node_id in nodes {
             if node_id == self.node_id {
                 deliveries.extend(self.deliveries(&ctx, &options.groups, true));
             } else {
-                sends.extend(self.send_event(&ctx, &node_id, &options.groups));
+                sends.extend(self.send_event(&ctx, &node_id, &groups));
             }
         }
         self.finish(deliveries, sends, options.throw_error)
@@ -68,6 +78,11 @@ impl Shared {
         let ctx = self.event_context(event, data, &options, EventType::BroadcastLocal);
         let deliveries = self.deliveries(&ctx, &options.groups, true);
         self.finish(deliveries, Vec::new(), options.throw_error)
+    }
+
+    /// The groups that are wanted, or all that are known to listen.
+    fn groups_of(&self, event: &str, wanted: Vec<Arc<str>>) -> Vec<Arc<str>> {
+        if wanted.is_empty() { self.registry.read().events.groups(event) } else { wanted }
     }
 
     /// Whether an event is kept on this node, as all with a `$` were before Moleculer 0.13.

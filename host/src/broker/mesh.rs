@@ -22,7 +22,9 @@ use crate::middleware::wire::Wire;
 use crate::serializer::json::Json;
 use crate::transit::{self, Inbound, PingResult, Transit};
 use crate::transporter;
+use crate::transporter::amqp::Amqp;
 use crate::transporter::fake::{Bus, Fake};
+use crate::transporter::mqtt::Mqtt;
 use crate::transporter::nats::Nats;
 use crate::transporter::redis::Redis;
 use crate::transporter::tcp::Tcp;
@@ -151,6 +153,12 @@ impl Shared {
         let options = self.options.transporter.as_ref().filter(|_| self.own.transporter.is_none());
         let in_process = matches!(options, Some(Transporter::Fake { .. }));
         let runtime = MeshRuntime::new(in_process, &self.work)?;
+        if self.options.disable_balancer && !transporter.has_balancer() {
+            tracing::warn!(
+                transporter = %transporter.address(),
+                "'disableBalancer' is off: this transporter cannot balance, so the node does"
+            );
+        }
         let directory = {
             let (node_id, instance_id) = (&self.node_id, &self.instance_id);
             store::open(&self.options, node_id, instance_id, &self.metrics)?
@@ -187,6 +195,13 @@ impl Shared {
                     let largest = self.options.transit.max_packet_size;
                     Arc::new(Redis::new(urls, largest, &self.node_id)?)
                 }
+                Some(Transporter::Mqtt(options)) => {
+                    Arc::new(Mqtt::new(options.clone(), &self.options.namespace)?)
+                }
+                Some(Transporter::Amqp(options)) => {
+                    let namespace = &self.options.namespace;
+                    Arc::new(Amqp::new(*options.clone(), namespace, &self.node_id)?)
+                }
                 Some(Transporter::Tcp(options)) => Arc::new(Tcp::new(
                     options,
                     &self.options.namespace,
@@ -212,6 +227,7 @@ impl Shared {
             node_id: Arc::clone(&self.node_id),
             instance_id: Arc::clone(&self.instance_id),
             options: self.options.transit,
+            disable_balancer: self.options.disable_balancer,
             work: self.work.clone(),
             discovers,
         };
@@ -260,6 +276,22 @@ impl Shared {
         if let Some(mesh) = self.mesh.get() {
             mesh.discoverer.announce(shrunk);
         }
+    }
+
+    /// Whether the transporter decides which node gets a request or event.
+    pub(super) fn leaves_balancing(&self) -> bool {
+        self.mesh.get().is_some_and(|mesh| mesh.transit.leaves_balancing())
+    }
+
+    /// Sends an event to the queues of these groups; `None` when there are none.
+    pub(super) fn send_event_to_queues(
+        &self,
+        ctx: &Context,
+        groups: Vec<Arc<str>>,
+    ) -> Option<BoxFuture<'static, Result<(), MoleculerError>>> {
+        let transit = self.mesh.get().filter(|_| !groups.is_empty())?.transit.clone();
+        let ctx = ctx.clone();
+        Some(Box::pin(async move { transit.send_event_to_queues(&ctx, groups).await }))
     }
 
     /// Sends an event to one node; `None` when there is no mesh.

@@ -1,13 +1,16 @@
 //! `isomer call`, `emit` and `broadcast`.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::admin::protocol::Mode;
 use crate::cli::arguments;
+use crate::cli::stream::{self, Saving, Source};
 use crate::cli::table::printable;
 use crate::cli::target::{Target, TargetArgs};
 use crate::cli::{Done, Failure};
@@ -23,7 +26,10 @@ use crate::payload::Payload;
   isomer call v2.posts.get '{\"id\":5}' --meta '{\"user\":\"ada\"}' --timeout 500
   isomer call math.add @params.json
   echo '{\"a\":1,\"b\":2}' | isomer call math.add -
-  isomer call '$node.health' --json | jq .cpu")]
+  isomer call '$node.health' --json | jq .cpu
+  isomer call files.save '{\"name\":\"a.png\"}' --stream a.png
+  tail -f events.log | isomer call log.collect --stream - --objects
+  isomer call files.get '{\"name\":\"a.png\"}' --save a.png")]
 pub struct CallArgs {
     /// Full name of the action, such as greeter.hello or v2.posts.get
     pub action: String,
@@ -48,6 +54,18 @@ pub struct CallArgs {
     /// Call this node and no other
     #[arg(long, value_name = "ID")]
     pub node: Option<String>,
+    /// Send a file as a stream beside the params, or - for standard input
+    #[arg(long, value_name = "FILE", help_heading = "Streams")]
+    pub stream: Option<String>,
+    /// Each line of --stream is a JSON value of its own
+    #[arg(long, requires = "stream", help_heading = "Streams")]
+    pub objects: bool,
+    /// Write the result into a file, also one that is a stream
+    #[arg(long, value_name = "FILE", help_heading = "Streams")]
+    pub save: Option<PathBuf>,
+    /// Overwrite the file of --save
+    #[arg(long, requires = "save", help_heading = "Streams")]
+    pub force: bool,
     /// Print the result as it came, and an error as a JSON object
     #[arg(long)]
     pub json: bool,
@@ -87,8 +105,16 @@ pub struct EventArgs {
 /// # Errors
 /// [`Failure`]; the error of the action itself is printed here and ends with exit code 1.
 pub async fn call(args: CallArgs) -> Done {
+    if args.params.as_deref() == Some("-") && args.stream.as_deref() == Some("-") {
+        let text = "standard input cannot be both the params and the stream";
+        return Err(Failure::Use(text.to_owned()));
+    }
     let params = arguments::payload("params", args.params.as_deref())?;
+    let saving = args.save.as_deref().map(|path| Saving::prepare(path, args.force)).transpose()?;
+    let mode = if args.objects { Mode::Objects } else { Mode::Bytes };
+    let source = args.stream.as_deref().map(|path| Source::open(path, mode)).transpose()?;
     let options = CallOptions {
+        stream: source.as_ref().map(|source| source.stream.clone()),
         timeout: args.timeout.map(Duration::from_millis),
         retries: args.retries,
         node_id: args.node.as_deref().map(Into::into),
@@ -102,18 +128,33 @@ pub async fn call(args: CallArgs) -> Done {
     let caller = target.caller();
     let outcome = caller.call(&args.action, params, options).await;
     let done = match outcome {
-        Ok(payload) => print(&payload, args.json).map(|()| ExitCode::SUCCESS),
+        Ok(result) => {
+            let shown = show(result, saving, args.json).await;
+            if let (Ok(()), Some(source)) = (&shown, source) {
+                source.sent().await;
+            }
+            shown.map(|()| ExitCode::SUCCESS)
+        }
         Err(error) if args.json => {
-            writeln!(std::io::stdout(), "{}", error.to_wire("")).map(|()| ExitCode::FAILURE)
+            let written = writeln!(std::io::stdout(), "{}", error.to_wire(""));
+            written.map(|()| ExitCode::FAILURE).map_err(Failure::from)
         }
         Err(error) => {
             let hint = hint(&*caller, &args.action, &error).await;
-            target.leave().await;
-            return Err(Failure::Failed(show_error(&error) + &hint));
+            Err(Failure::Failed(show_error(&error) + &hint))
         }
     };
     target.leave().await;
-    Ok(done?)
+    done
+}
+
+/// The result where it is wanted.
+async fn show(result: Payload, saving: Option<Saving>, raw: bool) -> Result<(), Failure> {
+    match (saving, result) {
+        (Some(saving), result) => saving.save(result).await,
+        (None, Payload::Stream(stream)) => stream::print(stream::take(&stream)?).await,
+        (None, result) => Ok(print(&result, raw)?),
+    }
 }
 
 /// `isomer emit`.

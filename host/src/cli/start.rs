@@ -255,11 +255,13 @@ impl Node {
     fn greeting(&self, loaded: Loaded) -> String {
         let broker = &self.options.broker;
         let namespace = if broker.namespace.is_empty() { "(none)" } else { &broker.namespace };
+        let shown =
+            |urls: &[String]| urls.iter().map(|url| mask::text(url)).collect::<Vec<_>>().join(", ");
         let transporter = match &broker.transporter {
             None => "none: this node is on its own".to_owned(),
-            Some(Transporter::Nats { urls } | Transporter::Redis { urls }) => {
-                urls.iter().map(|url| mask::text(url)).collect::<Vec<_>>().join(", ")
-            }
+            Some(Transporter::Nats { urls } | Transporter::Redis { urls }) => shown(urls),
+            Some(Transporter::Amqp(options)) => shown(&options.urls),
+            Some(Transporter::Mqtt(options)) => shown(&options.urls),
             Some(Transporter::Tcp(_)) => "TCP, without a server".to_owned(),
             Some(Transporter::Fake { bus }) => format!("in this process ({bus})"),
         };

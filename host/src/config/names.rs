@@ -68,10 +68,9 @@ const EMBED: &str =
     "a function or class; a Rust program embeds the node with `ServiceBroker::builder`";
 
 /// Options of Moleculer that a node does not read, in the order of the reference.
-pub const ANSWERED: [Answered; 41] = [
+pub const ANSWERED: [Answered; 40] = [
     always_so("contextParamsCloning", "a guest never shares memory with its caller"),
     always_so("dependencyInterval", "awaited services are noticed when they come, without asking"),
-    refused("disableBalancer", "every node balances its calls itself"),
     refused("transit.packetLogFilter", "packets are not logged one by one"),
     always_so(
         "registry.strategyOptions.cacheSize",

@@ -10,12 +10,14 @@ use crate::config::Transporter;
 use crate::config::names;
 use crate::config::value::{Located, Value};
 
+pub mod amqp;
+pub mod mqtt;
 mod nats;
 mod redis;
 pub mod tcp;
 
 /// What is allowed, for messages.
-pub const ALLOWED: &str = "\"NATS\", \"nats://host:4222\" (several with commas between), or \
+pub const ALLOWED: &str = "\"NATS\", \"MQTT\", \"AMQP\", \"nats://host:4222\" (several with commas between), or \
                            {\"type\": \"NATS\", \"options\": {\"url\", \"servers\", \"user\", \"pass\", \"token\"}}; \
                            \"Redis\", \"redis://host:6379\", or {\"type\": \"Redis\", \"options\": \
                            {\"host\", \"port\", \"username\", \"password\", \"db\", \"tls\"}} or {\"cluster\": {\"nodes\"}}";
@@ -32,10 +34,10 @@ struct Kind {
     from_options: fn(&Located) -> Result<Transporter, String>,
 }
 
-const KINDS: [Kind; 3] = [nats::KIND, redis::KIND, tcp::KIND];
+const KINDS: [Kind; 5] = [nats::KIND, redis::KIND, mqtt::KIND, amqp::KIND, tcp::KIND];
 
 /// Transporters of Moleculer that this version does not have.
-const NOT_OFFERED: [&str; 6] = ["mqtt", "mqtts", "amqp", "amqps", "kafka", "stan"];
+const NOT_OFFERED: [&str; 2] = ["kafka", "stan"];
 
 /// Reads the option; `None` is a node on its own.
 ///

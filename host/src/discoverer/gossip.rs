@@ -33,7 +33,7 @@ const ASKS_MAX: usize = 20;
 #[derive(Debug)]
 pub(super) enum Job {
     /// A packet came in.
-    Heard { sender: Arc<str>, body: Body },
+    Heard { sender: Arc<str>, body: Box<Body> },
     /// A node that is not online has shown itself.
     Ask { node_id: Arc<str> },
 }
@@ -46,7 +46,7 @@ pub(super) fn start_hearing(shared: &Arc<Shared>, mut jobs: mpsc::Receiver<Job>)
         while let Some(job) = jobs.recv().await {
             let Some(shared) = task_shared.upgrade() else { return };
             match job {
-                Job::Heard { sender, body } => shared.hear(&sender, body).await,
+                Job::Heard { sender, body } => shared.hear(&sender, *body).await,
                 Job::Ask { node_id } => shared.ask(&node_id).await,
             }
         }
@@ -60,7 +60,9 @@ impl Shared {
     /// Gossip of another node. A HELLO is taken in at once: what comes behind it may need its answer's
     /// address.
     pub(super) fn handle_gossip(&self, sender: Arc<str>, body: Body) {
-        let Body::GossipHello(hello) = body else { return self.queue(Job::Heard { sender, body }) };
+        let Body::GossipHello(hello) = body else {
+            return self.queue(Job::Heard { sender, body: Box::new(body) });
+        };
         let ask = self.registry.write().apply_hello(&sender, &hello, clock::now());
         match ask {
             None => self.transit.refuse_gossip(&sender, &"GOSSIP_HELLO without host and port"),

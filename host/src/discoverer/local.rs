@@ -230,7 +230,19 @@ impl Shared {
             return;
         }
         let info = self.own_info();
+        if target.is_none() {
+            self.share_queues(&info).await;
+        }
         self.say_info(info, target).await;
+    }
+
+    /// Whatever is told to all can be asked for (moleculer: src/registry/discoverers/local.js
+    /// sendLocalNodeInfo).
+    async fn share_queues(&self, info: &Info) {
+        let services = info.services.as_deref().unwrap_or_default();
+        if let Err(error) = self.transit.share_queues(services).await {
+            tracing::warn!(%error, "some actions or events cannot be reached through queues");
+        }
     }
 
     async fn say_info(&self, info: Info, target: Option<&str>) {
@@ -246,7 +258,9 @@ impl Shared {
     }
 
     async fn greet(&self) {
-        let sent = self.transit.send_in_all_versions(Body::Info(Box::new(self.own_info()))).await;
+        let info = self.own_info();
+        self.share_queues(&info).await;
+        let sent = self.transit.send_in_all_versions(Body::Info(Box::new(info))).await;
         self.report(sent, None, "failedSendInfoPacket");
         let sent = self.transit.discover_all().await;
         self.report(sent, None, "failedNodesDiscovery");

@@ -51,6 +51,7 @@ impl Node {
             let inbound: Weak<dyn Inbound> = this.clone();
             let transit = Transit::new(
                 transit::Settings {
+                    disable_balancer: false,
                     namespace: String::new(),
                     node_id: id.into(),
                     instance_id,

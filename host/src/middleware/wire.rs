@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 
 use crate::middleware::Chain;
 use crate::middleware::hook::{ReceiveBytes, SendBytes};
-use crate::transporter::{Error, Event, Gossip, Listener, Transporter};
+use crate::transporter::{Error, Event, Gossip, Listener, Queue, Transporter};
 
 /// A transporter with the hooks of middlewares around it.
 pub struct Wire {
@@ -47,6 +47,14 @@ impl Transporter for Wire {
 
     fn publish<'a>(&'a self, topic: &'a str, data: Bytes) -> BoxFuture<'a, Result<(), Error>> {
         (self.send)(Arc::from(topic), data)
+    }
+
+    fn has_balancer(&self) -> bool {
+        self.inner.has_balancer()
+    }
+
+    fn share(&self, queues: Vec<Queue>) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner.share(queues)
     }
 
     fn disconnect(&self) -> BoxFuture<'_, ()> {

@@ -85,6 +85,13 @@ impl ActionCatalog {
         }
     }
 
+    /// One of the endpoints that other nodes may call, whichever: it says how the action is called wherever it
+    /// runs (moleculer: src/registry/endpoint-list.js getFirst).
+    #[must_use]
+    pub fn public(&self, name: &str) -> Option<&Arc<Endpoint>> {
+        self.lists.get(name)?.endpoints().iter().find(|endpoint| !endpoint.protected)
+    }
+
     /// The endpoint on a node that the caller names. One that is not available counts as not found
     /// (moleculer: src/registry/endpoint-list.js getEndpointByNodeID).
     #[must_use]

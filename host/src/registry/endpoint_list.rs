@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::config::BalanceOptions;
 use crate::strategy::{Candidate, NodeLoad, Strategy, Subject};
@@ -39,6 +39,26 @@ impl Endpoint {
     #[must_use]
     pub fn available(&self) -> bool {
         self.available.load(Ordering::Acquire)
+    }
+
+    /// The same action wherever it runs, for calls whose node is chosen by the transporter: without a
+    /// node ID, and without a circuit breaker, since there is no node to be left alone.
+    #[must_use]
+    pub fn anywhere(&self) -> Self {
+        let mut definition = Map::clone(&self.definition);
+        definition.insert("circuitBreaker".into(), json!({"enabled": false}));
+        Self {
+            id: self.id,
+            node_id: "".into(),
+            local: false,
+            service: Arc::clone(&self.service),
+            name: Arc::clone(&self.name),
+            timeout: self.timeout,
+            protected: false,
+            definition: Arc::new(definition),
+            load: Arc::clone(&self.load),
+            available: true.into(),
+        }
     }
 
     pub(super) fn set_available(&self, available: bool) {

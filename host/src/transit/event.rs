@@ -10,6 +10,7 @@ use crate::task;
 use crate::transit::counters::Refusal;
 use crate::transit::respond::InFlight;
 use crate::transit::{INBOUND_EVENTS_MAX, Shared, Transit};
+use crate::transporter::receipt;
 use crate::uid;
 
 impl Transit {
@@ -24,28 +25,47 @@ impl Transit {
         node_id: &Arc<str>,
         groups: Option<Vec<Arc<str>>>,
     ) -> Result<(), MoleculerError> {
-        let broadcast = ctx.event.as_ref().is_some_and(|event| event.kind == EventType::Broadcast);
-        let event = Event {
-            // Every target gets a context of its own (moleculer: src/service-broker.js emit, ctx.copy).
-            id: uid::new(),
-            event: Arc::clone(&ctx.name),
-            data: ctx.params.clone(),
-            groups,
-            broadcast,
-            meta: ctx.meta(),
-            headers: ctx.headers.clone(),
-            level: ctx.level,
-            tracing: ctx.tracing,
-            parent_id: ctx.parent_id.clone(),
-            request_id: Some(Arc::clone(&ctx.request_id)),
-            caller: ctx.caller.clone(),
-        };
-        let sent = self.send(Body::Event(event), Some(node_id)).await;
+        let sent = self.send(event_packet(ctx, groups), Some(node_id)).await;
         if let Err(error) = &sent {
             self.0.report_unsent("failedSendEventPacket", node_id, error.clone());
         }
         sent
     }
+
+    /// Sends an event to the queues of these groups, from each of which one node takes it.
+    ///
+    /// # Errors
+    /// As [`Transit::send`].
+    pub async fn send_event_to_queues(
+        &self,
+        ctx: &Context,
+        groups: Vec<Arc<str>>,
+    ) -> Result<(), MoleculerError> {
+        let sent = self.send(event_packet(ctx, Some(groups)), None).await;
+        if let Err(error) = &sent {
+            self.0.report_unsent("failedSendEventPacket", "a queue", error.clone());
+        }
+        sent
+    }
+}
+
+fn event_packet(ctx: &Context, groups: Option<Vec<Arc<str>>>) -> Body {
+    let broadcast = ctx.event.as_ref().is_some_and(|event| event.kind == EventType::Broadcast);
+    Body::Event(Event {
+        // Every target gets a context of its own (moleculer: src/service-broker.js emit, ctx.copy).
+        id: uid::new(),
+        event: Arc::clone(&ctx.name),
+        data: ctx.params.clone(),
+        groups,
+        broadcast,
+        meta: ctx.meta(),
+        headers: ctx.headers.clone(),
+        level: ctx.level,
+        tracing: ctx.tracing,
+        parent_id: ctx.parent_id.clone(),
+        request_id: Some(Arc::clone(&ctx.request_id)),
+        caller: ctx.caller.clone(),
+    })
 }
 
 impl Shared {
@@ -63,8 +83,9 @@ impl Shared {
         let Some(inbound) = self.inbound.upgrade() else { return };
         let ctx = event_context(sender, event);
         let stop = self.stop.clone();
+        let receipt = receipt::take();
         task::spawn_on(&self.settings.work, "event", async move {
-            let _in_flight = in_flight;
+            let (_in_flight, _receipt) = (in_flight, receipt);
             // A handler that is ended by the stop owes nobody an answer.
             let _ = stop.run_until_cancelled(inbound.handle_event(ctx)).await;
         });

@@ -1,7 +1,7 @@
 //! What waits for an answer from another node, by ID.
 //!
 //! Pure bookkeeping: no time, no packets. An entry is owned by its [`Waiting`]; dropping that, at whatever
-//! point, removes the entry. An answer counts only when it comes from the node that was asked.
+//! point, removes the entry. An answer counts only when it comes from the node that was asked, if one was.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
@@ -46,6 +46,12 @@ struct Entry<T> {
     tx: oneshot::Sender<Settled<T>>,
 }
 
+impl<T> Entry<T> {
+    fn may_be_answered_by(&self, sender: &str) -> bool {
+        self.node_id.is_empty() || &*self.node_id == sender
+    }
+}
+
 /// One that waits.
 pub(super) struct Waiting<T> {
     pending: Arc<Pending<T>>,
@@ -60,7 +66,7 @@ impl<T> Pending<T> {
         Self { entries: Mutex::default(), limit, gauge }
     }
 
-    /// Begins to wait for `node_id` to answer `id`.
+    /// Begins to wait for `node_id` to answer `id`; an empty one is any.
     pub(super) fn insert(
         self: &Arc<Self>,
         id: &Arc<str>,
@@ -85,7 +91,7 @@ impl<T> Pending<T> {
     /// Gives an answer to who waits for it. False when nobody waits for it from this sender.
     pub(super) fn settle(&self, id: &str, sender: &str, answer: T) -> bool {
         let mut entries = self.entries.lock();
-        if entries.get(id).is_none_or(|entry| &*entry.node_id != sender) {
+        if !entries.get(id).is_some_and(|entry| entry.may_be_answered_by(sender)) {
             return false;
         }
         let entry = entries.remove(id);
@@ -97,7 +103,7 @@ impl<T> Pending<T> {
 
     /// Whether somebody waits for this sender to answer `id`.
     pub(super) fn awaits(&self, id: &str, sender: &str) -> bool {
-        self.entries.lock().get(id).is_some_and(|entry| &*entry.node_id == sender)
+        self.entries.lock().get(id).is_some_and(|entry| entry.may_be_answered_by(sender))
     }
 
     /// Ends the waiting of all who wait for this node; how many they were.
@@ -176,6 +182,15 @@ mod tests {
         assert!(!pending.settle("1", "mallory", 7));
         assert_eq!(waiting.wait().now_or_never(), None);
         assert_eq!(pending.len(), 0);
+    }
+
+    #[test]
+    fn anybody_may_answer_when_nobody_was_named() {
+        let (pending, _) = pending(0);
+        let waiting = wait_for(&pending, "1", "");
+        assert_eq!(pending.reject_node("b"), 0);
+        assert!(pending.settle("1", "b", 7));
+        assert_eq!(waiting.wait().now_or_never(), Some(Settled::Answer(7)));
     }
 
     #[test]

@@ -37,7 +37,8 @@ impl Drop for Upload {
 }
 
 impl Transit {
-    /// Sends a request to `ctx.node_id` and waits for the answer. The answer's meta is put over that of
+    /// Sends a request to `ctx.node_id`, or to the queue of its action when that is empty, and waits for the
+    /// answer. The answer's meta is put over that of
     /// the context, also when it is an error. How long to wait is up to the caller (the chain has a middleware
     /// for it): dropping the future forgets the request. A stream of the context is sent beside; one that
     /// is answered is given when its first packet has come.
@@ -51,10 +52,11 @@ impl Transit {
             .requests
             .insert(&ctx.id, &ctx.node_id)
             .map_err(|refused| refused_error(&refused, ctx))?;
+        let target = Some(&*ctx.node_id).filter(|node_id| !node_id.is_empty());
         let (sent, upload) = match &ctx.stream {
             None => {
                 let request = Body::Request(request_packet(ctx));
-                (shared.send(request, Some(&ctx.node_id)).await, None)
+                (shared.send(request, target).await, None)
             }
             Some(stream) => match shared.send_with_stream(ctx, stream).await {
                 Ok(upload) => (Ok(()), Some(upload)),

@@ -30,6 +30,7 @@ use crate::task;
 use crate::transit::counters::Refusal;
 use crate::transit::stream::{self, Dialect, Incoming, Packets};
 use crate::transit::{INBOUND_REQUESTS_MAX, REFUSALS_MAX, Reply, Shared};
+use crate::transporter::receipt::{self, Receipt};
 
 /// Requests that begin in one task, at most.
 const REQUESTS_PER_TASK_MAX: usize = 8;
@@ -38,11 +39,11 @@ const REQUESTS_PER_TASK_MAX: usize = 8;
 pub(super) struct Arrived {
     ctx: Context,
     sender: Arc<str>,
-    /// In which a stream is answered.
-    dialect: Dialect,
     _in_flight: InFlight,
     /// A stop waits for it.
     _answering: TaskTrackerToken,
+    /// Given when the answer has been sent.
+    _receipt: Option<Receipt>,
 }
 
 /// One of a bounded number; counted by a metric.
@@ -74,13 +75,12 @@ impl Shared {
         sender: Arc<str>,
         request: Request,
     ) -> Option<Arrived> {
-        let dialect = Dialect::of(ver);
         if !stream::is_part(request.stream, request.seq) {
-            return self.admit(dialect, sender, request, None);
+            return self.admit(sender, request, None);
         }
-        match self.handle_request_part(dialect, &sender, request) {
+        match self.handle_request_part(Dialect::of(ver), &sender, request) {
             Incoming::Done => None,
-            Incoming::Begun(request, stream) => self.admit(dialect, sender, request, Some(stream)),
+            Incoming::Begun(request, stream) => self.admit(sender, request, Some(stream)),
             Incoming::Refused(request, error) => {
                 self.answer_refused(sender, request, error);
                 None
@@ -90,7 +90,6 @@ impl Shared {
 
     fn admit(
         self: &Arc<Self>,
-        dialect: Dialect,
         sender: Arc<str>,
         request: Request,
         stream: Option<Stream>,
@@ -115,7 +114,8 @@ impl Shared {
         };
         let ctx = request_context(Arc::clone(&sender), request, stream);
         let _answering = self.answering.token();
-        Some(Arrived { ctx, sender, dialect, _in_flight: in_flight, _answering })
+        let (_in_flight, _receipt) = (in_flight, receipt::take());
+        Some(Arrived { ctx, sender, _in_flight, _answering, _receipt })
     }
 
     /// Runs requests that came together and answers them.
@@ -149,7 +149,7 @@ impl Shared {
 
     /// Runs a request and answers it. A panic outside of its handler loses its answer and no other.
     async fn answer(&self, request: Arrived) {
-        let Arrived { ctx, sender, dialect, _in_flight, _answering } = request;
+        let Arrived { ctx, sender, _in_flight, _answering, _receipt } = request;
         let name = Arc::clone(&ctx.name);
         let answered = async {
             let Some(inbound) = self.inbound.upgrade() else { return };
@@ -160,7 +160,7 @@ impl Shared {
             drop(inbound);
             match reply.outcome {
                 Ok(Payload::Stream(stream)) => {
-                    self.respond_stream(&sender, ctx, dialect, &stream).await;
+                    self.respond_stream(&sender, ctx, &stream).await;
                 }
                 outcome => self.respond(&sender, &ctx, Reply { outcome, ..reply }).await,
             }
@@ -197,13 +197,7 @@ impl Shared {
     }
 
     /// Answers with a stream, and sends it to its end.
-    async fn respond_stream(
-        &self,
-        target: &Arc<str>,
-        ctx: Context,
-        dialect: Dialect,
-        stream: &Stream,
-    ) {
+    async fn respond_stream(&self, target: &Arc<str>, ctx: Context, stream: &Stream) {
         let opened = match (self.open_outflow(&ctx.name, target), stream.take()) {
             (Ok(outflow), Some(reader)) => Ok((outflow, reader)),
             (Ok(_), None) => {
@@ -223,7 +217,7 @@ impl Shared {
         let response = response_packet(&ctx, reply);
         // A request stream that nobody has taken by now is closed with the context, while this one goes on.
         drop(ctx);
-        let object_mode = stream.object_mode();
+        let (dialect, object_mode) = (self.dialect_of(target), stream.object_mode());
         let (packets, head) = Packets::of_response(response, target, dialect, object_mode);
         match self.send(head, Some(target)).await {
             Ok(()) => self.send_stream(reader, packets, outflow).await,

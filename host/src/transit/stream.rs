@@ -63,7 +63,7 @@ impl Streams {
         };
         let requests = Inflows::new(Closed::Remember, options, budget.clone(), counters.clone());
         let responses = Inflows::new(Closed::Forget, options, budget, counters);
-        let open = metrics.metric("isomer.transit.streams.out.active");
+        let open = metrics.metric("moleculer.transit.streams.send.active");
         let shortest = match options.idle_timeout {
             Duration::ZERO => options.gap_timeout,
             idle => idle.min(options.gap_timeout),
@@ -119,8 +119,7 @@ pub(super) fn is_part(stream: bool, seq: Option<u32>) -> bool {
 }
 
 impl Shared {
-    /// The dialect of a node to which a stream is to be sent. Answers need none: they are in that of the
-    /// request.
+    /// The dialect of a node to which a stream is to be sent.
     pub(super) fn dialect_of(&self, node_id: &str) -> Dialect {
         Dialect::of(self.versions.of(node_id).as_str())
     }

@@ -8,19 +8,22 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::context::{CallOptions, ContextBuilder, EventInfo, EventType};
+use crate::handler::Handler;
 use crate::payload::{Object, Payload};
 use crate::serializer::Json;
 use crate::transporter::Fake;
 use crate::transporter::fake::{Bus, Verdict};
 
 /// A node whose handlers do what the name of the action says.
-struct Node {
-    transit: Transit,
+pub(super) struct Node {
+    pub(super) transit: Transit,
     metrics: MetricRegistry,
     notices: Mutex<Vec<Notice>>,
     nodes: Mutex<Vec<(Arc<str>, Body)>>,
     requests: Mutex<Vec<Context>>,
     events: Mutex<Vec<Context>>,
+    /// What `x.own` does.
+    pub(super) own: Mutex<Option<Handler>>,
     started: Notify,
     release: Arc<Notify>,
 }
@@ -30,7 +33,7 @@ impl Node {
         Self::with_options(bus, node_id, |_| {})
     }
 
-    fn with_options(
+    pub(super) fn with_options(
         bus: &Arc<Bus>,
         node_id: &str,
         change: impl FnOnce(&mut config::Transit),
@@ -38,6 +41,7 @@ impl Node {
         let mut options = config::BrokerOptions::default().transit;
         change(&mut options);
         let settings = Settings {
+            disable_balancer: false,
             namespace: "t".into(),
             node_id: node_id.into(),
             instance_id: crate::uid::new(),
@@ -57,19 +61,20 @@ impl Node {
                 nodes: Mutex::default(),
                 requests: Mutex::default(),
                 events: Mutex::default(),
+                own: Mutex::default(),
                 started: Notify::new(),
                 release: Arc::default(),
             }
         })
     }
 
-    async fn joined(bus: &Arc<Bus>, node_id: &str) -> Arc<Self> {
+    pub(super) async fn joined(bus: &Arc<Bus>, node_id: &str) -> Arc<Self> {
         let node = Self::new(bus, node_id);
         node.transit.connect().await.unwrap();
         node
     }
 
-    fn metric(&self, name: &'static str) -> i64 {
+    pub(super) fn metric(&self, name: &'static str) -> i64 {
         self.metrics.metric(name).get()
     }
 
@@ -80,12 +85,18 @@ impl Node {
 
 impl Inbound for Node {
     fn handle_request(&self, ctx: Context) -> BoxFuture<'static, Reply> {
-        self.requests.lock().push(ctx.clone());
+        if &*ctx.name != "x.own" {
+            self.requests.lock().push(ctx.clone());
+        }
         self.started.notify_one();
         let release = Arc::clone(&self.release);
         let name = Arc::clone(&ctx.name);
         let done = |outcome| Reply { outcome, resolved: true };
         match &*name {
+            "x.own" => {
+                let own = self.own.lock().clone();
+                async move { done(own.unwrap()(ctx).await) }.boxed()
+            }
             "x.panic-early" => panic!("early"),
             "x.panic" => async { panic!("late") }.boxed(),
             "x.wait" => async move {
@@ -131,11 +142,11 @@ impl Inbound for Node {
     }
 }
 
-fn object(text: &'static str) -> Object {
+pub(super) fn object(text: &'static str) -> Object {
     Object::from_json_text(text.into()).unwrap()
 }
 
-fn context(action: &str, target: &str) -> Context {
+pub(super) fn context(action: &str, target: &str) -> Context {
     ContextBuilder::new(action.into(), target.into())
         .with(|ctx| {
             ctx.params = Payload::Json("{\"p\":1}".into());
@@ -146,7 +157,7 @@ fn context(action: &str, target: &str) -> Context {
 }
 
 /// Lets all tasks run that can.
-async fn settle() {
+pub(super) async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
@@ -165,7 +176,7 @@ fn watch(bus: &Bus, topic: &'static str) -> Arc<Mutex<Vec<Value>>> {
     packets
 }
 
-fn inject(bus: &Bus, topic: &str, packet: &Value) {
+pub(super) fn inject(bus: &Bus, topic: &str, packet: &Value) {
     bus.inject(topic, &packet.to_string().into());
 }
 
@@ -505,22 +516,6 @@ async fn events_bring_their_groups_and_their_chain() {
     assert_eq!(events[0].request_id, emitted.request_id);
     assert_eq!(events[0].tracing, Some(false));
     assert_eq!(events[1].event.as_ref().unwrap().kind, EventType::Broadcast);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_first_packet_of_a_stream_is_answered_and_the_rest_dropped() {
-    let bus = Arc::new(Bus::default());
-    let (_a, b) = (Node::joined(&bus, "a").await, Node::joined(&bus, "b").await);
-    let answers = watch(&bus, "MOL-t.RES.a");
-    for (stream, seq) in [(true, 0), (true, 1), (false, 2)] {
-        let packet = json!({"id": "1", "action": "x.echo", "stream": stream, "seq": seq,
-            "ver": "5", "sender": "a"});
-        inject(&bus, "MOL-t.REQ.b", &packet);
-    }
-    settle().await;
-    assert_eq!(answers.lock().len(), 1);
-    assert_eq!(answers.lock()[0]["error"]["type"], "STREAM_NOT_SUPPORTED");
-    assert_eq!(b.metric("isomer.transit.packets.refused.unsupported"), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,17 @@
-//! The names of topics: `MOL[-<namespace>].<CMD>[.<node ID>]`
+//! The names of topics: `MOL[-<namespace>].<CMD>[.<node ID>]`, and those of the queues that nodes share:
+//! `MOL[-<namespace>].REQB.<action>`, `….EVENTB.<group>.<event>`
 //! (moleculer: src/transporters/base.js getTopicName, src/transit.js makeSubscriptions).
 
 use std::sync::Arc;
 
-use crate::packet::PacketType;
+use serde_json::Value;
+
+use crate::packet::{PacketType, ServiceItem};
+use crate::transporter::Queue;
+
+/// What stands in the topics of shared queues for a kind of packet.
+const SHARED: [(&str, PacketType); 2] =
+    [("REQB", PacketType::Request), ("EVENTB", PacketType::Event)];
 
 /// The topics of a node.
 pub struct Topics {
@@ -52,18 +60,82 @@ impl Topics {
         ]
     }
 
+    /// The queue of an action.
+    #[must_use]
+    pub fn of_action(&self, action: &str) -> Queue {
+        Queue { topic: format!("{}REQB.{action}", self.prefix), group: action.to_owned() }
+    }
+
+    /// The queue of an event in a group; of a pattern for those who listen.
+    #[must_use]
+    pub fn of_event(&self, group: &str, event: &str) -> Queue {
+        Queue { topic: format!("{}EVENTB.{group}.{event}", self.prefix), group: group.to_owned() }
+    }
+
+    /// The queues of everything that services offer (moleculer: src/transporters/base.js
+    /// makeBalancedSubscriptions).
+    #[must_use]
+    pub fn queues(&self, services: &[ServiceItem]) -> Vec<Queue> {
+        let mut queues: Vec<Queue> = Vec::new();
+        for service in services {
+            let actions = service.actions.keys().map(|action| self.of_action(action));
+            let events = service.events.iter().map(|(event, definition)| {
+                let group = definition.get("group").and_then(Value::as_str);
+                self.of_event(group.unwrap_or(&service.name), event)
+            });
+            // Two versions of a service may share one.
+            for queue in actions.chain(events) {
+                if !queues.contains(&queue) {
+                    queues.push(queue);
+                }
+            }
+        }
+        queues
+    }
+
     /// The kind of packet that a topic carries. The prefix is cut off first: a namespace may hold dots.
     #[must_use]
     pub fn kind_of(&self, topic: &str) -> Option<PacketType> {
         let rest = topic.strip_prefix(&self.prefix)?;
         let word = rest.split_once('.').map_or(rest, |(word, _)| word);
-        PacketType::ALL.into_iter().find(|kind| kind.as_str() == word)
+        let shared = || SHARED.into_iter().find(|(shared, _)| *shared == word);
+        PacketType::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+            .or_else(|| shared().map(|(_, kind)| kind))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn queues_have_moleculers_names_and_are_listed_once() {
+        let topics = Topics::new("bal", &"a".into());
+        let item = |name: &str| ServiceItem {
+            name: name.into(),
+            actions: [("w.x".to_owned(), Value::Null)].into_iter().collect(),
+            events: [
+                ("user.**".to_owned(), serde_json::json!({})),
+                ("e.one".to_owned(), serde_json::json!({"group": "g2"})),
+            ]
+            .into_iter()
+            .collect(),
+            ..ServiceItem::default()
+        };
+        let queues = topics.queues(&[item("w"), item("w")]);
+        let mut queues: Vec<_> = queues.iter().map(|q| (&*q.topic, &*q.group)).collect();
+        queues.sort_unstable();
+        let expected = [
+            ("MOL-bal.EVENTB.g2.e.one", "g2"),
+            ("MOL-bal.EVENTB.w.user.**", "w"),
+            ("MOL-bal.REQB.w.x", "w.x"),
+        ];
+        assert_eq!(queues, expected);
+        assert_eq!(topics.kind_of("MOL-bal.REQB.w.x"), Some(PacketType::Request));
+        assert_eq!(topics.kind_of("MOL-bal.EVENTB.g2.e.one"), Some(PacketType::Event));
+    }
 
     #[test]
     fn topics_have_moleculers_names() {

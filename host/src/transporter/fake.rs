@@ -4,7 +4,7 @@
 //! paused clock a cluster on it is deterministic. Tests may lose connections, limit messages and decide
 //! over each delivery.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
@@ -13,7 +13,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use crate::transporter::{Error, Event, Listener, Transporter};
+use crate::schema::Pattern;
+use crate::transporter::{Error, Event, Listener, Queue, Transporter};
 
 /// The buses of this process by name; a bus lives as long as somebody holds it.
 static BUSES: LazyLock<Mutex<HashMap<String, Weak<Bus>>>> = LazyLock::new(Mutex::default);
@@ -58,6 +59,8 @@ struct State {
     cut: HashSet<String>,
     rule: Option<Rule>,
     payload_max: Option<usize>,
+    /// Messages that went to each group of shared queues, so that its members take turns.
+    turns: BTreeMap<String, usize>,
 }
 
 struct Member {
@@ -66,6 +69,7 @@ struct Member {
     name: String,
     listener: Arc<dyn Listener>,
     topics: HashSet<String>,
+    queues: Vec<(Queue, Pattern)>,
 }
 
 impl Bus {
@@ -128,7 +132,7 @@ impl Bus {
 
     fn deliver(&self, from: &str, topic: &str, data: &Bytes) {
         let (targets, rule) = {
-            let state = self.0.lock();
+            let mut state = self.0.lock();
             (state.targets(topic), state.rule.clone())
         };
         for (to, listener) in targets {
@@ -151,11 +155,24 @@ impl State {
         members.map(|member| Arc::clone(&member.listener)).collect()
     }
 
-    fn targets(&self, topic: &str) -> Vec<(String, Arc<dyn Listener>)> {
-        let subscribed =
-            |member: &&Member| member.topics.contains(topic) && !self.cut.contains(&member.name);
-        let members = self.members.iter().filter(subscribed);
-        members.map(|member| (member.name.clone(), Arc::clone(&member.listener))).collect()
+    /// All who subscribed to a topic, and of those who share its queue one for each group.
+    fn targets(&mut self, topic: &str) -> Vec<(String, Arc<dyn Listener>)> {
+        let reachable: Vec<&Member> =
+            self.members.iter().filter(|member| !self.cut.contains(&member.name)).collect();
+        let mut chosen: Vec<&Member> =
+            reachable.iter().copied().filter(|member| member.topics.contains(topic)).collect();
+        let mut groups: BTreeMap<&str, Vec<&Member>> = BTreeMap::new();
+        for member in &reachable {
+            for (queue, _) in member.queues.iter().filter(|(_, pattern)| pattern.matches(topic)) {
+                groups.entry(&queue.group).or_default().push(member);
+            }
+        }
+        for (name, group) in groups {
+            let turn = self.turns.entry(name.to_owned()).or_default();
+            *turn = turn.wrapping_add(1);
+            chosen.extend(group.get(*turn % group.len()));
+        }
+        chosen.iter().map(|member| (member.name.clone(), Arc::clone(&member.listener))).collect()
     }
 
     fn check(&self, id: u64, size: usize) -> Result<(), Error> {
@@ -192,8 +209,13 @@ impl Transporter for Fake {
         let connected = if state.cut.contains(&self.name) {
             Err(Error::Connect { address: self.address(), cause: "it is cut off".into() })
         } else {
-            let topics = HashSet::new();
-            state.members.push(Member { id: self.id, name: self.name.clone(), listener, topics });
+            state.members.push(Member {
+                id: self.id,
+                name: self.name.clone(),
+                listener,
+                topics: HashSet::new(),
+                queues: Vec::new(),
+            });
             Ok(())
         };
         std::future::ready(connected).boxed()
@@ -218,6 +240,25 @@ impl Transporter for Fake {
             Ok(())
         }
         .boxed()
+    }
+
+    fn has_balancer(&self) -> bool {
+        true
+    }
+
+    fn share(&self, queues: Vec<Queue>) -> BoxFuture<'_, Result<(), Error>> {
+        let compiled = |queue: Queue| Some((Pattern::compile(&queue.topic).ok()?, queue));
+        let queues =
+            queues.into_iter().filter_map(compiled).map(|(pattern, queue)| (queue, pattern));
+        let mut state = self.bus.0.lock();
+        let shared = match state.members.iter_mut().find(|member| member.id == self.id) {
+            Some(member) => {
+                member.queues = queues.collect();
+                Ok(())
+            }
+            None => Err(Error::NotConnected),
+        };
+        std::future::ready(shared).boxed()
     }
 
     fn disconnect(&self) -> BoxFuture<'_, ()> {

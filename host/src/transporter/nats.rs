@@ -1,5 +1,5 @@
-//! NATS (moleculer: src/transporters/nats.js): plain subscriptions without queue groups, no headers, no
-//! reply subjects, at most once.
+//! NATS (moleculer: src/transporters/nats.js): plain subscriptions, queue groups only for shared queues, no
+//! headers, no reply subjects, at most once.
 //!
 //! The client is our own, because a packet costs little beside what a general client does for it: a
 //! connection is one task, which hands each message to the listener in its read loop, and one buffer, which
@@ -16,7 +16,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use crate::task::{self, CancellationToken};
-use crate::transporter::{Error, Listener, Transporter};
+use crate::transporter::{Error, Listener, Queue, Transporter};
 
 mod address;
 mod connection;
@@ -121,6 +121,17 @@ impl Transporter for Nats {
             link.outbox.publish(topic, &data).await
         }
         .boxed()
+    }
+
+    fn has_balancer(&self) -> bool {
+        true
+    }
+
+    fn share(&self, queues: Vec<Queue>) -> BoxFuture<'_, Result<(), Error>> {
+        let link = self.link.load();
+        let shared =
+            link.as_ref().map_or(Err(Error::NotConnected), |link| link.outbox.share(&queues));
+        std::future::ready(shared).boxed()
     }
 
     fn disconnect(&self) -> BoxFuture<'_, ()> {

@@ -127,7 +127,7 @@ impl Shared {
     async fn start(self: &Arc<Self>, listener: Arc<dyn Listener>) -> Result<(), Error> {
         let nodes = self.nodes().await?;
         let own = nodes.iter().find(|node| *node.node_id == *self.node_id);
-        let wanted = self.options.port.or(own.map(|node| node.port)).unwrap_or(0);
+        let wanted = self.options.port.or_else(|| own.map(|node| node.port)).unwrap_or(0);
         let server = listen(wanted).await.map_err(|error| Error::Connect {
             address: format!("port {wanted}"),
             cause: format!("cannot listen there: {error}"),

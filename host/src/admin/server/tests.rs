@@ -41,6 +41,15 @@ impl Caller for Broker {
         async move {
             match action.as_str() {
                 "echo" => Ok(params),
+                "back" => Ok(Payload::Stream(options.stream.unwrap())),
+                "count" => {
+                    let mut reader = options.stream.unwrap().take().unwrap();
+                    let mut len = 0;
+                    while let Some(chunk) = reader.next().await? {
+                        len += chunk.len();
+                    }
+                    Ok(Payload::from_value(&len).unwrap())
+                }
                 "options" => Ok(Payload::from_value(&json!({
                     "timeout": options.timeout.map(|time| time.as_millis()),
                     "node": options.node_id.as_deref(),
@@ -285,4 +294,66 @@ fn places_that_are_not_private_are_refused() {
     assert!(matches!(place::claim(&file), Err(Error::NotASocket { .. })));
     let long = dir.path().join("x".repeat(120));
     assert!(matches!(place::claim(&long), Err(Error::TooLong { .. })));
+}
+
+/// A stream of so many chunks, and its writer.
+fn source(chunks: usize) -> (Stream, tokio_util::task::AbortOnDropHandle<StreamWriter>) {
+    let (writer, stream) = Mode::Bytes.channel(stream::BUFFER);
+    let writing = task::run(async move {
+        for _ in 0..chunks {
+            // Who does not read any more is seen by the test.
+            let _ = writer.write(Payload::Bytes(vec![7; 100_000].into())).await;
+        }
+        writer
+    });
+    (stream, writing)
+}
+
+fn with_stream(stream: Stream) -> CallOptions {
+    CallOptions { stream: Some(stream), ..CallOptions::default() }
+}
+
+#[tokio::test]
+async fn streams_go_both_ways() {
+    let node = node();
+    let (stream, writing) = source(100);
+    let counted = client(&node).call("count", Payload::null(), with_stream(stream));
+    let ended = async { writing.await.unwrap().end() };
+    let (counted, ()) = tokio::join!(counted, ended);
+    assert_eq!(counted.unwrap().parse::<usize>().unwrap(), 10_000_000);
+
+    let (stream, writing) = source(100);
+    let result = client(&node).call("back", Payload::null(), with_stream(stream)).await.unwrap();
+    let Payload::Stream(result) = result else { panic!("{result:?}") };
+    let mut reader = result.take().unwrap();
+    let failed = async { writing.await.unwrap().fail(MoleculerError::client(400, "BAD", "no")) };
+    let read = async {
+        let mut len = 0;
+        loop {
+            match reader.next().await {
+                Ok(Some(chunk)) => len += chunk.len(),
+                other => return (len, other),
+            }
+        }
+    };
+    let ((len, end), ()) = tokio::join!(read, failed);
+    assert_eq!((len, end.unwrap_err().kind()), (10_000_000, "BAD"));
+    assert_alive(&node).await;
+}
+
+#[tokio::test]
+async fn who_goes_away_ends_the_stream_at_the_other_side() {
+    let node = node();
+    // The client drops the result.
+    let (stream, writing) = source(1);
+    let result = client(&node).call("back", Payload::null(), with_stream(stream)).await.unwrap();
+    let writer = writing.await.unwrap();
+    drop(result);
+    writer.closed().await;
+    // The callee reads nothing and fails.
+    let (stream, writing) = source(100);
+    let error = client(&node).call("nothing", Payload::null(), with_stream(stream)).await;
+    assert_eq!(error.unwrap_err().kind(), "SERVICE_NOT_FOUND");
+    writing.await.unwrap().closed().await;
+    assert_alive(&node).await;
 }

@@ -207,12 +207,10 @@ fn options_of_moleculer_that_are_not_read_are_answered() {
     check_error(
         "isomer.json",
         "{\"errorHandler\": \"x\", \"uidGenerator\": null, \"transit\": {\"maxChunkSize\": 262144},\n\
-         \"disableBalancer\": true, \"contextParamsCloning\": true, \"serializer\": \"MsgPack\"}",
-        "3 problems in the configuration:\n  \
+         \"contextParamsCloning\": true, \"serializer\": \"MsgPack\"}",
+        "2 problems in the configuration:\n  \
          isomer.json:1: 'errorHandler' is an option of Moleculer that is not offered \
          (a function; a middleware sees, changes and answers errors); remove it\n  \
-         isomer.json:2: 'disableBalancer' is an option of Moleculer that is not offered \
-         (every node balances its calls itself); remove it\n  \
          isomer.json:2: serializer.type is \"MsgPack\" (this version speaks JSON only); allowed: \"JSON\"",
     );
     assert_eq!(

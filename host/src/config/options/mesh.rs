@@ -29,6 +29,12 @@ pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
             doc: "After which silence another node is taken for lost.",
         },
         Entry {
+            name: "disableBalancer",
+            kind: Kind::Switch(|node, on| node.broker.disable_balancer = on),
+            default: "false",
+            doc: "Leave it to the queues of NATS or AMQP which node gets a call or event.",
+        },
+        Entry {
             name: "registry.preferLocal",
             kind: Kind::Switch(|node, on| node.broker.registry.prefer_local = on),
             default: "true",

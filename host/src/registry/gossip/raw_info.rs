@@ -24,6 +24,9 @@ pub(super) fn write(info: &Info) -> (Value, usize) {
 pub(super) fn read(node_id: &Arc<str>, info: Value) -> Option<Info> {
     let Value::Object(mut fields) = info else { return None };
     fields.insert("sender".into(), node_id.to_string().into());
+    if let Some(seq) = fields.get_mut("seq") {
+        *seq = super::count(seq)?.into();
+    }
     let text = serde_json::to_vec(&fields).ok()?;
     match Json.decode(PacketType::Info, &Bytes::from(text)).ok()?.body {
         Body::Info(info) => Some(*info),

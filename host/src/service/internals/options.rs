@@ -59,6 +59,23 @@ pub(super) fn options(options: &BrokerOptions) -> Value {
 fn transporter(transporter: &Transporter) -> Value {
     match transporter {
         Transporter::Fake { .. } => json!({"type": "Fake"}),
+        Transporter::Amqp(options) => json!({"type": "AMQP", "options": {
+            "url": options.urls,
+            "prefetch": options.prefetch,
+            "eventTimeToLive": options.event_time_to_live.map(|time| time.as_millis()),
+            "heartbeatTimeToLive": options.heartbeat_time_to_live.map(|time| time.as_millis()),
+            "autoDeleteQueues": options.auto_delete_queues.map(|time| time.as_millis()),
+            "queueOptions": {"arguments": options.queue.arguments},
+            "exchangeOptions": {"arguments": options.exchange.arguments},
+            "consumeOptions": {"arguments": options.consume.arguments},
+        }}),
+        Transporter::Mqtt(options) => json!({"type": "MQTT", "options": {
+            "url": options.urls,
+            "qos": options.qos,
+            "topicSeparator": options.topic_separator,
+            "clientId": options.client_id,
+            "keepalive": options.keep_alive.as_secs(),
+        }}),
         Transporter::Nats { urls } => json!({"type": "NATS", "options": {"url": urls}}),
         Transporter::Redis { urls } => json!({"type": "Redis", "options": {"url": urls}}),
         Transporter::Tcp(tcp) => json!({"type": "TCP", "options": tcp.to_value()}),

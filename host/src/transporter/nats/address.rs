@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::transporter::Error;
-use crate::transporter::address::{self, percent_decoded};
+use crate::transporter::address::{self, unescape};
 
 /// Port of a server whose address names none.
 const DEFAULT_PORT: u16 = 4222;
@@ -40,8 +40,8 @@ impl fmt::Display for Server {
 impl Server {
     /// `host`, `host:port` or `[host]:port`.
     pub(super) fn parse(tls: bool, text: &str) -> Result<Self, &'static str> {
-        let (host, port) = address::host_port(text, DEFAULT_PORT)?;
-        Ok(Self { tls, host, port })
+        let (host, port) = address::host_and_port(text)?;
+        Ok(Self { tls, host, port: port.unwrap_or(DEFAULT_PORT) })
     }
 }
 
@@ -63,10 +63,10 @@ pub(super) fn parse_url(url: &str) -> Result<(Server, Auth), Error> {
     let server = Server::parse(scheme == "tls", host).map_err(refused)?;
     let auth = match credentials.split_once(':') {
         Some((user, password)) => {
-            Auth::Password { user: percent_decoded(user), password: percent_decoded(password) }
+            Auth::Password { user: unescape(user), password: unescape(password) }
         }
         None if credentials.is_empty() => Auth::None,
-        None => Auth::Token(percent_decoded(credentials)),
+        None => Auth::Token(unescape(credentials)),
     };
     Ok((server, auth))
 }

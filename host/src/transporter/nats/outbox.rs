@@ -25,8 +25,8 @@ use tokio::sync::Notify;
 
 use crate::clock::{self, Instant};
 use crate::task;
-use crate::transporter::Error;
 use crate::transporter::nats::protocol;
+use crate::transporter::{Error, Queue};
 
 /// Bytes in the buffer from which on publishing waits: some thousand calls. As many may be in a writer's
 /// hands at that time.
@@ -77,10 +77,33 @@ struct State {
     promised: Option<Instant>,
     /// Largest message that the server takes, in bytes.
     payload_max: usize,
-    /// All topics; the place is the number of the subscription.
-    topics: Vec<String>,
+    subscriptions: Vec<Subscription>,
+    last_subscription: u64,
     pings: u64,
     pongs: u64,
+}
+
+/// What the server is asked for, on this and all later connections.
+struct Subscription {
+    number: u64,
+    subject: String,
+    /// Of a shared queue.
+    group: Option<String>,
+}
+
+impl Subscription {
+    fn say(&self, buffer: &mut Vec<u8>) {
+        protocol::subscribe(buffer, &self.subject, self.group.as_deref(), self.number);
+    }
+}
+
+impl State {
+    fn subscribe(&mut self, subject: String, group: Option<String>) {
+        self.last_subscription += 1;
+        let subscription = Subscription { number: self.last_subscription, subject, group };
+        subscription.say(&mut self.buffer);
+        self.subscriptions.push(subscription);
+    }
 }
 
 /// A promise to write. It is kept also when the task that made it ends without having run.
@@ -172,15 +195,49 @@ impl Outbox {
             return Err(Error::NotConnected);
         }
         for topic in topics {
-            state.topics.push(topic);
-            let subscription = state.topics.len();
-            let State { topics, buffer, .. } = &mut *state;
-            let topic = topics.last().map_or("", String::as_str);
-            protocol::subscribe(buffer, topic, subscription);
+            state.subscribe(topic, None);
         }
         drop(state);
         self.write_now();
         Ok(())
+    }
+
+    /// Shares these queues, and no others, on this and all later connections.
+    pub(super) fn share(&self, queues: &[Queue]) -> Result<(), Error> {
+        let (mut wanted, mut unfit) = (Vec::new(), Vec::new());
+        for queue in queues {
+            match protocol::subject(queue) {
+                Some(subject) => wanted.push((subject, &queue.group)),
+                None => unfit.push(format!("{:?}", queue.topic)),
+            }
+        }
+        let mut state = self.state.lock();
+        if !state.open {
+            return Err(Error::NotConnected);
+        }
+        let State { subscriptions, buffer, .. } = &mut *state;
+        subscriptions.retain(|old| {
+            let Some(group) = &old.group else { return true };
+            let wanted =
+                wanted.iter().any(|(subject, other)| (subject, *other) == (&old.subject, group));
+            if !wanted {
+                protocol::unsubscribe(buffer, old.number);
+            }
+            wanted
+        });
+        for (subject, group) in wanted {
+            let known =
+                |old: &Subscription| old.subject == subject && old.group.as_ref() == Some(group);
+            if !state.subscriptions.iter().any(known) {
+                state.subscribe(subject, Some(group.clone()));
+            }
+        }
+        drop(state);
+        self.write_now();
+        match unfit.as_slice() {
+            [] => Ok(()),
+            _ => Err(Error::Refused(format!("NATS has no such subject: {}", unfit.join(", ")))),
+        }
     }
 
     /// There is a new connection. All topics are subscribed to before anything is published on it.
@@ -190,10 +247,8 @@ impl Outbox {
             Sink::Plain(socket) => Some(Arc::clone(socket)),
             Sink::Task(_) => None,
         };
-        let State { topics, buffer, .. } = &mut *state;
-        for (index, topic) in topics.iter().enumerate() {
-            protocol::subscribe(buffer, topic, index + 1);
-        }
+        let State { subscriptions, buffer, .. } = &mut *state;
+        subscriptions.iter().for_each(|subscription| subscription.say(buffer));
         state.payload_max = payload_max;
         state.open = true;
         drop(state);
@@ -203,8 +258,13 @@ impl Outbox {
     /// The connection is lost: what is not written is dropped, and nobody waits any more.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
-        let topics = std::mem::take(&mut state.topics);
-        *state = State { connection: state.connection + 1, topics, ..State::default() };
+        let subscriptions = std::mem::take(&mut state.subscriptions);
+        *state = State {
+            connection: state.connection + 1,
+            subscriptions,
+            last_subscription: state.last_subscription,
+            ..State::default()
+        };
         drop(state);
         self.room.notify_waiters();
         self.pong.notify_waiters();

@@ -10,6 +10,7 @@ use std::io::Write as _;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::transporter::Queue;
 use crate::transporter::nats::address::Auth;
 
 /// Longest line of a server. Control lines are limited to 4 KiB by servers; an INFO may name all of a
@@ -172,9 +173,32 @@ pub(super) fn publish(out: &mut Vec<u8>, topic: &str, payload: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Asks for the messages of a topic.
-pub(super) fn subscribe(out: &mut Vec<u8>, topic: &str, subscription: usize) {
-    let _ = write!(out, "SUB {topic} {subscription}\r\n");
+/// Asks for the messages of a topic; with a group, for those that none of its other members gets.
+pub(super) fn subscribe(out: &mut Vec<u8>, topic: &str, group: Option<&str>, number: u64) {
+    let _ = match group {
+        Some(group) => write!(out, "SUB {topic} {group} {number}\r\n"),
+        None => write!(out, "SUB {topic} {number}\r\n"),
+    };
+}
+
+/// Asks for no more messages of a subscription.
+pub(super) fn unsubscribe(out: &mut Vec<u8>, number: u64) {
+    let _ = write!(out, "UNSUB {number}\r\n");
+}
+
+/// The subject of a shared queue; `None` when it cannot be one. `**` and whatever follows takes all that is
+/// left (moleculer: src/transporters/nats.js subscribeBalancedEvent).
+pub(super) fn subject(queue: &Queue) -> Option<String> {
+    let unfit = |name: &str| {
+        name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control())
+    };
+    if unfit(&queue.topic) || unfit(&queue.group) {
+        return None;
+    }
+    Some(match queue.topic.split_once("**") {
+        Some((before, _)) => format!("{before}>"),
+        None => queue.topic.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -253,7 +277,7 @@ mod tests {
     #[test]
     fn what_we_say_reads_as_the_protocol_wants_it() {
         let mut out = Vec::new();
-        subscribe(&mut out, "MOL.REQ.a", 2);
+        subscribe(&mut out, "MOL.REQ.a", None, 2);
         publish(&mut out, "MOL.REQ.b", b"{}");
         assert_eq!(out, b"SUB MOL.REQ.a 2\r\nPUB MOL.REQ.b 2\r\n{}\r\n");
         let password = Auth::Password { user: "u\"".into(), password: "p".into() };

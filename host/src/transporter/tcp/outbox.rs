@@ -116,12 +116,13 @@ impl Outbox {
         packet: &[u8],
         wait: bool,
     ) -> Result<(), Error> {
+        let mut waited = false;
         loop {
             let room = self.room.notified();
             tokio::pin!(room);
             // Before looking, so that room which comes in between is not missed.
             room.as_mut().enable();
-            match self.put(number, packet)? {
+            match self.put(number, packet, waited)? {
                 Put::Promised => return Ok(()),
                 Put::First => {
                     self.promise();
@@ -137,14 +138,20 @@ impl Outbox {
                 Put::Full => {
                     self.write_now();
                     room.await;
+                    waited = true;
                 }
             }
         }
     }
 
-    fn put(&self, number: u8, packet: &[u8]) -> Result<Put, Error> {
+    /// The error is [`Error::NotConnected`] when another connection may be tried: not for a packet that has
+    /// `waited` for this one until it was lost.
+    fn put(&self, number: u8, packet: &[u8], waited: bool) -> Result<Put, Error> {
         let now = clock::now();
         let mut state = self.state.lock();
+        if state.closed && waited && !state.finishing {
+            return Err(Error::Refused("the connection to that node was lost".into()));
+        }
         if state.closed || state.finishing {
             return Err(Error::NotConnected);
         }
@@ -198,7 +205,9 @@ impl Outbox {
 
     /// The connection has ended: what is not written is dropped, and nobody waits any more.
     pub(super) fn close(&self) {
-        *self.state.lock() = State { closed: true, ..State::default() };
+        let mut state = self.state.lock();
+        *state = State { closed: true, finishing: state.finishing, ..State::default() };
+        drop(state);
         self.room.notify_waiters();
     }
 
