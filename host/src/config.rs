@@ -26,6 +26,7 @@ pub mod protocol;
 pub mod quantity;
 mod redis;
 pub mod schema;
+pub mod serializer;
 pub mod sidecar;
 pub mod strategy;
 pub mod transporter;
@@ -37,6 +38,7 @@ pub use discoverer::Discoverer;
 pub use faults::{Bulkhead, CircuitBreaker, RetryPolicy};
 pub use limits::{Grants, Limits, Mode};
 pub use protocol::Protocol;
+pub use serializer::Serializer;
 pub use strategy::{BalanceOptions, Strategy, StrategyOptions};
 pub use transporter::tcp::Tcp;
 pub use validator::Validator;
@@ -50,6 +52,8 @@ pub struct BrokerOptions {
     pub node_id: Option<String>,
     /// How to reach other nodes; `None` for a node on its own.
     pub transporter: Option<Transporter>,
+    /// How packets are written; the same on all nodes of a mesh. JSON
+    pub serializer: Serializer,
     /// Time limit of calls that bring none; zero is none. 0
     pub request_timeout: Duration,
     /// Longest chain of calls; 0 is unlimited. 0
@@ -185,15 +189,15 @@ pub enum Transporter {
         /// One or more, tried in turn.
         urls: Vec<String>,
     },
+    /// MQTT.
+    Mqtt(transporter::mqtt::Options),
+    /// AMQP 0.9.1.
+    Amqp(Box<transporter::amqp::Options>),
     /// Redis: addresses (`redis://host:port`), credentials in the URL.
     Redis {
         /// One, or several nodes of a cluster, tried in turn.
         urls: Vec<String>,
     },
-    /// MQTT.
-    Mqtt(transporter::mqtt::Options),
-    /// AMQP 0.9.1.
-    Amqp(Box<transporter::amqp::Options>),
     /// Sockets between the nodes themselves.
     Tcp(Box<Tcp>),
     /// In-process bus of this name, for tests.
@@ -209,6 +213,7 @@ impl Default for BrokerOptions {
             namespace: String::new(),
             node_id: None,
             transporter: None,
+            serializer: Serializer::default(),
             request_timeout: Duration::ZERO,
             max_call_level: 0,
             heartbeat_interval: Duration::from_secs(10),

@@ -301,6 +301,11 @@ impl Transit {
         self.0.stopping.store(true, Ordering::Release);
     }
 
+    /// Waits until no stream goes to another node any more. How long is up to the caller.
+    pub async fn streams_sent(&self) {
+        self.0.streams.sent().await;
+    }
+
     /// Leaves the mesh: ends what is still running for other nodes (it is answered), says DISCONNECT,
     /// rejects what waits for an answer, closes the connection. Gives `Disconnected {graceful: true}`
     /// first, as Moleculer does.

@@ -43,6 +43,7 @@ mod runtime_load;
 mod runtime_pool;
 mod samples;
 mod scenarios;
+mod serializers;
 mod streams;
 mod tcp;
 mod tidy;

@@ -19,7 +19,7 @@ use crate::discoverer::{self, Discoverer, LocalEvent, store};
 use crate::error::MoleculerError;
 use crate::handler::Handler;
 use crate::middleware::wire::Wire;
-use crate::serializer::json::Json;
+use crate::serializer;
 use crate::transit::{self, Inbound, PingResult, Transit};
 use crate::transporter;
 use crate::transporter::amqp::Amqp;
@@ -191,16 +191,16 @@ impl Shared {
             None => match &self.options.transporter {
                 None => return Ok(None),
                 Some(Transporter::Nats { urls }) => Arc::new(Nats::new(urls, &self.node_id)?),
-                Some(Transporter::Redis { urls }) => {
-                    let largest = self.options.transit.max_packet_size;
-                    Arc::new(Redis::new(urls, largest, &self.node_id)?)
-                }
                 Some(Transporter::Mqtt(options)) => {
                     Arc::new(Mqtt::new(options.clone(), &self.options.namespace)?)
                 }
                 Some(Transporter::Amqp(options)) => {
                     let namespace = &self.options.namespace;
                     Arc::new(Amqp::new(*options.clone(), namespace, &self.node_id)?)
+                }
+                Some(Transporter::Redis { urls }) => {
+                    let largest = self.options.transit.max_packet_size;
+                    Arc::new(Redis::new(urls, largest, &self.node_id)?)
                 }
                 Some(Transporter::Tcp(options)) => Arc::new(Tcp::new(
                     options,
@@ -231,7 +231,8 @@ impl Shared {
             work: self.work.clone(),
             discovers,
         };
-        let serializer = self.own.serializer.clone().unwrap_or_else(|| Arc::new(Json));
+        let serializer = self.own.serializer.clone();
+        let serializer = serializer.unwrap_or_else(|| serializer::of(self.options.serializer));
         let inbound: Weak<dyn Inbound> = Weak::<Self>::clone(&self.this);
         let transit = Transit::new(settings, transporter, serializer, inbound, &self.metrics);
         let chain = &self.chain;
@@ -258,6 +259,13 @@ impl Shared {
         if let Some(mesh) = self.mesh.get() {
             mesh.discoverer.say_offering_nothing().await;
             mesh.transit.stop_intake();
+        }
+    }
+
+    /// Waits until no stream goes to another node any more.
+    pub(super) async fn streams_sent(&self) {
+        if let Some(mesh) = self.mesh.get() {
+            mesh.transit.streams_sent().await;
         }
     }
 

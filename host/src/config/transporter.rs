@@ -17,10 +17,9 @@ mod redis;
 pub mod tcp;
 
 /// What is allowed, for messages.
-pub const ALLOWED: &str = "\"NATS\", \"MQTT\", \"AMQP\", \"nats://host:4222\" (several with commas between), or \
+pub const ALLOWED: &str = "\"NATS\", \"nats://host:4222\" (several with commas between), or \
                            {\"type\": \"NATS\", \"options\": {\"url\", \"servers\", \"user\", \"pass\", \"token\"}}; \
-                           \"Redis\", \"redis://host:6379\", or {\"type\": \"Redis\", \"options\": \
-                           {\"host\", \"port\", \"username\", \"password\", \"db\", \"tls\"}} or {\"cluster\": {\"nodes\"}}";
+                           the same for \"TCP\", \"Redis\", \"MQTT\" and \"AMQP\"";
 
 /// How one transporter is chosen and read.
 struct Kind {
@@ -34,7 +33,7 @@ struct Kind {
     from_options: fn(&Located) -> Result<Transporter, String>,
 }
 
-const KINDS: [Kind; 5] = [nats::KIND, redis::KIND, mqtt::KIND, amqp::KIND, tcp::KIND];
+const KINDS: [Kind; 5] = [nats::KIND, tcp::KIND, redis::KIND, mqtt::KIND, amqp::KIND];
 
 /// Transporters of Moleculer that this version does not have.
 const NOT_OFFERED: [&str; 2] = ["kafka", "stan"];

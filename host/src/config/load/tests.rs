@@ -13,8 +13,8 @@ use crate::config::names::Answer;
 use crate::config::older::Older;
 use crate::config::options::ControlSocket;
 use crate::config::{
-    Bulkhead, Cacher, CircuitBreaker, RetryPolicy, ServiceOptions, Strategy, Transporter,
-    Validator, sidecar,
+    Bulkhead, Cacher, CircuitBreaker, RetryPolicy, Serializer, ServiceOptions, Strategy,
+    Transporter, Validator, sidecar,
 };
 
 fn load_file(name: &str, text: &str, variables: &[(&str, &str)]) -> Result<NodeOptions, String> {
@@ -203,15 +203,49 @@ fn values_that_contradict_each_other_are_found() {
 }
 
 #[test]
+fn a_serializer_is_chosen_by_name_in_any_case_or_by_a_table() {
+    let check = |text: &str, expected: Serializer| {
+        let node = load_file("isomer.json", text, &[]).unwrap();
+        assert_eq!(node.broker.serializer, expected, "{text}");
+    };
+    check("{}", Serializer::Json);
+    check(r#"{"serializer": null}"#, Serializer::Json);
+    check(r#"{"serializer": "jsonext"}"#, Serializer::JsonExt);
+    check(r#"{"serializer": "MSGPACK"}"#, Serializer::MsgPack);
+    check(r#"{"serializer": {"type": "Notepack"}}"#, Serializer::Notepack);
+    check(
+        r#"{"serializer": {"type": "CBOR", "options": {"useRecords": false, "useTag259ForMaps": false}}}"#,
+        Serializer::Cbor,
+    );
+    let node = load_file("isomer.json", "{}", &[("MOL_SERIALIZER", "cbor")]).unwrap();
+    assert_eq!(node.broker.serializer, Serializer::Cbor);
+    let refused = |text: &str, reason: &str| {
+        let error = load_file("isomer.json", text, &[]).unwrap_err();
+        assert!(error.contains(reason), "{error}");
+    };
+    refused(r#"{"serializer": "Avro"}"#, "dropped it with 0.15");
+    refused(r#"{"serializer": "Thrift"}"#, "dropped it with 0.15");
+    refused(r#"{"serializer": "MsgPak"}"#, "did you mean 'MsgPack'?");
+    refused(r#"{"serializer": 5}"#, "not the name of a serializer");
+    refused(
+        r#"{"serializer": {"type": "CBOR", "options": {"useRecords": true}}}"#,
+        "'useRecords' can only be false",
+    );
+    refused(r#"{"serializer": {"type": "JSONExt", "options": {"customs": []}}}"#, "functions");
+    refused(r#"{"serializer": {"type": "JSON", "options": {"x": 1}}}"#, "option 'x'");
+}
+
+#[test]
 fn options_of_moleculer_that_are_not_read_are_answered() {
     check_error(
         "isomer.json",
         "{\"errorHandler\": \"x\", \"uidGenerator\": null, \"transit\": {\"maxChunkSize\": 262144},\n\
-         \"contextParamsCloning\": true, \"serializer\": \"MsgPack\"}",
+         \"contextParamsCloning\": true, \"serializer\": \"ProtoBuf\"}",
         "2 problems in the configuration:\n  \
          isomer.json:1: 'errorHandler' is an option of Moleculer that is not offered \
          (a function; a middleware sees, changes and answers errors); remove it\n  \
-         isomer.json:2: serializer.type is \"MsgPack\" (this version speaks JSON only); allowed: \"JSON\"",
+         isomer.json:2: serializer.type is \"ProtoBuf\" (Moleculer itself has dropped it with 0.15, and it is not offered here); \
+         allowed: \"JSON\", \"JSONExt\", \"MsgPack\", \"Notepack\" or \"CBOR\"",
     );
     assert_eq!(
         warnings(

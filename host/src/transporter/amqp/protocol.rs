@@ -75,11 +75,11 @@ pub(super) enum Parsed<'a> {
 
 /// Reads one frame of at most `frame_max` bytes.
 pub(super) fn parse(bytes: &[u8], frame_max: usize) -> Result<Parsed<'_>, &'static str> {
+    // A server that does not speak this version says which it does.
+    if bytes.first() == Some(&b'A') {
+        return Err("it speaks another version of AMQP");
+    }
     let Some((head, after)) = bytes.split_first_chunk::<7>() else {
-        // A server that does not speak this version says which it does.
-        if bytes.first() == Some(&b'A') {
-            return Err("it speaks another version of AMQP");
-        }
         return Ok(Parsed::Partial { missing: 7 + 1 - bytes.len() });
     };
     let [kind, channel_high, channel_low, a, b, c, d] = *head;
@@ -415,7 +415,7 @@ mod tests {
         let table = json!({"n": 5, "s": "x", "t": true});
         let mut out = Vec::new();
         Writer(&mut out).table(table.as_object().unwrap());
-        let expected = b"\0\0\0\x18\x01nl\0\0\0\0\0\0\0\x05\x01sS\0\0\0\x01x\x01tt\x01";
+        let expected = b"\0\0\0\x17\x01nl\0\0\0\0\0\0\0\x05\x01sS\0\0\0\x01x\x01tt\x01";
         assert_eq!(out, expected);
     }
 }

@@ -54,6 +54,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed<'_>, &'static str> {
     let Some((&head, after)) = bytes.split_first() else {
         return Ok(Parsed::Partial { missing: 2 });
     };
+    if !is_head(head) {
+        return Err("a packet of a kind that servers do not send");
+    }
     let Some((rest_size, size_bytes)) = read_size(after)? else {
         return Ok(Parsed::Partial { missing: 1 });
     };
@@ -65,6 +68,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed<'_>, &'static str> {
         return Ok(Parsed::Partial { missing: size - bytes.len() });
     };
     Ok(Parsed::Whole { packet: read(head, rest)?, size })
+}
+
+/// Whether a packet of a server may begin so.
+fn is_head(head: u8) -> bool {
+    matches!((head >> 4, head & 0x0f), (3, _) | (2 | 4 | 5 | 7 | 9 | 13, 0) | (6, 2))
 }
 
 /// The size of what follows, and how many bytes it takes to say it.

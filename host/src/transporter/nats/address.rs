@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::transporter::Error;
-use crate::transporter::address::{self, unescape};
+use crate::transporter::address::{self, percent_decoded};
 
 /// Port of a server whose address names none.
 const DEFAULT_PORT: u16 = 4222;
@@ -40,8 +40,8 @@ impl fmt::Display for Server {
 impl Server {
     /// `host`, `host:port` or `[host]:port`.
     pub(super) fn parse(tls: bool, text: &str) -> Result<Self, &'static str> {
-        let (host, port) = address::host_and_port(text)?;
-        Ok(Self { tls, host, port: port.unwrap_or(DEFAULT_PORT) })
+        let (host, port) = address::host_port(text, DEFAULT_PORT)?;
+        Ok(Self { tls, host, port })
     }
 }
 
@@ -63,10 +63,10 @@ pub(super) fn parse_url(url: &str) -> Result<(Server, Auth), Error> {
     let server = Server::parse(scheme == "tls", host).map_err(refused)?;
     let auth = match credentials.split_once(':') {
         Some((user, password)) => {
-            Auth::Password { user: unescape(user), password: unescape(password) }
+            Auth::Password { user: percent_decoded(user), password: percent_decoded(password) }
         }
         None if credentials.is_empty() => Auth::None,
-        None => Auth::Token(unescape(credentials)),
+        None => Auth::Token(percent_decoded(credentials)),
     };
     Ok((server, auth))
 }
@@ -74,6 +74,7 @@ pub(super) fn parse_url(url: &str) -> Result<(Server, Auth), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uid::damage::Damage;
 
     #[test]
     fn urls_name_a_server_and_maybe_credentials() {
@@ -98,10 +99,31 @@ mod tests {
     #[test]
     fn addresses_that_cannot_work_are_refused_without_a_secret() {
         let bad = ["", "nats://", "http://h", "nats://u:secret@", "nats://u:secret@h:x"];
-        for bad in bad.into_iter().chain(["nats://h:65536", "nats://[::1", "nats://h/x", "[a]b"]) {
+        for bad in
+            bad.into_iter().chain(["nats://h:65536", "nats://[::1", "nats://h/x", "[a]b", "[[a]:1"])
+        {
             let Err(error) = parse_url(bad) else { panic!("{bad} was accepted") };
             assert!(matches!(error, Error::Address { .. }), "{bad}");
             assert!(!error.to_string().contains("secret"));
         }
+    }
+
+    static PIECES: [&[u8]; 10] =
+        [b"@", b"://", b"[", b"]", b":", b"%4", b"%00", b"\xc3\xa9", b"65536", b"/?#"];
+
+    /// Whatever address is written down, it is refused, or it is one that reads the same again.
+    #[test]
+    fn damaged_addresses_never_panic() {
+        let mut damage = Damage::new(0x5eed_0002_c0ff_ee02, &PIECES);
+        let mut accepted = 0;
+        let urls = ["nats://u:p%40ss@host.example:4222/", "tls://tok@[fe80::1]:5", "h:1,h:2"];
+        for n in 0..30_000 {
+            let bytes = damage.copy(urls[n % urls.len()].as_bytes());
+            let Ok((server, _)) = parse_url(&String::from_utf8_lossy(&bytes)) else { continue };
+            let (again, auth) = parse_url(&server.to_string()).unwrap();
+            assert!(again == server && auth == Auth::None, "{server}");
+            accepted += 1;
+        }
+        assert!(accepted > 1_000, "{accepted}");
     }
 }
