@@ -24,6 +24,7 @@ pub mod options;
 pub mod problem;
 pub mod protocol;
 pub mod quantity;
+mod redis;
 pub mod schema;
 pub mod serializer;
 pub mod sidecar;
@@ -192,6 +193,11 @@ pub enum Transporter {
     Mqtt(transporter::mqtt::Options),
     /// AMQP 0.9.1.
     Amqp(Box<transporter::amqp::Options>),
+    /// Redis: addresses (`redis://host:port`), credentials in the URL.
+    Redis {
+        /// One, or several nodes of a cluster, tried in turn.
+        urls: Vec<String>,
+    },
     /// Sockets between the nodes themselves.
     Tcp(Box<Tcp>),
     /// In-process bus of this name, for tests.

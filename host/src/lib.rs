@@ -1,5 +1,6 @@
 //! Isomer's host: a Moleculer node whose services are WebAssembly components.
 
+pub mod backoff;
 pub mod clock;
 pub mod error;
 pub mod payload;
@@ -16,6 +17,7 @@ pub mod schema;
 pub mod serializer;
 
 pub mod handler;
+pub mod redis;
 pub mod strategy;
 pub mod validator;
 

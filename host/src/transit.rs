@@ -176,6 +176,8 @@ pub struct Settings {
     /// Where requests and events from other nodes are run, so that handlers never delay the reading of
     /// packets.
     pub work: Handle,
+    /// Whether nodes find each other over the transporter; otherwise nobody is asked who is there.
+    pub discovers: bool,
 }
 
 /// The transit of a node. Cheap to clone.
@@ -260,15 +262,17 @@ impl Transit {
             tokio::time::sleep(CONNECT_RETRY).await;
         }
         tracing::info!(address = %self.0.transporter.address(), "connected to the transporter");
-        let asked = match self.0.transporter.gossip() {
-            None => self.discover_all().await,
-            // Nobody can be asked; those that are reached learn by this where the answer goes.
-            Some(gossip) => self.send_gossip(Body::GossipHello(gossip.hello), None).await,
-        };
-        if let Err(error) = asked {
-            tracing::warn!(%error, "the question who is there could not be sent");
+        if self.0.settings.discovers {
+            let asked = match self.0.transporter.gossip() {
+                None => self.discover_all().await,
+                // Nobody can be asked; those that are reached learn by this where the answer goes.
+                Some(gossip) => self.send_gossip(Body::GossipHello(gossip.hello), None).await,
+            };
+            if let Err(error) = asked {
+                tracing::warn!(%error, "the question who is there could not be sent");
+            }
+            tokio::time::sleep(DISCOVER_WAIT).await;
         }
-        tokio::time::sleep(DISCOVER_WAIT).await;
         self.0.set_connected(true);
         self.0.notify(Notice::Connected { was_reconnect: false });
         Ok(())
@@ -295,6 +299,11 @@ impl Transit {
     /// step of a stop, after the mesh has been told that this node offers nothing any more.
     pub fn stop_intake(&self) {
         self.0.stopping.store(true, Ordering::Release);
+    }
+
+    /// Waits until no stream goes to another node any more. How long is up to the caller.
+    pub async fn streams_sent(&self) {
+        self.0.streams.sent().await;
     }
 
     /// Leaves the mesh: ends what is still running for other nodes (it is answered), says DISCONNECT,
@@ -383,6 +392,11 @@ impl Transit {
     /// `BrokerDisconnectedError`, `PayloadTooLargeError`, or what the transporter says.
     pub async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
         self.0.send(body, target).await
+    }
+
+    /// Learns from a packet that came another way which version its sender speaks.
+    pub fn remember_version(&self, packet: &Packet) {
+        self.0.versions.remember(packet);
     }
 
     /// How nodes gossip, when the transporter is one where they do.

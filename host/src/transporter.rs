@@ -19,13 +19,16 @@ mod link;
 pub mod mqtt;
 pub mod nats;
 pub mod receipt;
+pub mod redis;
 pub mod tcp;
-mod tls;
+pub(crate) mod tls;
+mod writer;
 
 pub use amqp::Amqp;
 pub use fake::Fake;
 pub use mqtt::Mqtt;
 pub use nats::Nats;
+pub use redis::Redis;
 pub use tcp::Tcp;
 
 /// Whom a transporter tells what happens. Implemented by `transit`.
@@ -58,6 +61,11 @@ pub enum Event {
     Reconnected,
     /// At least one message was dropped because they came faster than they were taken.
     SlowConsumer,
+    /// A message of so many bytes was left unread, because it is larger than this node takes.
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+    },
     /// The server or the client library reported something that is worth a person's look.
     Trouble(String),
     /// A node has shown itself that is not known to be online; it can be asked what it is. Only where nodes

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tests::bench::raw_nats::{self, Place};
 use tests::bench::table::{Row, Table};
-use tests::bench::{Scale, features, local, memory, remote, swap};
+use tests::bench::{Scale, features, local, memory, remote, remote_redis, swap};
 
 /// What can be measured, in the order of the table.
-const GROUPS: [&str; 6] = ["local", "features", "fresh", "remote", "swap", "memory"];
+const GROUPS: [&str; 7] =
+    ["local", "features", "fresh", "remote", "remote-redis", "swap", "memory"];
 
 fn main() {
     // As many workers as cores, which is what a node has.
@@ -43,6 +44,7 @@ async fn measure(wanted: &[String]) {
                 "features" => features::cost(scale).await,
                 "fresh" => local::fresh(scale).await,
                 "remote" => remote::throughput(scale, &place).await,
+                "remote-redis" => remote_redis::throughput(scale).await,
                 "swap" => swap::latency(scale).await,
                 _ => memory::per_instance(scale).await,
             };

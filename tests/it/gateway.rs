@@ -1,7 +1,12 @@
 //! What people put before and beside a mesh of Moleculer, unmodified, before ours: the gateway moleculer-web and
 //! the console moleculer-repl, of both generations, over NATS.
 
+use std::sync::Arc;
+
 use isomer_host::config::Protocol;
+use isomer_host::handler::Handler;
+use isomer_host::payload::Payload;
+use isomer_host::service::LocalService;
 use serde_json::json;
 use tests::gateway::{Console, Gateway};
 use tests::host::Host;
@@ -22,7 +27,7 @@ async fn host(version: Version, nats: &NatsServer) -> Host {
         }
     }
     let mut options = broker::on_nats("rs-1", &nats.url());
-    options.protocol = match version {
+    options.transit.protocol = match version {
         Version::V14 => Protocol::V4,
         Version::V15 => Protocol::V5,
     };
@@ -78,6 +83,41 @@ async fn server_errors_of_guests_have_their_status() {
     }
 }
 
+#[tokio::test]
+async fn server_what_an_action_says_of_its_response_is_heard() {
+    for version in BOTH {
+        let (_nats, host, gateway) = gateway(version).await;
+        let bytes: Handler = Arc::new(|ctx| {
+            ctx.merge_meta(&broker::object(&json!({
+                "$statusCode": 202, "$statusMessage": "Fine", "$responseType": "image/png",
+                "$responseHeaders": {"X-Own": "own"}
+            })));
+            Box::pin(async { Ok(Payload::Bytes(vec![0, 255, 10].into())) })
+        });
+        let id: Handler = Arc::new(|ctx| {
+            Box::pin(async move { Ok(broker::json(&json!({"id": &*ctx.request_id}))) })
+        });
+        let service = LocalService::builder("web")
+            .handler("bytes", json!({"rest": "GET /bytes"}), bytes)
+            .handler("id", json!({"rest": "GET /id"}), id)
+            .handler("hidden", json!({"rest": "GET /hidden", "visibility": "public"}), hidden())
+            .build();
+        host.broker.add_service(service.unwrap()).await.unwrap();
+        gateway.until_found("/web/bytes").await;
+        let image = gateway.get("/web/bytes").await;
+        assert_eq!((image.status, &*image.body), (202, &[0, 255, 10][..]), "{version:?}");
+        assert_eq!(image.headers["content-type"], "image/png");
+        assert_eq!(image.headers["x-own"], "own");
+        let id = gateway.request("GET", "/web/id", "X-Request-ID: r-7", b"").await;
+        assert_eq!((id.json()["id"].as_str(), &*id.headers["x-request-id"]), (Some("r-7"), "r-7"));
+        assert_eq!(gateway.get("/web/hidden").await.status, 404);
+    }
+}
+
+fn hidden() -> Handler {
+    Arc::new(|_| Box::pin(async { Ok(Payload::null()) }))
+}
+
 /// SHA-256 of `abc`.
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
@@ -87,12 +127,13 @@ async fn server_files_go_up_to_a_guest_and_down_from_it() {
         let (_nats, _host, gateway) = gateway(version).await;
         let form = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\
                     Content-Type: text/plain\r\n\r\nabc\r\n--b--\r\n";
-        let content_type = "multipart/form-data; boundary=b";
-        let sum = gateway.request("POST", "/files/checksum", content_type, form.as_bytes()).await;
+        let header = "Content-Type: multipart/form-data; boundary=b";
+        let sum = gateway.request("POST", "/files/checksum", header, form.as_bytes()).await;
         assert_eq!(sum.json(), json!({"bytes": 3, "sha256": ABC}), "{version:?}");
 
         let large = vec![b'a'; 3 << 20];
-        let sum = gateway.request("PUT", "/raw", "application/octet-stream", &large).await;
+        let sum =
+            gateway.request("PUT", "/raw", "Content-Type: application/octet-stream", &large).await;
         assert_eq!((sum.status, &sum.json()["bytes"]), (200, &json!(3 << 20)));
 
         let file = gateway.get("/files/generate?bytes=3000000").await;
@@ -102,7 +143,8 @@ async fn server_files_go_up_to_a_guest_and_down_from_it() {
         let disposition = "attachment; filename=\"letters.txt\"";
         assert_eq!(file.headers["content-disposition"], disposition);
 
-        let upper = gateway.request("PUT", "/upper", "text/plain", b"up and down").await;
+        let upper =
+            gateway.request("PUT", "/upper", "Content-Type: text/plain", b"up and down").await;
         assert_eq!((upper.status, &*upper.body), (200, &b"UP AND DOWN"[..]));
         let error = gateway.post("/files/checksum", &json!({})).await;
         assert!(error.status >= 400, "{error:?}");
@@ -114,17 +156,24 @@ async fn server_the_console_of_moleculer_sees_and_calls_our_services() {
     for version in BOTH {
         let nats = NatsServer::start().await;
         let _host = host(version, &nats).await;
-        let mut console = Console::start(version, &nats.url(), &["posts", "v2.users"]).await;
+        let mut console =
+            Console::start(version, &nats.url(), &["posts", "v2.users", "files", "greeter"]).await;
         console.run("nodes", "rs-1").await;
-        console.run("services", "v2.users").await;
+        console.run("services", "users   │       2").await;
         console.run("actions", "posts.create").await;
-        console.run("ping rs-1", "Time difference").await;
-        let create = r#"call posts.create --title Notes --author 1"#;
-        console.run(create, "Response").await;
-        console.run("call v2.users.get --id 1", "Ada").await;
-        console.run("call posts.get --id 77", "POST_NOT_FOUND").await;
-        console.run("info", "Namespace").await;
-        let text = console.text();
-        assert!(text.contains("title: 'Notes'"), "{version:?}: {text}");
+        console.run("events", "post.created").await;
+        console.run("info", "Protocol version").await;
+        console.run("call posts.create --title Notes --author 1", "'Notes'").await;
+        console.run("dcall rs-1 greeter.welcome --name Grace", "Welcome, Grace!").await;
+        console.run("call posts.get --id 77", "there is no post 77").await;
+        console.run("emit post.created --author 1", "Emit 'post.created'").await;
+
+        let (sent, saved) = (console.folder().join("sent.txt"), console.folder().join("saved.txt"));
+        std::fs::write(&sent, "abc").unwrap();
+        let upload = format!("call files.checksum --stream {}", sent.display());
+        console.run(&upload, ABC).await;
+        let download = format!("call files.generate --bytes 1000000 --save {}", saved.display());
+        console.run(&download, "has been saved to").await;
+        assert_eq!(std::fs::metadata(saved).unwrap().len(), 1_000_000, "{version:?}");
     }
 }

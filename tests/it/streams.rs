@@ -61,7 +61,7 @@ const DRAINED: &[&str] = &["size", "hash", "items", "error"];
 
 impl Pair {
     async fn js_reads(&self, stream: isomer_host::payload::Stream) -> Value {
-        let result = streams::upload(&self.rs, "js.files.read", &json!({}), stream).await;
+        let result = streams::upload(&self.rs, "js.files.read", json!({}), stream).await;
         only(result.unwrap().parse().unwrap(), DRAINED)
     }
 
@@ -94,7 +94,7 @@ async fn files_cross(version: Version) {
     let args = json!({"action": "rs.files.file", "params": params});
     assert_eq!(pair.js.ask("download", args).await.unwrap(), whole(SIZE));
     // There and back at once.
-    let back = streams::upload(&pair.rs, "js.files.back", &json!({}), streams::file(SIZE, 50_000));
+    let back = streams::upload(&pair.rs, "js.files.back", json!({}), streams::file(SIZE, 50_000));
     assert_eq!(streams::drain_result(back.await.unwrap()).await, whole(SIZE));
     let args = json!({"action": "rs.files.back", "source": source});
     assert_eq!(pair.js.ask("download", args).await.unwrap(), whole(SIZE));
@@ -208,10 +208,10 @@ async fn server_who_goes_away_harms_nobody() {
     assert!(pair.js.ask("peek", args).await.unwrap().as_u64().unwrap() > 0);
     // Callees that do not read.
     let upload =
-        streams::upload(&pair.rs, "js.files.ignore", &json!({}), streams::file(SIZE, 9_999));
+        streams::upload(&pair.rs, "js.files.ignore", json!({}), streams::file(SIZE, 9_999));
     assert_eq!(upload.await.unwrap(), json(&json!("done")));
     let upload =
-        streams::upload(&pair.rs, "js.files.refuse", &json!({}), streams::file(SIZE, 9_999));
+        streams::upload(&pair.rs, "js.files.refuse", json!({}), streams::file(SIZE, 9_999));
     assert_eq!(upload.await.unwrap_err().kind(), "NO");
     let source = json!({"kind": "file", "size": SIZE});
     let args = json!({"action": "rs.files.ignore", "source": source});
@@ -251,10 +251,10 @@ async fn local_calls_hand_the_stream_over() {
         broker::start(BrokerOptions { node_id: Some("rs-1".into()), ..BrokerOptions::default() })
             .await;
     streams::add(&rs).await;
-    let read = streams::upload(&rs, "rs.files.read", &json!({"a": 1}), streams::file(SIZE, 70_000));
+    let read = streams::upload(&rs, "rs.files.read", json!({"a": 1}), streams::file(SIZE, 70_000));
     let read: Value = read.await.unwrap().parse().unwrap();
     assert_eq!((&read["size"], &read["params"]), (&json!(SIZE), &json!({"a": 1})));
-    let back = streams::upload(&rs, "rs.files.back", &json!({}), streams::values(5));
+    let back = streams::upload(&rs, "rs.files.back", json!({}), streams::values(5));
     assert_eq!(streams::drain_result(back.await.unwrap()).await, all_values(5));
 }
 
@@ -269,9 +269,12 @@ async fn server_the_command_line_sends_and_saves_files() {
     // The second time as a member of the mesh of its own.
     for target in [&[][..], &["--transporter", &url]] {
         let run = |args: &[&str]| {
-            let args: Vec<&str> = args.iter().chain(target).copied().collect();
+            let args: Vec<String> = args.iter().chain(target).map(|&arg| arg.to_owned()).collect();
             let node = &node;
-            async move { node.run(&args).await }
+            async move {
+                let args: Vec<&str> = args.iter().map(String::as_str).collect();
+                node.run(&args).await
+            }
         };
         let sent = run(&["call", "js.files.read", "{\"a\":1}", "--stream", "in", "--json"]).await;
         assert!(sent.status.success(), "{sent:?}");

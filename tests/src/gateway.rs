@@ -2,6 +2,7 @@
 //! former.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -17,6 +18,7 @@ use crate::{tree, wait};
 #[derive(Debug)]
 pub struct Gateway {
     port: String,
+    _stdin: ChildStdin,
     _process: Process,
 }
 
@@ -59,22 +61,18 @@ impl Gateway {
     pub async fn start(version: Version, transporter: &str) -> Self {
         let mut command = command("gateway.js", version, transporter);
         let mut process = Process::spawn("the gateway", &mut command);
+        // Waiting for a line would close it, and then the gateway ends.
+        let stdin = process.take_stdin();
         let line = process.line("listening on ").await;
         let port = line.rsplit(' ').next().unwrap().to_owned();
-        Self { port, _process: process }
+        Self { port, _stdin: stdin, _process: process }
     }
 
-    /// Sends one request and reads its response to the end.
-    pub async fn request(
-        &self,
-        method: &str,
-        path: &str,
-        content_type: &str,
-        body: &[u8],
-    ) -> Response {
+    /// Sends one request with one header beside the length and reads its response to the end.
+    pub async fn request(&self, method: &str, path: &str, header: &str, body: &[u8]) -> Response {
         let what = format!("a response to {method} {path}");
         let head = format!(
-            "{method} {path} HTTP/1.0\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.0\r\n{header}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         let exchange = async {
@@ -90,12 +88,13 @@ impl Gateway {
 
     /// Gets a path.
     pub async fn get(&self, path: &str) -> Response {
-        self.request("GET", path, "text/plain", b"").await
+        self.request("GET", path, "Accept: */*", b"").await
     }
 
     /// Posts JSON.
     pub async fn post(&self, path: &str, value: &Value) -> Response {
-        self.request("POST", path, "application/json", value.to_string().as_bytes()).await
+        let header = "Content-Type: application/json";
+        self.request("POST", path, header, value.to_string().as_bytes()).await
     }
 
     /// Gets a path until there is something: routes are made when the services have become known.
@@ -123,7 +122,7 @@ pub struct Console {
     process: Process,
     stdin: ChildStdin,
     /// Where it keeps what was typed.
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl Console {
@@ -134,20 +133,27 @@ impl Console {
         command.args(services).env("HOME", home.path());
         command.env("NO_COLOR", "1").env("FORCE_COLOR", "0");
         let mut process = Process::spawn("the console", &mut command);
-        process.line("the console begins").await;
         let stdin = process.take_stdin();
-        Self { process, stdin, _home: home }
+        process.line("the console begins").await;
+        Self { process, stdin, home }
     }
 
     /// Types a command and waits for a line of output that holds `needle`; gives that line.
+    ///
+    /// # Panics
+    /// With everything that the console wrote, when there is no such line.
     pub async fn run(&mut self, command: &str, needle: &str) -> String {
         self.stdin.write_all(format!("{command}\n").as_bytes()).await.unwrap();
-        self.process.line(needle).await
+        let output = self.process.output();
+        match tokio::time::timeout(wait::PATIENCE, output.line(needle)).await {
+            Ok(line) => line,
+            Err(_) => panic!("'{command}' did not write '{needle}':\n{}", output.text()),
+        }
     }
 
-    /// Everything that it has written.
+    /// A folder of its own.
     #[must_use]
-    pub fn text(&self) -> String {
-        self.process.output().text()
+    pub fn folder(&self) -> &Path {
+        self.home.path()
     }
 }

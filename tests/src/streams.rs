@@ -130,11 +130,11 @@ pub fn with_stream(stream: Stream) -> CallOptions {
 pub async fn upload(
     broker: &ServiceBroker,
     action: &str,
-    params: &Value,
+    params: Value,
     stream: Stream,
 ) -> Outcome {
     let what = format!("an answer of '{action}'");
-    let call = broker.call(action, json(params), with_stream(stream));
+    let call = broker.call(action, json(&params), with_stream(stream));
     wait::for_result(&what, call).await
 }
 

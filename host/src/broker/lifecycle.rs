@@ -8,6 +8,7 @@ use futures_util::future::{join_all, try_join_all};
 use serde_json::json;
 
 use super::{ServiceBroker, Shared};
+use crate::clock;
 use crate::context::EmitOptions;
 use crate::error::MoleculerError;
 use crate::middleware::ComponentMiddleware;
@@ -100,10 +101,15 @@ impl ServiceBroker {
         }
         shared.leave().await;
         let limit = shared.options.tracking.shutdown_timeout;
+        let until = clock::now() + limit;
         let left = shared.tracker.idle(limit).await;
         if left > 0 {
             let error = MoleculerError::graceful_stop_timeout(None);
             tracing::error!(left, ?limit, %error, "calls were still running; they are ended");
+        }
+        // What calls have answered with is sent to its end while its services can still make it.
+        if tokio::time::timeout_at(until, shared.streams_sent()).await.is_err() {
+            tracing::warn!(?limit, "streams to other nodes were still open; they are ended");
         }
         shared.chain.steps_back("stopping", |m| m.stopping()).await;
         shared.say_stopped(limit).await;

@@ -17,6 +17,7 @@ use crate::service::LocalService;
 
 mod fault_tests;
 mod services;
+mod stream_tests;
 
 fn broker(change: impl FnOnce(&mut BrokerOptions)) -> ServiceBroker {
     let mut options = BrokerOptions { node_id: Some("me".into()), ..BrokerOptions::default() };

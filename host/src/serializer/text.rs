@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::payload;
 use crate::serializer::{date, number};
 
 /// A JSON text, in the form that `JSON.stringify` gives it.
@@ -110,12 +111,6 @@ impl JsonText {
     /// The JSON form of a Node.js `Buffer`.
     pub(super) fn buffer(&mut self, bytes: &[u8]) {
         self.part();
-        self.out.extend_from_slice(b"{\"type\":\"Buffer\",\"data\":[");
-        self.comma = false;
-        for byte in bytes {
-            self.display(byte);
-        }
-        self.out.extend_from_slice(b"]}");
-        self.comma = true;
+        payload::write_buffer_json(bytes, &mut self.out);
     }
 }

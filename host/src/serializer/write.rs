@@ -98,15 +98,21 @@ impl<S: Sink> Writer for S {
     }
 }
 
+/// What the version of a packet has.
+#[derive(Clone, Copy)]
+struct Version {
+    /// `headers`
+    headers: bool,
+}
+
 /// Tells a packet.
 pub(super) fn packet(packet: &Packet, out: &mut impl Writer) {
+    let version = Version { headers: *packet.ver != *ProtocolVersion::V4.as_str() };
     out.begin();
-    // Version 4 has no `headers`.
-    let headers = *packet.ver != *ProtocolVersion::V4.as_str();
     match &packet.body {
-        Body::Request(request) => self::request(request, headers, out),
-        Body::Response(response) => self::response(response, headers, &packet.sender, out),
-        Body::Event(event) => self::event(event, headers, out),
+        Body::Request(request) => self::request(request, version, out),
+        Body::Response(response) => self::response(response, version, &packet.sender, out),
+        Body::Event(event) => self::event(event, version, out),
         Body::Info(info) => self::info(info, out),
         Body::Heartbeat(heartbeat) => number_or_null(heartbeat.cpu, out.key("cpu")),
         Body::Ping(ping) => self::ping(ping, out),
@@ -168,6 +174,12 @@ fn object(key: &'static str, object: &Object, out: &mut impl Writer) {
     out.key(key).json(object.as_str());
 }
 
+fn headers(headers: &Object, version: Version, out: &mut impl Writer) {
+    if version.headers {
+        object("headers", headers, out);
+    }
+}
+
 /// The members of an object, as members of the packet.
 fn fields(fields: &Map<String, Value>, out: &mut impl Writer) {
     for (key, value) in fields {
@@ -177,14 +189,12 @@ fn fields(fields: &Map<String, Value>, out: &mut impl Writer) {
 }
 
 // moleculer: src/transit.js _sendRequest
-fn request(request: &Request, headers: bool, out: &mut impl Writer) {
+fn request(request: &Request, version: Version, out: &mut impl Writer) {
     out.key("id").text(&request.id);
     out.key("action").text(&request.action);
     payload("params", &request.params, out);
     object("meta", &request.meta, out);
-    if headers {
-        object("headers", &request.headers, out);
-    }
+    headers(&request.headers, version, out);
     number_or_null(request.timeout, out.key("timeout"));
     out.key("level").count(request.level);
     bool_or_null(request.tracing, out.key("tracing"));
@@ -198,13 +208,13 @@ fn request(request: &Request, headers: bool, out: &mut impl Writer) {
 }
 
 // moleculer: src/transit.js sendResponse
-fn response(response: &Response, headers: bool, sender: &str, out: &mut impl Writer) {
+fn response(response: &Response, version: Version, sender: &str, out: &mut impl Writer) {
     out.key("id").text(&response.id);
     object("meta", &response.meta, out);
     match &response.headers {
-        _ if !headers => {}
-        Some(headers) => object("headers", headers, out),
-        None => out.key("headers").null(),
+        Some(headers) => self::headers(headers, version, out),
+        None if version.headers => out.key("headers").null(),
+        None => {}
     }
     out.key("success").bool(response.result.is_ok());
     match &response.result {
@@ -223,7 +233,7 @@ fn response(response: &Response, headers: bool, sender: &str, out: &mut impl Wri
 }
 
 // moleculer: src/transit.js sendEvent
-fn event(event: &Event, headers: bool, out: &mut impl Writer) {
+fn event(event: &Event, version: Version, out: &mut impl Writer) {
     out.key("id").text(&event.id);
     out.key("event").text(&event.event);
     payload("data", &event.data, out);
@@ -233,9 +243,7 @@ fn event(event: &Event, headers: bool, out: &mut impl Writer) {
     }
     out.key("broadcast").bool(event.broadcast);
     object("meta", &event.meta, out);
-    if headers {
-        object("headers", &event.headers, out);
-    }
+    headers(&event.headers, version, out);
     out.key("level").count(event.level);
     bool_or_null(event.tracing, out.key("tracing"));
     text_or_null(event.parent_id.as_deref(), out.key("parentID"));

@@ -86,6 +86,11 @@ impl Streams {
         self.outflows.reject_node(node_id);
     }
 
+    /// Waits until none goes out any more.
+    pub(super) async fn sent(&self) {
+        self.outflows.idle().await;
+    }
+
     /// Ends those that come in, because this node leaves the mesh.
     pub(super) fn clear(&self) {
         self.requests.clear();

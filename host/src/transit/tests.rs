@@ -47,6 +47,7 @@ impl Node {
             instance_id: crate::uid::new(),
             options,
             work: Handle::current(),
+            discovers: true,
         };
         let metrics = MetricRegistry::default();
         Arc::new_cyclic(|this: &Weak<Self>| {

@@ -24,7 +24,7 @@ use crate::nats_server::NatsServer;
 use crate::node::Node;
 
 /// Calls in flight.
-const PARALLEL: [usize; 2] = [1, 128];
+pub(super) const PARALLEL: [usize; 2] = [1, 128];
 
 /// All callers and callees.
 struct Mesh {
@@ -55,13 +55,13 @@ impl Mesh {
     }
 }
 
-async fn call(broker: &ServiceBroker) -> Payload {
+pub(super) async fn call(broker: &ServiceBroker) -> Payload {
     let params = Payload::Json(PAYLOAD.into());
     broker.call(ACTION, params, CallOptions::default()).await.unwrap()
 }
 
 /// Calls per second with `parallel` in flight.
-async fn load(broker: &ServiceBroker, parallel: usize, slice: Duration) -> f64 {
+pub(super) async fn load(broker: &ServiceBroker, parallel: usize, slice: Duration) -> f64 {
     let start = clock::now();
     let end = start + slice;
     let workers: Vec<AbortOnDropHandle<u32>> = (0..parallel)

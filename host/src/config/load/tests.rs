@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::cacher::{CacheLock, CacheStore};
+use crate::config::discoverer::Finder;
 use crate::config::faults::ErrorCheck;
 use crate::config::limits::Limits;
 use crate::config::log::{Format, Level};
@@ -175,7 +176,7 @@ fn mistakes_of_variables_and_flags_name_them() {
     let flags = vec![Flag {
         option: "transporter",
         flag: "--transporter",
-        text: "redis://me:secret@host".into(),
+        text: "mqtt://me:secret@host".into(),
     }];
     let problems = load(Sources { variables, flags, ..Sources::default() }).unwrap_err();
     let text = problems.to_string();
@@ -186,7 +187,7 @@ fn mistakes_of_variables_and_flags_name_them() {
         ),
         "{text}"
     );
-    assert!(text.contains("--transporter: transporter is \"redis://***@host\" (this version does not offer transporter redis)"), "{text}");
+    assert!(text.contains("--transporter: transporter is \"mqtt://***@host\" (this version does not offer transporter mqtt)"), "{text}");
     assert!(!text.contains("secret"), "{text}");
 }
 
@@ -362,6 +363,99 @@ fn fault_tolerance_is_read() {
          isomer.json:1: retryPolicy.check is a table (there is no 'code'); allowed: a table with some of \
          retryable (true or false), minCode, codes, types, names; an error that has one of these properties \
          counts",
+    );
+}
+
+#[test]
+fn every_form_of_the_discoverer_is_read() {
+    let finder = |json: &str| {
+        let json = format!("{{\"registry\": {{\"discoverer\": {json}}}}}");
+        load_file("isomer.json", &json, &[]).unwrap().broker.registry.discoverer.finder
+    };
+    let redis = |urls: &[&str], cluster, scan_length| Finder::Redis {
+        urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+        cluster,
+        scan_length,
+    };
+    let etcd = |hosts: &[&str], login: Option<(&str, &str)>| Finder::Etcd3 {
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        login: login.map(|(name, password)| (name.to_owned(), password.to_owned())),
+    };
+    for local in ["null", "\"local\"", "{\"type\": \"Local\"}", "{\"options\": {}}"] {
+        assert_eq!(finder(local), Finder::Local, "{local}");
+    }
+    assert_eq!(finder("\"Redis\""), redis(&["redis://localhost:6379"], false, 100));
+    assert_eq!(finder("\"rediss://:p@h/2\""), redis(&["rediss://:p@h/2"], false, 100));
+    assert_eq!(
+        finder(
+            "{\"type\": \"redis\", \"options\": {\"redis\": {\"host\": \"h\"}, \"scanLength\": 7, \"fullCheck\": 3}}"
+        ),
+        redis(&["redis://h:6379/0"], false, 7)
+    );
+    assert_eq!(
+        finder(
+            "{\"type\": \"Redis\", \"options\": {\"cluster\": {\"nodes\": [\"redis://a\", \"redis://b\"]}}}"
+        ),
+        redis(&["redis://a", "redis://b"], true, 100)
+    );
+    assert_eq!(finder("\"etcd3\""), etcd(&["localhost:2379"], None));
+    assert_eq!(finder("\"etcd3://a:1, etcd3://b\""), etcd(&["a:1", "b"], None));
+    assert_eq!(
+        finder(
+            "{\"type\": \"Etcd3\", \"options\": {\"serializer\": \"JSON\", \"etcd\": {\"hosts\": [\"https://a\"], \
+             \"auth\": {\"username\": \"u\", \"password\": \"p\"}}}}"
+        ),
+        etcd(&["https://a"], Some(("u", "p")))
+    );
+    check_error(
+        "isomer.json",
+        "{\"registry\": {\"discoverer\": {\"type\": \"etcd3://u:secret@h\", \"options\": {\"scanLength\": 1}}}}",
+        "2 problems in the configuration:\n  \
+         isomer.json:1: registry.discoverer.type is \"etcd3://***@h\" (an address is a host with its port); allowed: \
+         \"Local\", \"Redis\", \"redis://host:6379\", \"Etcd3\" or \"etcd3://host:2379\"\n  \
+         isomer.json:1: registry.discoverer.options.scanLength is 1 (only a discoverer of type Redis has it); \
+         allowed: a whole number of at least 1",
+    );
+}
+
+#[test]
+fn every_form_of_the_redis_transporter_is_read() {
+    let read = |json: &str| {
+        let loaded = load_file("isomer.json", &format!("{{\"transporter\": {json}}}"), &[]);
+        match loaded.map(|node| node.broker.transporter) {
+            Ok(Some(Transporter::Redis { urls })) => urls.join(" "),
+            Ok(other) => format!("{other:?}"),
+            Err(error) => error,
+        }
+    };
+    assert_eq!(read("\"Redis\""), "redis://localhost:6379");
+    assert_eq!(read("{\"type\": \"redis\"}"), "redis://localhost:6379");
+    assert_eq!(read("\"rediss://:p@h:1/2\""), "rediss://:p@h:1/2");
+    assert_eq!(read("{\"type\": \"Redis\", \"options\": \"redis://h\"}"), "redis://h");
+    assert_eq!(
+        read(
+            "{\"type\": \"Redis\", \"options\": {\"host\": \"h\", \"port\": 1, \"password\": \"p@\", \"tls\": {}}}"
+        ),
+        "rediss://:p%40@h:1/0"
+    );
+    assert_eq!(
+        read(
+            "{\"type\": \"Redis\", \"options\": {\"cluster\": {\"nodes\": [{\"host\": \"a\"}, {\"host\": \"b\", \"port\": 7}]}}}"
+        ),
+        "redis://a:6379/0 redis://b:7/0"
+    );
+    let refused = |json: &str, cause: &str| {
+        let error = read(&format!("{{\"type\": \"Redis\", \"options\": {json}}}"));
+        assert!(error.contains(cause) && !error.contains("secret"), "{error}");
+    };
+    refused("{\"hosts\": \"h\"}", "did you mean 'host'?");
+    refused("{\"port\": 99999, \"password\": \"secret\"}", "the port is not a number");
+    refused("{\"cluster\": {\"nodes\": []}}", "not a list of nodes");
+    refused("{\"cluster\": {}}", "the cluster has no nodes");
+    refused("{\"host\": \"h\", \"cluster\": {\"nodes\": [\"redis://h\"]}}", "belongs to each");
+    refused(
+        "{\"cluster\": {\"nodes\": [\"redis://h\"], \"clusterOptions\": {}}}",
+        "clusterOptions",
     );
 }
 

@@ -1,16 +1,22 @@
 //! One chunk of a stream: what it is on the wire and what it is for readers.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use crate::error::MoleculerError;
 use crate::payload::{self, Payload};
 
 /// What came in as a chunk: a `Buffer` that was written as JSON becomes bytes again
-/// (moleculer: src/transit.js _handleIncomingRequestStream).
+/// (moleculer: src/transit.js _handleIncomingRequestStream). All else is copied: a chunk may wait for long,
+/// and would keep the whole buffer of the socket that it came in, which nobody counts.
 pub(super) fn received(chunk: Payload) -> Payload {
     match &chunk {
-        Payload::Json(text) => payload::read_buffer_json(text).map_or(chunk, Payload::Bytes),
-        _ => chunk,
+        Payload::Json(text) => match payload::read_buffer_json(text) {
+            Some(bytes) => Payload::Bytes(bytes),
+            None => Payload::Json(ByteString::from(&**text)),
+        },
+        Payload::Bytes(bytes) => Payload::Bytes(Bytes::copy_from_slice(bytes)),
+        Payload::Absent | Payload::Stream(_) => chunk,
     }
 }
 

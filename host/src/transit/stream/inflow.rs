@@ -88,6 +88,20 @@ pub(super) enum Part<H> {
     End(Result<(), MoleculerError>),
 }
 
+impl<H> Part<H> {
+    /// What it counts while it waits for its turn. Heads are the first: they never wait.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Head(_) | Self::End(Ok(())) => stream::weight(&Payload::Absent),
+            Self::Chunk(chunk) => stream::weight(chunk),
+            // An error can hold as much as a packet; its text is about as large as itself.
+            Self::End(Err(error)) => {
+                stream::weight(&Payload::Absent) + error.to_wire("").to_string().len()
+            }
+        }
+    }
+}
+
 /// A packet of a stream.
 #[derive(Debug)]
 pub(super) struct Arrival<H> {
@@ -219,9 +233,7 @@ impl<H> Inflows<H> {
                 {
                     // Before the same bytes count as waiting for the reader.
                     drop(reserved);
-                    if let Part::Chunk(chunk) = &part {
-                        inflow.early = inflow.early.saturating_sub(stream::weight(chunk));
-                    }
+                    inflow.early = inflow.early.saturating_sub(part.weight());
                     state = self.apply(inflow, part, begun);
                 }
                 inflow.gap_since = inflow.order.has_gap().then_some(now);
@@ -247,10 +259,10 @@ impl<H> Inflows<H> {
         seq: u32,
         part: &Part<H>,
     ) -> Result<Option<Reserved>, ()> {
-        let (true, Part::Chunk(chunk)) = (seq > inflow.order.awaited(), part) else {
+        if seq <= inflow.order.awaited() {
             return Ok(None);
-        };
-        let weight = stream::weight(chunk);
+        }
+        let weight = part.weight();
         if inflow.early + weight > self.options.buffer {
             return Err(());
         }

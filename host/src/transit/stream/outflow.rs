@@ -5,11 +5,13 @@
 //! does not drain stops the source.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::error::MoleculerError;
 use crate::metrics::Metric;
@@ -32,6 +34,8 @@ pub(super) struct Outflows {
     limit: usize,
     /// Streams that are open.
     open: Metric,
+    /// Rings when there are none any more.
+    idle: Notify,
 }
 
 /// How a stream is told to stop.
@@ -59,7 +63,13 @@ pub(in crate::transit) struct Outflow {
 
 impl Outflows {
     pub(super) fn new(limit: usize, open: Metric) -> Self {
-        Self { entries: Mutex::default(), last_id: AtomicU64::new(0), limit, open }
+        Self {
+            entries: Mutex::default(),
+            last_id: AtomicU64::new(0),
+            limit,
+            open,
+            idle: Notify::new(),
+        }
     }
 
     /// Puts one on the list; `Err` is the limit, when there are as many.
@@ -73,6 +83,18 @@ impl Outflows {
         entries.insert(id, (Arc::clone(node_id), Arc::clone(&control)));
         self.open.increment();
         Ok(Outflow { outflows: Arc::clone(self), id, control })
+    }
+
+    /// Waits until none is open.
+    pub(super) async fn idle(&self) {
+        loop {
+            let mut idle = pin!(self.idle.notified());
+            idle.as_mut().enable();
+            if self.entries.lock().is_empty() {
+                return;
+            }
+            idle.await;
+        }
     }
 
     /// Stops all that go to a node which is gone.
@@ -106,8 +128,14 @@ impl Outflow {
 
 impl Drop for Outflow {
     fn drop(&mut self) {
-        self.outflows.entries.lock().remove(&self.id);
+        let mut entries = self.outflows.entries.lock();
+        entries.remove(&self.id);
+        let none = entries.is_empty();
+        drop(entries);
         self.outflows.open.add(-1);
+        if none {
+            self.outflows.idle.notify_waiters();
+        }
     }
 }
 

@@ -254,3 +254,50 @@ fn a_chunk_that_does_not_fit_the_mode_fails_the_stream() {
     rig.take("1", 1, Part::Chunk(Payload::Json("{\"a\":1}".into())));
     assert_eq!(read(&mut reader), "!INVALID_STREAM_CHUNK");
 }
+
+#[test]
+fn errors_that_wait_for_their_turn_are_weighed() {
+    let rig = Rig::new(Closed::Remember);
+    let mut reader = rig.begin("1");
+    let large = || MoleculerError::server("BROKEN", "x".repeat(900));
+    rig.take("1", 2, Part::End(Err(large())));
+    assert_eq!(read(&mut reader), "!STREAM_OVERFLOW");
+}
+
+/// Whatever comes, in whatever order: nothing panics, and what waits stays within the budget.
+#[test]
+fn streams_are_bounded_whatever_comes() {
+    let rig = Rig::new(Closed::Remember);
+    let mut readers = Vec::new();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    for round in 0..20_000 {
+        // xorshift: the same every time.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let [a, b, c, ..] = state.to_be_bytes();
+        let id = ["1", "2", "3"][usize::from(a % 3)];
+        let seq = u32::from(b % 12) * if c % 50 == 0 { 1_000 } else { 1 };
+        let part = match c % 8 {
+            _ if seq == 0 => head(),
+            0 => Part::End(Ok(())),
+            1 => Part::End(Err(MoleculerError::server("X", "x".repeat(usize::from(a) * 4)))),
+            2 => Part::Chunk(Payload::Json("{}".into())),
+            _ => bytes(usize::from(a) * 2),
+        };
+        let now = round / 100;
+        if let Taken::Begun(_, stream) = rig.take_at(now, id, seq, part) {
+            readers.extend(stream.take());
+        }
+        if c % 40 == 0 {
+            readers.clear();
+            rig.sweep_at(now);
+        }
+        assert!(rig.budget.used() <= OPTIONS.total_buffer);
+        assert!(rig.inflows.entries.lock().len() <= OPTIONS.max);
+    }
+    readers.clear();
+    rig.sweep_at(10_000);
+    assert_eq!((rig.budget.used(), rig.inflows.counters.open.get()), (0, 0));
+    assert!(rig.inflows.is_empty());
+}
