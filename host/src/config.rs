@@ -29,10 +29,12 @@ pub mod schema;
 pub mod serializer;
 pub mod sidecar;
 pub mod strategy;
+pub mod tracing;
 pub mod transporter;
 pub mod validator;
 pub mod value;
 
+pub use self::tracing::Tracing;
 pub use cacher::Cacher;
 pub use discoverer::Discoverer;
 pub use faults::{Bulkhead, CircuitBreaker, RetryPolicy};
@@ -99,6 +101,8 @@ pub struct BrokerOptions {
     pub local_only_dollar_events: bool,
     /// Measure calls; `$node.metrics` answers only then. false
     pub metrics_enabled: bool,
+    /// Spans of calls and events.
+    pub tracing: Tracing,
     /// Count calls for `$node.stats`, as before Moleculer 0.14. false
     pub statistics: bool,
     /// Pick up changed components. true
@@ -256,6 +260,7 @@ impl Default for BrokerOptions {
             internal_schema: Map::new(),
             local_only_dollar_events: false,
             metrics_enabled: false,
+            tracing: Tracing::default(),
             statistics: false,
             hot_reload: true,
             metadata: Map::new(),

@@ -3,13 +3,16 @@
 pub mod backoff;
 pub mod clock;
 pub mod error;
-pub mod payload;
 pub mod uid;
+
+pub mod payload;
 
 pub mod config;
 pub mod metrics;
 pub mod packet;
 pub mod task;
+
+pub mod tracer;
 
 pub mod context;
 pub mod logger;

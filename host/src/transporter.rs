@@ -36,7 +36,8 @@ pub use tcp::Tcp;
 /// All functions are called in the read loop: they must not block, and what takes longer is their own
 /// task.
 pub trait Listener: Send + Sync {
-    /// A message of a topic that was subscribed to. Messages of one topic come in their order.
+    /// A message of a topic that was subscribed to. Messages of one topic come in their order. One that a
+    /// message broker wants to hear of comes with a [`receipt`].
     fn handle_message(&self, topic: &str, data: Bytes);
 
     /// Messages that came together, in their order; all of them are taken. What they cause may be started

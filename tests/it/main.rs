@@ -47,4 +47,5 @@ mod serializers;
 mod streams;
 mod tcp;
 mod tidy;
+mod tracing;
 mod validation;

@@ -4,7 +4,7 @@
 
 const util = require("node:util");
 
-const shown = value => util.inspect(value, { depth: null, breakLength: Infinity });
+const shown = value => util.inspect(value, { depth: null, breakLength: Infinity, compact: true });
 
 /** Values that JSON has no word for, as far as the serializer has; `big` when it has one for big integers. */
 const oddities = big => ({

@@ -248,13 +248,8 @@ fn options_of_moleculer_that_are_not_read_are_answered() {
          allowed: \"JSON\", \"JSONExt\", \"MsgPack\", \"Notepack\" or \"CBOR\"",
     );
     assert_eq!(
-        warnings(
-            "{\"tracing\": {\"enabled\": true}, \"maxSafeObjectSize\": 5, \"replOptions\": null}"
-        ),
-        [
-            "'maxSafeObjectSize' changes nothing: log lines are cut at `limits.logLine`",
-            "'tracing' changes nothing: this version makes no spans",
-        ]
+        warnings("{\"maxSafeObjectSize\": 5, \"replOptions\": null}"),
+        ["'maxSafeObjectSize' changes nothing: log lines are cut at `limits.logLine`",]
     );
 }
 
