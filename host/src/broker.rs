@@ -26,7 +26,7 @@ use crate::metrics::MetricRegistry;
 use crate::middleware::hook::Settle;
 use crate::middleware::stats::Stats;
 use crate::middleware::{Chain, ComponentMiddleware, ContextTracker};
-use crate::packet::Info;
+use crate::packet::{self, Info};
 use crate::payload::Payload;
 use crate::registry::{Endpoint, Registry};
 use crate::schema::ServiceSchema;
@@ -78,6 +78,9 @@ pub enum Error {
     /// The cacher cannot work with its options.
     #[error(transparent)]
     Cacher(#[from] crate::cacher::Error),
+    /// The middleware `Encryption` cannot work with its options.
+    #[error("the middleware Encryption cannot be used: {0}")]
+    Encryption(#[from] crate::middleware::encryption::InvalidLength),
 }
 
 struct Shared {
@@ -410,7 +413,7 @@ fn local_info(options: &BrokerOptions, instance_id: &Arc<str>) -> Info {
         ip_list: ip_list(),
         hostname: hostname(),
         client: json!({
-            "type": "isomer",
+            "type": packet::CLIENT_TYPE,
             "version": env!("CARGO_PKG_VERSION"),
             "langVersion": concat!("rust ", env!("CARGO_PKG_RUST_VERSION")),
         }),

@@ -30,6 +30,7 @@ pub mod serializer;
 pub mod sidecar;
 pub mod strategy;
 pub mod tracing;
+pub mod transmit;
 pub mod transporter;
 pub mod validator;
 pub mod value;
@@ -42,6 +43,7 @@ pub use limits::{Grants, Limits, Mode};
 pub use protocol::Protocol;
 pub use serializer::Serializer;
 pub use strategy::{BalanceOptions, Strategy, StrategyOptions};
+pub use transmit::Transmit;
 pub use transporter::tcp::Tcp;
 pub use validator::Validator;
 
@@ -87,6 +89,9 @@ pub struct BrokerOptions {
     /// Components that stand around the services of this node, by the names of their files. As in
     /// Moleculer, a later one wraps the earlier. None
     pub middlewares: Vec<String>,
+    /// Entries of the same list that change the bytes of packets. As in Moleculer, the first is the nearest
+    /// to the transporter: the last one sees packets first. None
+    pub transmit: Vec<Transmit>,
     /// Where their files are. `None`: the folder `middlewares` beside that of the services
     pub middleware_dir: Option<PathBuf>,
     /// Offer `$node`. true
@@ -254,6 +259,7 @@ impl Default for BrokerOptions {
             cacher: None,
             validator: Validator::default(),
             middlewares: Vec::new(),
+            transmit: Vec::new(),
             middleware_dir: None,
             internal_services: true,
             internal_middlewares: true,

@@ -26,7 +26,7 @@ pub use self::tracing::Traced;
 pub use balance::Balance;
 pub use faults::{ActionFaults, EventFaults};
 pub use middleware::MiddlewareSchema;
-pub use pattern::{Pattern, matches};
+pub use pattern::{Pattern, matches, suits_javascript};
 pub(crate) use read::merge_deep;
 pub use settings::Special;
 

@@ -41,14 +41,17 @@ mod stream;
 #[cfg(test)]
 mod tests;
 pub mod topic;
+mod twin;
 mod versions;
 
+pub use gate::Gate;
 pub use hook::{HandleMessage, Publish};
 pub use ping::PingResult;
 
 use counters::Counters;
 use pending::Pending;
 use topic::Topics;
+use twin::Twin;
 use versions::Versions;
 
 /// Pause between attempts to connect at start (moleculer: src/transit.js connect).
@@ -162,6 +165,15 @@ pub enum Error {
     /// The node was stopped meanwhile.
     #[error("stopped while connecting")]
     Stopped,
+    /// Another process with this node's ID has answered. Nothing was announced.
+    #[error(
+        "another process uses the node ID '{node_id}' already: give each node its own with --node-id or the \
+         option nodeID, or none, to have a unique one made"
+    )]
+    DuplicateNodeId {
+        /// The ID.
+        node_id: Arc<str>,
+    },
 }
 
 /// What a [`Transit`] is made with.
@@ -170,6 +182,8 @@ pub struct Settings {
     pub namespace: String,
     /// This node.
     pub node_id: Arc<str>,
+    /// Whether somebody chose that ID, so that another process may have it.
+    pub chosen_id: bool,
     /// This run of it.
     pub instance_id: Arc<str>,
     /// Section `transit` of the options.
@@ -195,6 +209,7 @@ struct Shared {
     inbound: Weak<dyn Inbound>,
     counters: Counters,
     versions: Versions,
+    twin: Twin,
     requests: Arc<Pending<request::Answer>>,
     pings: Arc<Pending<ping::Answer>>,
     /// True from the end of the first connect until disconnect, without the times of a lost connection.
@@ -230,6 +245,7 @@ impl Transit {
             serializer,
             inbound,
             versions: Versions::new(&settings.options),
+            twin: Twin::new(&settings.node_id),
             requests: Arc::new(requests),
             pings: Arc::new(Pending::new(PINGS_MAX, counters.pings.clone())),
             connected: AtomicBool::new(false),
@@ -256,17 +272,19 @@ impl Transit {
     }
 
     async fn join_mesh(&self) -> Result<(), Error> {
-        while let Err(error) = self.try_connect().await {
+        let shared = &*self.0;
+        while let Err(error) = self.try_join().await {
+            let Error::Transporter(error) = error else { return Err(error) };
             let final_error = matches!(error, transporter::Error::Address { .. });
-            if final_error || self.0.settings.options.disable_reconnect {
+            if final_error || shared.settings.options.disable_reconnect {
                 return Err(error.into());
             }
             tracing::warn!(%error, "the mesh cannot be joined; trying again in 5 s");
             tokio::time::sleep(CONNECT_RETRY).await;
         }
-        tracing::info!(address = %self.0.transporter.address(), "connected to the transporter");
-        if self.0.settings.discovers {
-            let asked = match self.0.transporter.gossip() {
+        tracing::info!(address = %shared.transporter.address(), "connected to the transporter");
+        if shared.settings.discovers {
+            let asked = match shared.transporter.gossip() {
                 None => self.discover_all().await,
                 // Nobody can be asked; those that are reached learn by this where the answer goes.
                 Some(gossip) => self.send_gossip(Body::GossipHello(gossip.hello), None).await,
@@ -276,20 +294,44 @@ impl Transit {
             }
             tokio::time::sleep(DISCOVER_WAIT).await;
         }
-        self.0.set_connected(true);
-        self.0.notify(Notice::Connected { was_reconnect: false });
+        if shared.twin_found() {
+            return Err(self.make_way().await);
+        }
+        shared.end_asking_for_twin();
+        shared.set_connected(true);
+        shared.notify(Notice::Connected { was_reconnect: false });
         Ok(())
     }
 
-    async fn try_connect(&self) -> Result<(), transporter::Error> {
+    /// Connects and subscribes, unless another process has this node's ID.
+    async fn try_join(&self) -> Result<(), Error> {
+        let shared = &*self.0;
         let listener = Arc::new(receive::Receiver::new(&self.0));
-        self.0.transporter.connect(listener).await?;
-        let subscribed = self.0.transporter.subscribe(self.0.topics.subscriptions()).await;
+        shared.transporter.connect(listener).await?;
+        let subscribed = self.try_subscribe().await;
         if subscribed.is_err() {
             // The next attempt starts from nothing.
-            self.0.transporter.disconnect().await;
+            shared.transporter.disconnect().await;
         }
         subscribed
+    }
+
+    async fn try_subscribe(&self) -> Result<(), Error> {
+        let shared = &*self.0;
+        // Where nodes gossip nobody hears of an ID but from its node, and nobody ends itself.
+        if shared.settings.chosen_id && shared.transporter.gossip().is_none() {
+            shared.begin_asking_for_twin().await?;
+            if shared.ask_for_twin().await {
+                return Err(self.make_way().await);
+            }
+        }
+        Ok(shared.transporter.subscribe(shared.topics.subscriptions()).await?)
+    }
+
+    /// Leaves without a word: whatever would be said in the name of this node would be about another one.
+    async fn make_way(&self) -> Error {
+        self.0.transporter.disconnect().await;
+        Error::DuplicateNodeId { node_id: Arc::clone(&self.0.settings.node_id) }
     }
 
     /// True while packets can be sent and this node has introduced itself.

@@ -40,6 +40,8 @@ pub(super) struct Own {
     cacher: Option<Arc<dyn Cacher>>,
     /// Whether there are middlewares of its own, so that hooks are put around packets and bytes.
     pub(super) middlewares: bool,
+    /// Whether the options have the node's ID, so that another process may have the same.
+    pub(super) chosen_id: bool,
     /// Created with the start.
     pub(super) services: Mutex<Vec<LocalService>>,
     pub(super) started: Mutex<Option<Callback>>,
@@ -148,7 +150,8 @@ impl Builder {
     /// # Errors
     /// [`Error`] when the options cannot be used.
     pub fn build(self) -> Result<ServiceBroker, Error> {
-        let Self { mut options, metrics, middlewares, mut own, created } = self;
+        let Self { mut options, metrics, mut middlewares, mut own, created } = self;
+        own.chosen_id = options.node_id.is_some();
         let node_id: Arc<str> = options.node_id.get_or_insert_with(default_node_id).as_str().into();
         packet::check_node_id(&node_id).map_err(|reason| Error::NodeId {
             node_id: node_id.to_string(),
@@ -161,6 +164,9 @@ impl Builder {
         let tracker = ContextTracker::default();
         let components: Vec<_> =
             options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
+        let transmit = chain::transmit(&options, &metrics)?;
+        own.middlewares |= !transmit.is_empty();
+        middlewares.extend(transmit);
         let counted = options.statistics || options.metrics_enabled;
         let stats = counted.then(Stats::default);
         let tracer = Tracer::new(options.tracing.clone());

@@ -8,14 +8,16 @@ use tokio::runtime::Handle;
 
 use crate::cacher;
 use crate::config::tracing::TraceExporter;
-use crate::config::{self, BrokerOptions};
+use crate::config::{self, BrokerOptions, Transmit};
 use crate::context::Caller;
 use crate::metrics::MetricRegistry;
+use crate::middleware::encryption::InvalidLength;
+use crate::middleware::refused::Refused;
 use crate::middleware::spans;
 use crate::middleware::stats::Stats;
 use crate::middleware::{
-    Bulkhead, Cacher, CircuitBreaker, ComponentMiddleware, ContextTracker, Debounce, Middleware,
-    Throttle, Timeout, Tracing, Validator,
+    Bulkhead, Cacher, CircuitBreaker, ComponentMiddleware, Compression, ContextTracker, Debounce,
+    Encryption, Middleware, Throttle, Timeout, Tracing, Validator,
 };
 use crate::registry::Registry;
 use crate::task::CancellationToken;
@@ -41,6 +43,24 @@ pub(super) struct Parts<'a> {
     /// Places for the components that the options name.
     pub(super) components: &'a [ComponentMiddleware],
     pub(super) cacher: Option<&'a Arc<dyn cacher::Cacher>>,
+}
+
+/// The middlewares of the options that change bytes. Their order is that of the list.
+pub(super) fn transmit(
+    options: &BrokerOptions,
+    metrics: &MetricRegistry,
+) -> Result<Vec<Arc<dyn Middleware>>, InvalidLength> {
+    let refused = Refused::new(metrics);
+    let size_max = options.transit.max_packet_size;
+    let make = |one: &Transmit| -> Result<Arc<dyn Middleware>, InvalidLength> {
+        Ok(match one {
+            Transmit::Compression(options) => {
+                Arc::new(Compression::new(*options, size_max, refused.clone()))
+            }
+            Transmit::Encryption(options) => Arc::new(Encryption::new(options, refused.clone())?),
+        })
+    };
+    options.transmit.iter().map(make).collect()
 }
 
 /// The middlewares of the embedding program and around them those that the options switch on, innermost

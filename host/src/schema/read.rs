@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::cache::{self, Cache};
 use super::{
     ActionFaults, ActionSchema, Balance, Bounds, Dependency, Error, EventFaults, EventSchema,
-    Lifecycle, Pattern, ServiceSchema, Special, Traced, Visibility, full_name,
+    Lifecycle, Pattern, ServiceSchema, Special, Traced, Visibility, full_name, suits_javascript,
 };
 use crate::config::limits::{ActionLimits, Mode};
 
@@ -318,6 +318,12 @@ impl Reader {
             }
         };
         let pattern = match Pattern::compile(key) {
+            Ok(_) if !suits_javascript(key) => {
+                self.problems.push(format!(
+                    "'{path}': nodes of JavaScript cannot compile this pattern, so that their emits would fail"
+                ));
+                return None;
+            }
             Ok(pattern) if !key.is_empty() && key.len() <= NAME_LEN_MAX => pattern,
             Ok(_) => {
                 self.problems.push(format!("'{path}' must have 1 to {NAME_LEN_MAX} bytes"));

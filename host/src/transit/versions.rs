@@ -88,9 +88,10 @@ impl Versions {
         alive
     }
 
-    /// A packet that is taken came in.
+    /// A packet that is taken came in. Pings are answered in their own version: who only asks whether
+    /// somebody is there (`twin`) is no node.
     pub(super) fn remember(&self, packet: &Packet) {
-        if !self.remembers() {
+        if !self.remembers() || matches!(packet.body, Body::Ping(_)) {
             return;
         }
         let Some(version) = ProtocolVersion::from_wire(&packet.ver) else { return };
