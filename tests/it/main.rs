@@ -40,7 +40,7 @@ mod runtime_load;
 mod runtime_pool;
 mod samples;
 mod scenarios;
-mod tcp;
 mod streams;
+mod tcp;
 mod tidy;
 mod validation;
