@@ -2,8 +2,9 @@
 
 pub mod clock;
 pub mod error;
-pub mod payload;
 pub mod uid;
+
+pub mod payload;
 
 pub mod config;
 pub mod metrics;
