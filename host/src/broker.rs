@@ -33,6 +33,7 @@ use crate::schema::ServiceSchema;
 use crate::service::internals::health;
 use crate::service::{InUse, Stopped};
 use crate::task::CancellationToken;
+use crate::tracer::Tracer;
 use crate::uid;
 
 mod builder;
@@ -92,6 +93,7 @@ struct Shared {
     components: Vec<ComponentMiddleware>,
     own: Own,
     tracker: ContextTracker,
+    tracer: Tracer,
     stats: Option<Stats>,
     cacher: Option<Arc<dyn Cacher>>,
     metrics: MetricRegistry,
@@ -147,6 +149,12 @@ impl ServiceBroker {
     #[must_use]
     pub fn metrics(&self) -> &MetricRegistry {
         &self.0.metrics
+    }
+
+    /// Makes the spans of this node (moleculer: broker.tracer).
+    #[must_use]
+    pub fn tracer(&self) -> &Tracer {
+        &self.0.tracer
     }
 
     /// The places of the middlewares that are components; to be filled before the start.
@@ -366,6 +374,10 @@ impl Caller for Shared {
                 .collect();
             Payload::from_value(&pongs).map_err(|error| MoleculerError::internal(error.to_string()))
         })
+    }
+
+    fn tracer(&self) -> Option<Tracer> {
+        Some(self.tracer.clone())
     }
 
     fn wait_for_services(

@@ -22,8 +22,8 @@ mod lock;
 mod memory;
 mod redis;
 
+pub use self::redis::Redis;
 pub use memory::Memory;
-pub use redis::Redis;
 
 /// Why a cacher did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]

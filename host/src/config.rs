@@ -24,18 +24,23 @@ pub mod options;
 pub mod problem;
 pub mod protocol;
 pub mod quantity;
+mod redis;
 pub mod schema;
+pub mod serializer;
 pub mod sidecar;
 pub mod strategy;
+pub mod tracing;
 pub mod transporter;
 pub mod validator;
 pub mod value;
 
+pub use self::tracing::Tracing;
 pub use cacher::Cacher;
 pub use discoverer::Discoverer;
 pub use faults::{Bulkhead, CircuitBreaker, RetryPolicy};
 pub use limits::{Grants, Limits, Mode};
 pub use protocol::Protocol;
+pub use serializer::Serializer;
 pub use strategy::{BalanceOptions, Strategy, StrategyOptions};
 pub use transporter::tcp::Tcp;
 pub use validator::Validator;
@@ -49,6 +54,8 @@ pub struct BrokerOptions {
     pub node_id: Option<String>,
     /// How to reach other nodes; `None` for a node on its own.
     pub transporter: Option<Transporter>,
+    /// How packets are written; the same on all nodes of a mesh. JSON
+    pub serializer: Serializer,
     /// Time limit of calls that bring none; zero is none. 0
     pub request_timeout: Duration,
     /// Longest chain of calls; 0 is unlimited. 0
@@ -94,6 +101,8 @@ pub struct BrokerOptions {
     pub local_only_dollar_events: bool,
     /// Measure calls; `$node.metrics` answers only then. false
     pub metrics_enabled: bool,
+    /// Spans of calls and events.
+    pub tracing: Tracing,
     /// Count calls for `$node.stats`, as before Moleculer 0.14. false
     pub statistics: bool,
     /// Pick up changed components. true
@@ -188,6 +197,11 @@ pub enum Transporter {
     Mqtt(transporter::mqtt::Options),
     /// AMQP 0.9.1.
     Amqp(Box<transporter::amqp::Options>),
+    /// Redis: addresses (`redis://host:port`), credentials in the URL.
+    Redis {
+        /// One, or several nodes of a cluster, tried in turn.
+        urls: Vec<String>,
+    },
     /// Sockets between the nodes themselves.
     Tcp(Box<Tcp>),
     /// In-process bus of this name, for tests.
@@ -203,6 +217,7 @@ impl Default for BrokerOptions {
             namespace: String::new(),
             node_id: None,
             transporter: None,
+            serializer: Serializer::default(),
             request_timeout: Duration::ZERO,
             max_call_level: 0,
             heartbeat_interval: Duration::from_secs(10),
@@ -245,6 +260,7 @@ impl Default for BrokerOptions {
             internal_schema: Map::new(),
             local_only_dollar_events: false,
             metrics_enabled: false,
+            tracing: Tracing::default(),
             statistics: false,
             hot_reload: true,
             metadata: Map::new(),

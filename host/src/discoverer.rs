@@ -3,6 +3,8 @@
 //! What a packet means is decided by the registry, which is pure; here its effects are carried out. Timers
 //! and sending are tasks on the mesh runtime: they never wait for guests, and nothing of the handling of a
 //! packet waits for the network. Follows moleculer: src/registry/discoverers/base.js and local.js.
+//!
+//! Nodes find each other over the transporter ([`local`]), or in a store that they share ([`store`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +13,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock;
 use crate::config::{self, BrokerOptions};
@@ -23,17 +25,25 @@ use crate::transit::Transit;
 mod cpu;
 mod gossip;
 mod local;
+pub mod store;
 #[cfg(test)]
 mod tests;
 
+use store::Directory;
+
 /// Answers and questions that wait to be sent. More are dropped: whoever asked will ask again.
 const OUTBOX_SIZE: usize = 1_000;
+
+/// How long a stop waits for its keys to be taken out of the store, and a start for the first look into it
+/// (moleculer: src/transit.js afterConnect).
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(2);
+const FIRST_LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Sends an event of the node to its own services, such as `$node.connected`.
 pub type LocalEvent = Arc<dyn Fn(&'static str, Value) + Send + Sync>;
 
 /// The times of a discoverer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Between two signs of life; zero: no signs, and no watch over those of others.
     pub heartbeat_interval: Duration,
@@ -54,7 +64,7 @@ impl From<&BrokerOptions> for Settings {
             heartbeat_timeout: options.heartbeat_timeout,
             debounce: options.transit.service_changed_debounce_time,
             stop_delay: options.registry.stop_delay,
-            options: options.registry.discoverer,
+            options: options.registry.discoverer.clone(),
         }
     }
 }
@@ -75,6 +85,8 @@ struct Shared {
     outbox: mpsc::Sender<Outgoing>,
     /// Rings when something changed that the others should know.
     changed: Notify,
+    /// Where nodes find each other; `None` is the transporter.
+    directory: Option<Arc<Directory>>,
     /// Services that lost an action or event since the last INFO.
     shrunk: Mutex<Vec<Arc<str>>>,
     /// True once the node has said that it offers nothing any more.
@@ -96,6 +108,18 @@ enum Outgoing {
     },
     /// To all nodes after a reconnect, whoever they are now: what this node offers, and who is there.
     Greeting,
+    /// To the store: a sign of life.
+    Beat,
+    /// The store is there again.
+    Returned,
+    /// The last INFO, which offers nothing; tells when it is said.
+    Farewell {
+        said: oneshot::Sender<()>,
+    },
+    /// To the store: this node is gone; tells when it is said.
+    Remove {
+        said: oneshot::Sender<()>,
+    },
 }
 
 impl Discoverer {
@@ -103,6 +127,7 @@ impl Discoverer {
     #[must_use]
     pub fn new(
         settings: Settings,
+        directory: Option<Directory>,
         registry: Arc<RwLock<Registry>>,
         transit: Transit,
         local_event: LocalEvent,
@@ -112,6 +137,7 @@ impl Discoverer {
         let (outbox, outgoing) = mpsc::channel(OUTBOX_SIZE);
         let (gossip, jobs) = mpsc::channel(gossip::QUEUE_SIZE);
         let shared = Arc::new(Shared {
+            directory: directory.map(Arc::new),
             settings,
             registry,
             transit,
@@ -127,12 +153,26 @@ impl Discoverer {
             asks: AtomicUsize::new(0),
         });
         local::start_sending(&shared, outgoing);
+        local::start_directory(&shared);
         gossip::start_hearing(&shared, jobs);
         Self(shared)
     }
 
+    /// Waits until the nodes of a shared store have been looked for; not longer than a moment, since it may be
+    /// away. With the transporter there is nothing to wait for.
+    pub async fn first_look(&self) {
+        if let Some(directory) = &self.0.directory {
+            directory.first_look(FIRST_LOOK_TIMEOUT).await;
+        }
+    }
+
     /// A node packet of another node came in.
     pub fn handle_node(&self, sender: Arc<str>, body: Body) {
+        if self.0.directory.is_some() && !matches!(body, Body::Disconnect) {
+            // Nodes that find each other in another way are none of ours: whoever has no sign of life in the
+            // store would be lost again at the next look.
+            return;
+        }
         let now = clock::now();
         let registry = &self.0.registry;
         let effects = match body {
@@ -163,11 +203,8 @@ impl Discoverer {
     /// that they are forgotten and found again by their heartbeats.
     pub fn handle_connected(&self, was_reconnect: bool) {
         local::start_timers(&self.0);
-        self.0.post(if was_reconnect {
-            Outgoing::Greeting
-        } else {
-            Outgoing::Info { target: None }
-        });
+        let greets = was_reconnect && self.0.directory.is_none();
+        self.0.post(if greets { Outgoing::Greeting } else { Outgoing::Info { target: None } });
     }
 
     /// The connection is lost or closed: nobody can be heard, so nobody is declared lost.
@@ -200,14 +237,42 @@ impl Discoverer {
         if self.0.leaving.swap(true, Ordering::AcqRel) || !self.0.transit.connected() {
             return;
         }
-        self.0.send_info(None).await;
+        match self.0.directory {
+            None => self.0.send_info(None).await,
+            Some(_) => self.0.wait_for(|said| Outgoing::Farewell { said }).await,
+        }
         tokio::time::sleep(self.0.settings.stop_delay).await;
+    }
+
+    /// Takes what this node has written out of the store. Before the good-bye: a node that has said good-bye
+    /// and still has a sign of life is taken for one that has come back.
+    pub async fn remove(&self) {
+        self.0.timers.lock().cancel();
+        if self.0.directory.is_some() {
+            self.0.wait_for(|said| Outgoing::Remove { said }).await;
+        }
     }
 }
 
 impl Shared {
     fn leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
+    }
+
+    /// Puts something into the outbox and waits, not for long, until it is done.
+    async fn wait_for(&self, outgoing: impl FnOnce(oneshot::Sender<()>) -> Outgoing) {
+        let (said, done) = oneshot::channel();
+        let wait = async {
+            if self.outbox.send(outgoing(said)).await.is_ok() {
+                // It is dropped with a task that ends before.
+                let _ = done.await;
+            }
+        };
+        if tokio::time::timeout(REMOVE_TIMEOUT, wait).await.is_err() {
+            tracing::warn!(
+                "the discoverer's store does not answer; signs of this node end by themselves"
+            );
+        }
     }
 
     /// Puts a packet into the outbox.
@@ -232,7 +297,7 @@ impl Shared {
                     if unexpected && self.transit.gossip().is_some() {
                         tracing::warn!(node = node_id(&node), "node lost: it cannot be reached");
                     } else if unexpected {
-                        tracing::warn!(node = node_id(&node), "node lost: no heartbeat");
+                        tracing::warn!(node = node_id(&node), "node lost: no sign of life");
                     } else {
                         tracing::info!(node = node_id(&node), "node disconnected");
                     }

@@ -1,5 +1,6 @@
 //! Isomer's host: a Moleculer node whose services are WebAssembly components.
 
+pub mod backoff;
 pub mod clock;
 pub mod error;
 pub mod uid;
@@ -11,12 +12,15 @@ pub mod metrics;
 pub mod packet;
 pub mod task;
 
+pub mod tracer;
+
 pub mod context;
 pub mod logger;
 pub mod schema;
 pub mod serializer;
 
 pub mod handler;
+pub mod redis;
 pub mod strategy;
 pub mod validator;
 

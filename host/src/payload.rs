@@ -125,8 +125,16 @@ impl Payload {
 /// # Errors
 /// [`Error::Json`] or [`Error::TooDeep`].
 pub fn check_json(text: &str) -> Result<(), Error> {
-    serde_json::from_str::<IgnoredAny>(text).map_err(Error::Json)?;
+    check_json_form(text)?;
     check_depth(text)
+}
+
+/// Checks that a text is one well-formed JSON text, however deeply it is nested.
+///
+/// # Errors
+/// [`Error::Json`].
+pub fn check_json_form(text: &str) -> Result<(), Error> {
+    serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(Error::Json)
 }
 
 /// Checks that a well-formed JSON text is not nested too deeply.

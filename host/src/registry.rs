@@ -30,6 +30,17 @@ pub use event_catalog::EventCatalog;
 pub use node_catalog::{Contact, Node, NodeCatalog};
 pub use service_catalog::{ServiceCatalog, ServiceEntry};
 
+/// What a node leaves in a store to show that it lives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sign {
+    /// Number of its INFO, when it tells.
+    pub seq: Option<u64>,
+    /// What the ID of its run begins with.
+    pub instance: String,
+    /// Its load in percent, when it tells.
+    pub cpu: Option<f64>,
+}
+
 /// Most nodes that are remembered, this one included. A peer that invents more is not believed.
 pub const NODES_MAX: usize = 10_000;
 
@@ -528,6 +539,28 @@ impl Registry {
             }
             _ => vec![Effect::Discover { node_id: Arc::clone(sender) }],
         }
+    }
+
+    /// What the sign of life of this node says: the number of its INFO, and its load.
+    #[must_use]
+    pub fn local_sign(&self) -> (u64, Option<f64>) {
+        let node = self.nodes.get(&self.local_id);
+        node.map_or((0, None), |node| (node.info.seq, node.load.cpu()))
+    }
+
+    /// Whether a node is known as its sign of life says; it lives then. Otherwise it must be asked what it
+    /// offers (moleculer: src/registry/discoverers/base.js heartbeatReceived).
+    pub fn apply_sign(&mut self, sender: &Arc<str>, sign: &Sign, now: Instant) -> bool {
+        let fits = self.nodes.get(sender).is_some_and(|node| {
+            let instance = node.info.instance_id.as_deref().unwrap_or_default();
+            node.available
+                && sign.seq.is_none_or(|seq| seq == node.info.seq)
+                && instance.starts_with(&sign.instance)
+        });
+        if fits {
+            self.apply_heartbeat(sender, sign.cpu, now);
+        }
+        fits
     }
 
     /// A node has said good-bye, or was lost (`unexpected`). Stays quiet about unknown and lost ones

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -25,7 +26,7 @@ use crate::metrics::MetricRegistry;
 use crate::packet::{Body, Event, Packet, PacketType, ProtocolVersion, ServiceItem};
 use crate::serializer::Serializer;
 use crate::task::CancellationToken;
-use crate::transporter::{self, Gossip, Transporter};
+use crate::transporter::{self, Attempt, Gossip, Transporter};
 
 mod counters;
 mod event;
@@ -81,7 +82,7 @@ const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 /// All functions are called while packets are being read, so they must return at once; what takes longer
 /// is in the futures, which run on the work runtime of [`Settings`].
 pub trait Inbound: Send + Sync {
-    /// Runs a request of another node.
+    /// Runs a request of another node. Nobody else has its context.
     fn handle_request(&self, ctx: Context) -> BoxFuture<'static, Reply>;
 
     /// Runs the local handlers of an event from another node.
@@ -97,6 +98,8 @@ pub trait Inbound: Send + Sync {
 /// How a request ended.
 #[derive(Debug)]
 pub struct Reply {
+    /// The context that the action saw: its meta and response headers go with the answer.
+    pub ctx: Context,
     /// What the caller gets.
     pub outcome: Outcome,
     /// False when this node has no such action, so that nothing was run. The answer then has `null`
@@ -176,6 +179,8 @@ pub struct Settings {
     /// Where requests and events from other nodes are run, so that handlers never delay the reading of
     /// packets.
     pub work: Handle,
+    /// Whether nodes find each other over the transporter; otherwise nobody is asked who is there.
+    pub discovers: bool,
 }
 
 /// The transit of a node. Cheap to clone.
@@ -260,15 +265,17 @@ impl Transit {
             tokio::time::sleep(CONNECT_RETRY).await;
         }
         tracing::info!(address = %self.0.transporter.address(), "connected to the transporter");
-        let asked = match self.0.transporter.gossip() {
-            None => self.discover_all().await,
-            // Nobody can be asked; those that are reached learn by this where the answer goes.
-            Some(gossip) => self.send_gossip(Body::GossipHello(gossip.hello), None).await,
-        };
-        if let Err(error) = asked {
-            tracing::warn!(%error, "the question who is there could not be sent");
+        if self.0.settings.discovers {
+            let asked = match self.0.transporter.gossip() {
+                None => self.discover_all().await,
+                // Nobody can be asked; those that are reached learn by this where the answer goes.
+                Some(gossip) => self.send_gossip(Body::GossipHello(gossip.hello), None).await,
+            };
+            if let Err(error) = asked {
+                tracing::warn!(%error, "the question who is there could not be sent");
+            }
+            tokio::time::sleep(DISCOVER_WAIT).await;
         }
-        tokio::time::sleep(DISCOVER_WAIT).await;
         self.0.set_connected(true);
         self.0.notify(Notice::Connected { was_reconnect: false });
         Ok(())
@@ -390,6 +397,11 @@ impl Transit {
         self.0.send(body, target).await
     }
 
+    /// Learns from a packet that came another way which version its sender speaks.
+    pub fn remember_version(&self, packet: &Packet) {
+        self.0.versions.remember(packet);
+    }
+
     /// How nodes gossip, when the transporter is one where they do.
     #[must_use]
     pub fn gossip(&self) -> Option<Gossip> {
@@ -410,6 +422,13 @@ impl Transit {
         self.0.publish(&self.0.packet(version, body), target).await
     }
 
+    /// Whether a node should say something, so that it is known in which version to speak to it. Nodes that
+    /// are known from the gossip of others alone have not.
+    #[must_use]
+    pub fn version_missing(&self, node_id: &str) -> bool {
+        self.0.versions.missing(node_id)
+    }
+
     /// Counts and logs gossip that makes no sense.
     pub fn refuse_gossip(&self, sender: &Arc<str>, reason: &dyn std::fmt::Display) {
         self.0.refuse(counters::Refusal::Malformed, Some(sender), "gossip", reason);
@@ -422,8 +441,74 @@ impl Transit {
     }
 }
 
+/// How the sending of a packet goes on.
+enum Sending<'a> {
+    /// It is over, or only its bytes are left.
+    Direct(Result<Option<Unsent>, MoleculerError>),
+    /// All of it is left.
+    Slow(BoxFuture<'a, Result<(), MoleculerError>>),
+}
+
+/// A packet that the transporter could not take at once.
+struct Unsent {
+    kind: PacketType,
+    topic: String,
+    data: Bytes,
+}
+
 impl Shared {
-    async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
+    /// Sends a packet to one node in its version, or to all in the versions that they speak.
+    ///
+    /// Nearly all packets go to one node, and the transporter has them before this returns: who sends a
+    /// request and waits for its answer does not keep the room for a packet.
+    fn send<'a>(
+        &'a self,
+        body: Body,
+        target: Option<&'a str>,
+    ) -> impl Future<Output = Result<(), MoleculerError>> + Send + 'a {
+        let sending = match target {
+            Some(node_id) if self.hooks.publish.get().is_none() => {
+                let packet = self.packet(self.versions.of(node_id), body);
+                Sending::Direct(self.begin(&packet, node_id))
+            }
+            _ => Sending::Slow(Box::pin(self.send_slowly(body, target))),
+        };
+        async move {
+            match sending {
+                Sending::Direct(begun) => match begun? {
+                    None => Ok(()),
+                    Some(unsent) => self.finish(unsent).await,
+                },
+                Sending::Slow(sending) => sending.await,
+            }
+        }
+    }
+
+    fn begin(&self, packet: &Packet, node_id: &str) -> Result<Option<Unsent>, MoleculerError> {
+        let kind = packet.body.kind();
+        let topic = self.topics.of(kind, Some(node_id));
+        let data = self.encode_for(&topic, packet)?;
+        let size = data.len();
+        match self.transporter.try_publish(&topic, data) {
+            Attempt::MustWait(data) => Ok(Some(Unsent { kind, topic, data })),
+            Attempt::Done(published) => {
+                published.map_err(|error| send_error(error, kind))?;
+                self.counters.count_sent(size);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn finish(&self, unsent: Unsent) -> Result<(), MoleculerError> {
+        let Unsent { kind, topic, data } = unsent;
+        let size = data.len();
+        let published = self.transporter.publish(&topic, data).await;
+        published.map_err(|error| send_error(error, kind))?;
+        self.counters.count_sent(size);
+        Ok(())
+    }
+
+    async fn send_slowly(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
         match target {
             Some(node_id) => self.send_as(self.versions.of(node_id), body, target).await,
             // Whoever takes it from a queue takes it once.
@@ -506,6 +591,12 @@ impl Shared {
     }
 
     async fn publish_on(&self, topic: &str, packet: &Packet) -> Result<(), MoleculerError> {
+        let data = self.encode_for(topic, packet)?;
+        self.finish(Unsent { kind: packet.body.kind(), topic: topic.to_owned(), data }).await
+    }
+
+    /// The bytes of a packet that may go to this topic.
+    fn encode_for(&self, topic: &str, packet: &Packet) -> Result<Bytes, MoleculerError> {
         let kind = packet.body.kind();
         let data = self.serializer.encode(packet);
         let size = data.len();
@@ -513,17 +604,16 @@ impl Shared {
         if size > limit {
             return Err(MoleculerError::payload_too_large(kind.as_str(), limit, size));
         }
-        if topic.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            // Names of queues are made from names of actions and events.
+        // Names of queues are made from names of actions and events. What nearly all are made of is seen
+        // without a look at each character.
+        let strange = |c: char| c.is_whitespace() || c.is_control();
+        if !topic.bytes().all(|byte| byte.is_ascii_graphic()) && topic.contains(strange) {
             return Err(MoleculerError::server(
                 "TRANSPORTER_ERROR",
                 format!("{topic:?} is no topic"),
             ));
         }
-        let published = self.transporter.publish(topic, data).await;
-        published.map_err(|error| send_error(error, kind))?;
-        self.counters.count_sent(size);
-        Ok(())
+        Ok(data)
     }
 
     /// Logs a packet that could not be sent and tells the broker.

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+#[cfg(test)]
+pub(crate) mod damage;
+
 /// A new identifier for a context, a node run or a ping: a UUID v4 in lower-case text.
 ///
 /// Other nodes treat identifiers as opaque text, and so does this one.

@@ -29,7 +29,19 @@ async fn server_local_calls_are_measured_beside_moleculer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn server_remote_calls_are_measured_beside_moleculer() {
-    check(remote::throughput(Scale::tiny(), &Place::Here).await, 4);
+    let medium = remote::Medium::nats(&Place::Here).await;
+    check(remote::throughput(Scale::tiny(), medium).await, 18);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_remote_calls_over_redis_are_measured_beside_moleculer() {
+    let medium = remote::Medium::redis().await;
+    check(remote::throughput(Scale::tiny(), medium).await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_remote_calls_over_tcp_are_measured_beside_moleculer() {
+    check(remote::throughput(Scale::tiny(), remote::Medium::tcp()).await, 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]

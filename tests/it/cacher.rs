@@ -476,6 +476,53 @@ async fn server_a_cluster_keeps_and_cleans() {
 }
 
 #[tokio::test]
+async fn server_a_cluster_of_three_keeps_and_cleans_on_all_of_them() {
+    let servers = RedisServer::start_cluster_of_three().await;
+    let store = CacheStore::Redis {
+        // The others are found by themselves.
+        urls: vec![servers[0].url()],
+        cluster: true,
+        prefix: None,
+        ping_interval: None,
+    };
+    let options = config::Cacher { store, ..config::Cacher::default() };
+    let options = BrokerOptions { cacher: Some(options), ..BrokerOptions::default() };
+    let node = broker::start(options).await;
+    let runs = shelf(&node).await;
+    connected(&node).await;
+    let cacher = node.cacher().unwrap();
+    for id in 0..30 {
+        get_id(&node, id).await;
+        kept(&node, &format!("shelf.get:{id}|undefined")).await;
+        get_id(&node, id).await;
+    }
+    assert_eq!(runs.load(Ordering::SeqCst), 30);
+    for server in &servers {
+        let keys: usize = server.ask(&["dbsize"]).await.parse().unwrap();
+        assert!((1..30).contains(&keys), "{keys}");
+    }
+    assert_eq!(cacher.keys().wait().await.unwrap().len(), 30);
+    cacher.clean(&["shelf.**".to_owned()]).wait().await.unwrap();
+    assert_eq!(cacher.keys().wait().await.unwrap().len(), 0);
+}
+
+/// The authority must be given to a process by its environment.
+#[tokio::test]
+async fn server_a_redis_that_speaks_tls_is_a_cacher_too() {
+    let redis = RedisServer::start_tls().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("services")).unwrap();
+    let start = |trusted: &str| {
+        let mut command = tests::node::command(folder.path());
+        command.args(["start", "services", "--set", &format!("cacher={}", redis.url())]);
+        command.env("SSL_CERT_FILE", tests::tree::top().join("tests/tls").join(trusted));
+        tests::process::Process::spawn("isomer start", &mut command)
+    };
+    start("ca.pem").line("the cacher is connected").await;
+    start("server.pem").line("the cacher is away").await;
+}
+
+#[tokio::test]
 async fn server_a_javascript_node_cleans_our_memory_by_event() {
     let nats = NatsServer::start().await;
     let mut options = broker::on_nats("rs-1", &nats.url());

@@ -4,15 +4,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use isomer_host::broker::ServiceBroker;
 use isomer_host::clock;
-use isomer_host::config::Limits;
-use isomer_host::context::Context;
+use isomer_host::config::{BrokerOptions, Limits};
+use isomer_host::context::{CallOptions, Context};
 use isomer_host::error::MoleculerError;
 use isomer_host::payload::Payload;
 use isomer_host::payload::stream::{Refused, Stream, StreamReader, StreamWriter, channel};
 use serde_json::{Value, json};
+use tests::host::Host;
 use tests::rig::{Rig, Setup, context, within_ms};
-use tests::wait;
+use tests::{broker, wait};
 
 async fn rig(limits: Limits) -> Rig {
     Rig::new(Setup { limits, ..Setup::default() }).await
@@ -52,6 +54,66 @@ async fn kind_of_end(rig: &Rig, params: Value) -> (usize, String) {
     let mut reader = answer(rig, params).await;
     let (n_bytes, end) = read(&mut reader).await;
     (n_bytes, end.map_or_else(|error| error.kind().to_owned(), |()| "end".into()))
+}
+
+/// Options of a call that sends bytes, and where they are written.
+fn with_stream() -> (StreamWriter, CallOptions) {
+    let (writer, stream) = channel(false, 100_000);
+    (writer, CallOptions { stream: Some(stream), ..CallOptions::default() })
+}
+
+async fn call_stream(
+    broker: &ServiceBroker,
+    action: &str,
+    params: Value,
+    options: CallOptions,
+) -> StreamReader {
+    let call = broker.call(action, broker::json(&params), options);
+    match wait::for_result("the answer", call).await.unwrap() {
+        Payload::Stream(stream) => stream.take().unwrap(),
+        other => panic!("no stream: {other:?}"),
+    }
+}
+
+/// Uploads, downloads and does both at once through a broker, which runs the sample or reaches it.
+async fn use_files(broker: &ServiceBroker) {
+    let (writer, options) = with_stream();
+    let upload = broker.call("files.checksum", Payload::Absent, options);
+    let write = async {
+        for _ in 0..40 {
+            writer.write(chunk(50_000)).await.unwrap();
+        }
+        writer.end();
+    };
+    let upload = wait::for_result("the upload", upload);
+    let (sum, ()) = tokio::join!(upload, write);
+    assert_eq!(sum.unwrap().parse::<Value>().unwrap()["bytes"], 2_000_000);
+
+    let params = json!({"bytes": 3_000_000});
+    let mut file = call_stream(broker, "files.generate", params, CallOptions::default()).await;
+    assert_eq!(read(&mut file).await, (3_000_000, Ok(())));
+
+    let (writer, options) = with_stream();
+    let mut upper = call_stream(broker, "files.upper", json!({}), options).await;
+    for text in ["one", "two"] {
+        writer.write(Payload::Bytes(Bytes::from_static(text.as_bytes()))).await.unwrap();
+        let shouted = wait::for_result("a chunk", upper.next()).await.unwrap();
+        assert_eq!(shouted, Some(Payload::Bytes(Bytes::from(text.to_uppercase()))));
+    }
+    writer.fail(MoleculerError::client(400, "BROKEN", "broken"));
+    let (_, end) = read(&mut upper).await;
+    assert_eq!(end.unwrap_err().kind(), "BROKEN");
+
+    let (writer, options) = with_stream();
+    let mut lines = call_stream(broker, "files.lines", json!({}), options).await;
+    assert!(lines.object_mode());
+    writer.write(Payload::Bytes(Bytes::from_static(b"a\nb"))).await.unwrap();
+    writer.end();
+    for (line, text) in [(1, "a"), (2, "b")] {
+        let object = wait::for_result("a line", lines.next()).await.unwrap().unwrap();
+        assert_eq!(object.parse::<Value>().unwrap(), json!({"line": line, "text": text}));
+    }
+    assert_eq!(lines.next().await, Ok(None));
 }
 
 /// Lets tasks run until no handler has an instance.
@@ -346,6 +408,36 @@ async fn one_guest_reads_what_another_one_writes() {
     let rig = rig(Limits { stream_buffer: 5_000, ..Limits::default() }).await;
     let taken = rig.call("take", json!({"action": "probe.write_lines"})).await.unwrap();
     assert_eq!((&taken["read"]["bytes"], &taken["read"]["end"]), (&json!(100_000), &json!("end")));
+}
+
+#[tokio::test]
+async fn files_go_through_the_broker_to_a_guest_and_back() {
+    let host = Host::start(BrokerOptions::default(), &["files"]).await;
+    use_files(&host.broker).await;
+    wait::until("all streams to be closed", async || {
+        (broker::metric(&host.broker, "isomer.guest.streams") == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn files_go_through_the_mesh_to_a_guest_and_back() {
+    let bus = "guest-streams";
+    let _host = Host::start(broker::on_bus("a", bus), &["files"]).await;
+    let other = broker::start(broker::on_bus("b", bus)).await;
+    broker::wait_for(&other, &["files"]).await;
+    use_files(&other).await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_taken_away_writes_its_streams_to_their_end() {
+    let host = Host::start(BrokerOptions::default(), &["files"]).await;
+    let params = json!({"bytes": 5_000_000});
+    let mut file =
+        call_stream(&host.broker, "files.generate", params, CallOptions::default()).await;
+    let name = "files".into();
+    let (read, removed) = tokio::join!(read(&mut file), host.broker.remove_service(&name));
+    assert_eq!((read, removed), ((5_000_000, Ok(())), true));
 }
 
 #[tokio::test]

@@ -2,6 +2,22 @@
 // The services of every test peer. `js` shows what a callee sees and gives every kind of answer; the tests
 // of both directions are written against it.
 
+const util = require("node:util");
+
+const shown = value => util.inspect(value, { depth: null, breakLength: Infinity, compact: true });
+
+/** Values that JSON has no word for, as far as the serializer has; `big` when it has one for big integers. */
+const oddities = big => ({
+	bytes: Buffer.from([1, 2]),
+	list: [Buffer.from("hi"), null],
+	float: 1.5,
+	whole: 2 ** 40,
+	text: "[[DT]]5",
+	date: new Date(1500000000123),
+	nothing: undefined,
+	...(big ? { big: 9007199254740993n } : {})
+});
+
 /** What a handler sees of its context. */
 const seen = ctx => ({
 	id: ctx.id,
@@ -78,6 +94,18 @@ exports.all = Errors => [
 			get: {
 				cache: { keys: ["id", "#tenant"], ttl: 300 },
 				handler: ctx => ("give" in ctx.params ? ctx.params.give : { js: true })
+			}
+		}
+	},
+	{
+		name: "odd",
+		actions: {
+			give: ctx => oddities(ctx.params.big),
+			/** Shows the kinds of what came. */
+			show: ctx => shown(ctx.params),
+			/** Has another action give them back, and shows the kinds of what came. */
+			async echo(ctx) {
+				return shown(await ctx.call(ctx.params.action, oddities(ctx.params.big)));
 			}
 		}
 	},

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests talk to: nats-server, redis-server and Node.js from Debian, Moleculer from npm. What is there
+# Installs what the tests talk to: servers and Node.js from Debian, Moleculer from npm. What is there
 # already is left alone; where it may not install, it says what to run.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -22,9 +22,30 @@ install() {
 		{ "${as_root[@]}" apt-get update -q && "${as_root[@]}" apt-get install -y --no-install-recommends "$package"; }
 }
 
+# Installs a server without starting it: Debian's packages ask this file whether they may.
+install_idle() {
+	local policy=/usr/sbin/policy-rc.d as_root=
+	[ "$(id -u)" = 0 ] || as_root="sudo -n"
+	if [ -e "$policy" ] || ! printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null 2>&1; then
+		install "$1"
+		return
+	fi
+	# shellcheck disable=SC2064 # What is to be removed is known now.
+	trap "$as_root rm -f $policy" EXIT
+	$as_root chmod +x "$policy"
+	install "$1"
+	$as_root rm -f "$policy"
+	trap - EXIT
+}
+
 command -v nats-server >/dev/null || install nats-server
 # On Debian it comes with redis-cli; the server that would be started as a service is not needed.
 command -v redis-server >/dev/null || install redis-server
+# Debian keeps servers where only root looks. Their packages would start a service of their own.
+export PATH="$PATH:/usr/sbin"
+command -v etcd >/dev/null || install_idle etcd-server
+command -v mosquitto >/dev/null || install_idle mosquitto
+command -v rabbitmq-server >/dev/null || install_idle rabbitmq-server
 command -v node >/dev/null || install nodejs
 command -v npm >/dev/null || install npm
 

@@ -4,12 +4,16 @@
 //! namespaces. Erlang's port mapper, which comes with it, is one for the machine and stays.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::process::Process;
 use crate::wait;
+
+/// Some seconds on an idle machine, of which much is work for the processor.
+const START_PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running server.
 #[derive(Debug)]
@@ -56,7 +60,7 @@ impl AmqpServer {
             .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+sbwt none +sbwtdcpu none +sbwtdio none");
         let mut process =
             Process::spawn("rabbitmq-server (installed by `make test`)", &mut command);
-        process.line("Server startup complete").await;
+        process.line_within(START_PATIENCE, "Server startup complete").await;
         process
     }
 

@@ -23,6 +23,15 @@ pub fn on_nats(node_id: &str, url: &str) -> BrokerOptions {
     }
 }
 
+/// Options of a node on a Redis server, or on several of a cluster.
+#[must_use]
+pub fn on_redis(node_id: &str, urls: &[String]) -> BrokerOptions {
+    BrokerOptions {
+        transporter: Some(Transporter::Redis { urls: urls.to_vec() }),
+        ..on_nats(node_id, "")
+    }
+}
+
 /// Options of a node that reaches others by TCP. Without nodes that it knows beforehand it finds nobody.
 #[must_use]
 pub fn on_tcp(node_id: &str, namespace: &str, nodes: &[Endpoint]) -> BrokerOptions {

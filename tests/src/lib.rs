@@ -20,6 +20,8 @@ pub mod amqp_server;
 pub mod bench;
 pub mod broker;
 pub mod cluster;
+pub mod etcd_server;
+pub mod gateway;
 pub mod guests;
 pub mod host;
 pub mod mirror;

@@ -5,6 +5,7 @@
 
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -106,13 +107,21 @@ impl Process {
     /// # Panics
     /// When the child ends before, or takes too long.
     pub async fn line(&mut self, needle: &str) -> String {
+        self.line_within(wait::PATIENCE, needle).await
+    }
+
+    /// As [`Process::line`], for what may take longer.
+    ///
+    /// # Panics
+    /// As [`Process::line`].
+    pub async fn line_within(&mut self, patience: Duration, needle: &str) -> String {
         let name = self.name.clone();
         let output = self.output.clone();
         let ended = async {
             let status = self.child.wait().await.unwrap();
             panic!("{name} ended ({status}) before it wrote '{needle}':\n{}", output.text())
         };
-        let found = wait::for_result("a line of output", self.output.line(needle));
+        let found = wait::within(patience, "a line of output", self.output.line(needle));
         // The line may be there although the child has ended, so it is looked for first.
         tokio::select! { biased; line = found => line, () = ended => String::new() }
     }

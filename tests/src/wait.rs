@@ -8,9 +8,14 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The result of `work`, or a panic that names what did not come within [`PATIENCE`].
 pub async fn for_result<T>(what: &str, work: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, work).await {
+    within(PATIENCE, what, work).await
+}
+
+/// As [`for_result`], for what may take longer.
+pub async fn within<T>(patience: Duration, what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(patience, work).await {
         Ok(result) => result,
-        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
+        Err(_) => panic!("waited {patience:?} in vain for {what}"),
     }
 }
 

@@ -22,6 +22,7 @@ use crate::registry::Registry;
 use crate::serializer::Serializer;
 use crate::service::LocalService;
 use crate::task::CancellationToken;
+use crate::tracer::Tracer;
 use crate::transporter::Transporter;
 use crate::uid;
 
@@ -162,6 +163,7 @@ impl Builder {
             options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
         let counted = options.statistics || options.metrics_enabled;
         let stats = counted.then(Stats::default);
+        let tracer = Tracer::new(options.tracing.clone());
         let cancel = CancellationToken::new();
         let work = tokio::runtime::Handle::current();
         let cacher = match (own.cacher.take(), &options.cacher) {
@@ -182,9 +184,11 @@ impl Builder {
                 work: &work,
                 cancel: &cancel,
                 components: &components,
+                tracer: Some(&tracer).filter(|tracer| tracer.enabled()),
                 stats: stats.as_ref(),
                 cacher: cacher.as_ref(),
             };
+            tracer.export_to(chain::exporters(&parts));
             let chain = Chain::new(chain::with_internal(middlewares, &parts));
             Shared {
                 this: Weak::clone(this),
@@ -197,6 +201,7 @@ impl Builder {
                 registry,
                 chains: RwLock::<Chains>::default(),
                 tracker,
+                tracer,
                 stats,
                 counters: Counters::new(&metrics),
                 cacher,

@@ -15,17 +15,18 @@ use tokio::runtime::{Handle, Runtime};
 use super::{ServiceBroker, Shared};
 use crate::config::Transporter;
 use crate::context::Context;
-use crate::discoverer::{self, Discoverer, LocalEvent};
+use crate::discoverer::{self, Discoverer, LocalEvent, store};
 use crate::error::MoleculerError;
 use crate::handler::Handler;
 use crate::middleware::wire::Wire;
-use crate::serializer::json::Json;
+use crate::serializer;
 use crate::transit::{self, Inbound, PingResult, Transit};
 use crate::transporter;
 use crate::transporter::amqp::Amqp;
 use crate::transporter::fake::{Bus, Fake};
 use crate::transporter::mqtt::Mqtt;
 use crate::transporter::nats::Nats;
+use crate::transporter::redis::Redis;
 use crate::transporter::tcp::Tcp;
 
 /// Pings under way at once when many nodes are pinged.
@@ -40,6 +41,9 @@ pub enum Error {
     /// It could not be connected.
     #[error(transparent)]
     Transit(#[from] transit::Error),
+    /// The discoverer cannot work with its options.
+    #[error(transparent)]
+    Discoverer(#[from] store::Error),
     /// The system gives no thread for the sockets.
     #[error("cannot start the thread of the sockets")]
     Thread(#[from] std::io::Error),
@@ -155,9 +159,14 @@ impl Shared {
                 "'disableBalancer' is off: this transporter cannot balance, so the node does"
             );
         }
-        let transit = self.transit(transporter);
+        let directory = {
+            let (node_id, instance_id) = (&self.node_id, &self.instance_id);
+            store::open(&self.options, node_id, instance_id, &self.metrics)?
+        };
+        let transit = self.transit(transporter, directory.is_none());
         let discoverer = Discoverer::new(
             discoverer::Settings::from(&self.options),
+            directory,
             Arc::clone(&self.registry),
             transit.clone(),
             self.mesh_event(),
@@ -165,12 +174,14 @@ impl Shared {
             &self.cancel,
         );
         let joining = runtime.handle().clone();
-        let mesh = Mesh { transit: transit.clone(), discoverer, runtime };
+        let mesh = Mesh { transit: transit.clone(), discoverer: discoverer.clone(), runtime };
         // Packets may come in before `connect` returns, and they need both.
         let _ = self.mesh.set(mesh);
         let _ = self.remote.set(remote_handler(transit.clone()));
         let joined = joining.spawn(async move { transit.connect().await }).await;
-        joined.map_err(std::io::Error::other)?.map_err(Error::from)
+        joined.map_err(std::io::Error::other)?.map_err(Error::from)?;
+        discoverer.first_look().await;
+        Ok(())
     }
 
     /// The program's own transporter, or what the options say; with the hooks of middlewares.
@@ -186,6 +197,10 @@ impl Shared {
                 Some(Transporter::Amqp(options)) => {
                     let namespace = &self.options.namespace;
                     Arc::new(Amqp::new(*options.clone(), namespace, &self.node_id)?)
+                }
+                Some(Transporter::Redis { urls }) => {
+                    let largest = self.options.transit.max_packet_size;
+                    Arc::new(Redis::new(urls, largest, &self.node_id)?)
                 }
                 Some(Transporter::Tcp(options)) => Arc::new(Tcp::new(
                     options,
@@ -205,7 +220,8 @@ impl Shared {
         Ok(Some(transporter))
     }
 
-    fn transit(&self, transporter: Arc<dyn transporter::Transporter>) -> Transit {
+    /// `discovers`: whether nodes find each other over the transporter.
+    fn transit(&self, transporter: Arc<dyn transporter::Transporter>, discovers: bool) -> Transit {
         let settings = transit::Settings {
             namespace: self.options.namespace.clone(),
             node_id: Arc::clone(&self.node_id),
@@ -213,8 +229,10 @@ impl Shared {
             options: self.options.transit,
             disable_balancer: self.options.disable_balancer,
             work: self.work.clone(),
+            discovers,
         };
-        let serializer = self.own.serializer.clone().unwrap_or_else(|| Arc::new(Json));
+        let serializer = self.own.serializer.clone();
+        let serializer = serializer.unwrap_or_else(|| serializer::of(self.options.serializer));
         let inbound: Weak<dyn Inbound> = Weak::<Self>::clone(&self.this);
         let transit = Transit::new(settings, transporter, serializer, inbound, &self.metrics);
         let chain = &self.chain;
@@ -254,6 +272,7 @@ impl Shared {
     /// Says good-bye and closes the connection.
     pub(super) async fn disconnect(&self) {
         let Some(mesh) = self.mesh.get() else { return };
+        mesh.discoverer.remove().await;
         let transit = mesh.transit.clone();
         // A failure to close is of no consequence: the process or its node is at its end.
         let _ = mesh.runtime.handle().spawn(async move { transit.disconnect().await }).await;

@@ -2,7 +2,7 @@
 //! (moleculer: src/cachers/redis.js).
 //!
 //! A key is the prefix (`MOL-`, `MOL-<namespace>-`, or the option's and `-`) and the key of the call; a value
-//! is JSON text. A Redis that is away fails every request at once until [`link`] has found it again.
+//! is JSON text. A Redis that is away fails every request at once until it is found again.
 //!
 //! Locks are those of the package `redlock` with one server: `<key>-lock` holds a random token for the time
 //! of the lock, and is deleted only by whoever knows that token.
@@ -12,21 +12,17 @@ use std::time::Duration;
 
 use ::redis::{Pipeline, cmd};
 use bytestring::ByteString;
+use serde_json::json;
 
-use super::{Answer, Cacher, Counters, Entry, Error, Lock, Surroundings};
+use super::{Answer, Cacher, Counters, Entry, Error, LocalEvent, Lock, Surroundings};
 use crate::clock;
 use crate::config;
 use crate::config::cacher::CacheStore;
 use crate::metrics::MetricRegistry;
 use crate::payload::Payload;
+use crate::redis::{self, Change, Client, Link, Loss, Scan};
 use crate::task;
 use crate::uid;
-
-mod connection;
-mod link;
-
-use connection::{Client, Server};
-use link::Link;
 
 /// Time between two attempts to get a lock, and the most that is added or taken at random
 /// (redlock: retryDelay, retryJitter).
@@ -121,7 +117,7 @@ impl Shared {
                 _ => set.arg("PX").arg(millis(ttl)),
             };
         }
-        self.link.ask(&set).await
+        Ok(self.link.ask(&set).await?)
     }
 
     async fn delete(&self, keys: &[String]) -> Result<(), Error> {
@@ -133,7 +129,7 @@ impl Shared {
         for key in keys {
             del.arg(self.full(key));
         }
-        self.link.ask(&del).await
+        Ok(self.link.ask(&del).await?)
     }
 
     async fn clean(&self, patterns: &[String]) -> Result<(), Error> {
@@ -164,37 +160,26 @@ impl Shared {
 
     /// Begins to look for the keys that match.
     async fn scan(&self, pattern: &str) -> Result<Scan<'_>, Error> {
-        let servers = self.link.servers().await?;
-        Ok(Scan { link: &self.link, servers, cursor: 0, pattern: self.full(pattern) })
+        Ok(Scan::new(&self.link, self.full(pattern), SCAN_COUNT).await?)
     }
 }
 
-/// A search through the keys of all servers, a few at a time.
-struct Scan<'a> {
-    link: &'a Link,
-    /// Those that are not searched yet; the last one is next.
-    servers: Vec<Server>,
-    /// Where the search in that server goes on.
-    cursor: u64,
-    pattern: String,
+// moleculer: src/cachers/redis.js init
+fn report(local_event: &LocalEvent, loss: &Loss) {
+    tracing::warn!(reason = loss.reason, "the cacher is away; calls go past it until it is back");
+    let error = json!({"name": "Error", "message": loss.reason});
+    local_event("$cacher.error", json!({"error": error, "module": "cacher", "type": loss.kind}));
 }
 
-impl Scan<'_> {
-    /// Some keys, at least one; `None` when all have been found.
-    async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, Error> {
-        while let Some(server) = self.servers.last() {
-            let mut scan = cmd("SCAN");
-            scan.arg(self.cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(SCAN_COUNT);
-            let (next, keys): (u64, Vec<Vec<u8>>) = self.link.ask_at(server, scan).await?;
-            self.cursor = next;
-            if next == 0 {
-                self.servers.pop();
+impl From<redis::Error> for Error {
+    fn from(error: redis::Error) -> Self {
+        match error {
+            redis::Error::Away => Self::Disconnected,
+            redis::Error::Lost { reason } | redis::Error::Failed { reason } => {
+                Self::Store { reason }
             }
-            if !keys.is_empty() {
-                return Ok(Some(keys));
-            }
+            redis::Error::Address { reason } => Self::Address { reason },
         }
-        Ok(None)
     }
 }
 
@@ -241,7 +226,7 @@ impl Drop for Held {
             let mut unlock = cmd("EVAL");
             unlock.arg(UNLOCK).arg(1).arg(key).arg(token);
             // A lock that cannot be released ends by itself.
-            let _: Result<i64, Error> = shared.link.ask(&unlock).await;
+            let _: Result<i64, redis::Error> = shared.link.ask(&unlock).await;
         });
     }
 }
@@ -277,7 +262,13 @@ impl Redis {
 
 impl Cacher for Redis {
     fn start(&self, surroundings: Surroundings) {
-        self.0.link.start(surroundings);
+        let local_event = surroundings.local_event;
+        let told = move |change| match change {
+            Change::Connected => tracing::info!("the cacher is connected"),
+            Change::Lost(loss) => report(&local_event, &loss),
+        };
+        let keep = self.0.link.clone().keep(told);
+        task::spawn("cacher connection", &surroundings.cancel, keep);
     }
 
     fn connected(&self) -> bool {

@@ -259,7 +259,7 @@ impl Node {
             |urls: &[String]| urls.iter().map(|url| mask::text(url)).collect::<Vec<_>>().join(", ");
         let transporter = match &broker.transporter {
             None => "none: this node is on its own".to_owned(),
-            Some(Transporter::Nats { urls }) => shown(urls),
+            Some(Transporter::Nats { urls } | Transporter::Redis { urls }) => shown(urls),
             Some(Transporter::Amqp(options)) => shown(&options.urls),
             Some(Transporter::Mqtt(options)) => shown(&options.urls),
             Some(Transporter::Tcp(_)) => "TCP, without a server".to_owned(),

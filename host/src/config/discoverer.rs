@@ -1,11 +1,15 @@
-//! Options of the discoverer: how this node watches over the others
-//! (moleculer: src/registry/discoverers/base.js). Section `registry.discoverer`.
+//! Options of the discoverer: how this node finds the others and watches over them
+//! (moleculer: src/registry/discoverers). Section `registry.discoverer`.
 
 use std::time::Duration;
 
-/// Section `registry.discoverer.options`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Section `registry.discoverer`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discoverer {
+    /// Where nodes find each other. Local
+    pub finder: Finder,
+    /// In a store, each so many looks also the load of the nodes is read; 0 is never. 10
+    pub full_check: u32,
     /// Never declare a silent node lost; only its own good-bye counts. false
     pub disable_heartbeat_checks: bool,
     /// Never forget nodes that are gone. false
@@ -14,9 +18,34 @@ pub struct Discoverer {
     pub clean_offline_nodes_timeout: Duration,
 }
 
+/// Where nodes find each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finder {
+    /// Over the transporter.
+    Local,
+    /// In a Redis that they share.
+    Redis {
+        /// One URL, or the nodes of a cluster.
+        urls: Vec<String>,
+        /// Whether they are a cluster.
+        cluster: bool,
+        /// Keys that a server looks at in one step of a search. 100
+        scan_length: usize,
+    },
+    /// In an etcd that they share.
+    Etcd3 {
+        /// `host:port`, with `http://` or `https://` before it or not; tried in turn.
+        hosts: Vec<String>,
+        /// Name and password.
+        login: Option<(String, String)>,
+    },
+}
+
 impl Default for Discoverer {
     fn default() -> Self {
         Self {
+            finder: Finder::Local,
+            full_check: 10,
             disable_heartbeat_checks: false,
             disable_offline_node_removing: false,
             clean_offline_nodes_timeout: Duration::from_secs(600),

@@ -68,7 +68,7 @@ const EMBED: &str =
     "a function or class; a Rust program embeds the node with `ServiceBroker::builder`";
 
 /// Options of Moleculer that a node does not read, in the order of the reference.
-pub const ANSWERED: [Answered; 37] = [
+pub const ANSWERED: [Answered; 39] = [
     always_so("contextParamsCloning", "a guest never shares memory with its caller"),
     always_so("dependencyInterval", "awaited services are noticed when they come, without asking"),
     refused("transit.packetLogFilter", "packets are not logged one by one"),
@@ -87,7 +87,6 @@ pub const ANSWERED: [Answered; 37] = [
     no_effect("metrics.defaultMaxAgeSeconds", "the quantiles of histograms are fixed"),
     no_effect("metrics.defaultAgeBuckets", "the quantiles of histograms are fixed"),
     no_effect("metrics.defaultAggregator", "the quantiles of histograms are fixed"),
-    no_effect("tracing", "this version makes no spans"),
     no_effect("hotReload.modules", "components are watched, not modules of Node.js"),
     no_effect("hotReload.extraFiles", "components and the .toml files beside them are watched"),
     no_effect("replOptions", "there is no REPL; the verbs of `isomer` ask a running node"),
@@ -102,6 +101,18 @@ pub const ANSWERED: [Answered; 37] = [
     ),
     refused("cacher.options.missingResponse", "a miss is always nothing"),
     refused("cacher.options.redlock", "`cacher.options.lock` needs no further options"),
+    no_effect(
+        "registry.discoverer.options.monitor",
+        "the commands that go to Redis are not logged",
+    ),
+    Answered {
+        default: "\"JSON\"",
+        ..refused(
+            "registry.discoverer.options.serializer",
+            "what nodes leave in the store is written as JSON",
+        )
+    },
+    refused("registry.discoverer.options.cluster.options", "a cluster needs its nodes only"),
     no_effect("cacher.options.monitor", "the commands that go to Redis are not logged"),
     Answered {
         default: "\"JSON\"",

@@ -13,11 +13,13 @@ use crate::config::value::{Located, Value};
 pub mod amqp;
 pub mod mqtt;
 mod nats;
+mod redis;
 pub mod tcp;
 
 /// What is allowed, for messages.
-pub const ALLOWED: &str = "\"NATS\", \"MQTT\", \"AMQP\", \"nats://host:4222\" (several with commas between), or \
-                           {\"type\": \"NATS\", \"options\": {\"url\", \"servers\", \"user\", \"pass\", \"token\"}}";
+pub const ALLOWED: &str = "\"NATS\", \"nats://host:4222\" (several with commas between), or \
+                           {\"type\": \"NATS\", \"options\": {\"url\", \"servers\", \"user\", \"pass\", \"token\"}}; \
+                           the same for \"TCP\", \"Redis\", \"MQTT\" and \"AMQP\"";
 
 /// How one transporter is chosen and read.
 struct Kind {
@@ -31,10 +33,10 @@ struct Kind {
     from_options: fn(&Located) -> Result<Transporter, String>,
 }
 
-const KINDS: [Kind; 4] = [nats::KIND, mqtt::KIND, amqp::KIND, tcp::KIND];
+const KINDS: [Kind; 5] = [nats::KIND, tcp::KIND, redis::KIND, mqtt::KIND, amqp::KIND];
 
 /// Transporters of Moleculer that this version does not have.
-const NOT_OFFERED: [&str; 4] = ["redis", "rediss", "kafka", "stan"];
+const NOT_OFFERED: [&str; 2] = ["kafka", "stan"];
 
 /// Reads the option; `None` is a node on its own.
 ///
@@ -140,7 +142,7 @@ mod tests {
     fn check(text: &str, expected: Result<&str, &str>) {
         let word = Located { value: Value::Word(text.into()), place: Place::Flag("--transporter") };
         let read = read(&word).map(|transporter| match transporter {
-            Some(Transporter::Nats { urls }) => urls.join(","),
+            Some(Transporter::Nats { urls } | Transporter::Redis { urls }) => urls.join(","),
             _ => "none".into(),
         });
         assert_eq!(read.as_deref().map_err(String::as_str), expected, "{text}");
@@ -153,7 +155,11 @@ mod tests {
         check("tls://u:p@[::1]:4222", Ok("tls://u:p@[::1]:4222"));
         check("", Ok("none"));
         check("null", Ok("none"));
-        check("redis://x", Err("this version does not offer transporter redis"));
+        check("mqtt://x", Err("this version does not offer transporter mqtt"));
+        check("redis", Ok("redis://localhost:6379"));
+        check("REDISS://:p@h:1/2", Ok("rediss://:p@h:1/2"));
+        check("redis://h/x", Err("what follows the host is not the number of a database"));
+        check("redis://h?family=6", Err("an address has no options behind a '?'; give a table"));
         check(
             "localhost",
             Err("not the name of a transporter, and an address begins with nats://"),

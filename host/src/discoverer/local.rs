@@ -10,6 +10,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::clock;
 use crate::discoverer::cpu::CpuMeter;
+use crate::discoverer::store::Directory;
 use crate::discoverer::{Outgoing, Shared};
 use crate::error::MoleculerError;
 use crate::packet::{Body, Heartbeat, Info};
@@ -40,15 +41,24 @@ pub(super) fn start_sending(shared: &Arc<Shared>, mut outgoing: mpsc::Receiver<O
     let posts = async move {
         while let Some(next) = outgoing.recv().await {
             let Some(shared) = task_shared.upgrade() else { return };
-            match next {
-                Outgoing::Info { target } => shared.send_info(target.as_deref()).await,
-                Outgoing::Discover { target } => shared.send_discover(&target).await,
-                Outgoing::Greeting => shared.greet().await,
+            match shared.directory.clone() {
+                None => shared.send_to_nodes(next).await,
+                Some(directory) => shared.write_to(&directory, next).await,
             }
         }
     };
     task::spawn_on(&shared.runtime, "discoverer outbox", async move {
         let _ = cancel.run_until_cancelled(posts).await;
+    });
+}
+
+/// Starts the task that keeps the connection with the store, when there is one.
+pub(super) fn start_directory(shared: &Arc<Shared>) {
+    let Some(directory) = shared.directory.clone() else { return };
+    let keep = Arc::clone(shared).keep_directory(directory);
+    let cancel = shared.cancel.clone();
+    task::spawn_on(&shared.runtime, "discoverer store", async move {
+        let _ = cancel.run_until_cancelled(keep).await;
     });
 }
 
@@ -77,8 +87,9 @@ pub(super) fn start_timers(shared: &Arc<Shared>) {
         return;
     }
     start("heartbeat", Box::pin(Arc::clone(shared).beat()));
-    let options = shared.settings.options;
-    if !options.disable_heartbeat_checks {
+    let options = &shared.settings.options;
+    // Of those in a store the signs end by themselves.
+    if !options.disable_heartbeat_checks && shared.directory.is_none() {
         start("heartbeat watch", Box::pin(Arc::clone(shared).watch_heartbeats()));
     }
     if forget {
@@ -87,6 +98,37 @@ pub(super) fn start_timers(shared: &Arc<Shared>) {
 }
 
 impl Shared {
+    async fn send_to_nodes(&self, outgoing: Outgoing) {
+        match outgoing {
+            Outgoing::Info { target } => self.send_info(target.as_deref()).await,
+            Outgoing::Discover { target } => self.send_discover(&target).await,
+            Outgoing::Greeting => self.greet().await,
+            // What only a store needs.
+            Outgoing::Beat
+            | Outgoing::Returned
+            | Outgoing::Farewell { .. }
+            | Outgoing::Remove { .. } => {}
+        }
+    }
+
+    async fn write_to(&self, directory: &Directory, outgoing: Outgoing) {
+        match outgoing {
+            Outgoing::Info { .. } | Outgoing::Greeting => self.write_info(directory).await,
+            Outgoing::Discover { target } => self.read_info(directory, target).await,
+            Outgoing::Beat => self.beat_in(directory).await,
+            Outgoing::Returned => self.handle_returned(directory).await,
+            Outgoing::Farewell { said } => {
+                self.write_info(directory).await;
+                // Nobody may wait any more.
+                let _ = said.send(());
+            }
+            Outgoing::Remove { said } => {
+                self.remove_from(directory).await;
+                let _ = said.send(());
+            }
+        }
+    }
+
     async fn announce_changes(self: Arc<Self>) {
         loop {
             self.changed.notified().await;
@@ -98,6 +140,11 @@ impl Shared {
             // What changed during the pause is told now.
             let _ = self.changed.notified().now_or_never();
             let shrunk = std::mem::take(&mut *self.shrunk.lock());
+            if self.directory.is_some() {
+                // Whoever looks from time to time would miss an INFO that is there for a moment only.
+                self.post(Outgoing::Info { target: None });
+                continue;
+            }
             if !shrunk.is_empty() {
                 let info = self.registry.write().local_info(&shrunk);
                 self.say_info(info, None).await;
@@ -115,6 +162,10 @@ impl Shared {
             ticks.tick().await;
             let cpu = meter.percent();
             self.registry.write().set_local_cpu(cpu, clock::now());
+            if self.directory.is_some() {
+                self.post(Outgoing::Beat);
+                continue;
+            }
             let heartbeat = Body::Heartbeat(Heartbeat { cpu });
             self.send(heartbeat, None, "failedSendHeartbeatPacket").await;
         }
@@ -201,7 +252,7 @@ impl Shared {
         }
     }
 
-    fn own_info(&self) -> Info {
+    pub(super) fn own_info(&self) -> Info {
         let mut registry = self.registry.write();
         if self.leaving() { registry.final_info() } else { registry.local_info(&[]) }
     }

@@ -19,6 +19,8 @@ use crate::transit::{self, Inbound, Notice, Reply};
 use crate::transporter::Fake;
 use crate::transporter::fake::{Bus, Verdict};
 
+mod stored;
+
 struct Node {
     id: Arc<str>,
     registry: Arc<RwLock<Registry>>,
@@ -29,12 +31,22 @@ struct Node {
 
 impl Node {
     fn new(bus: &Arc<Bus>, id: &str) -> Arc<Self> {
+        Self::finding(bus, id, |_| None)
+    }
+
+    /// A node that finds others in a store, which is made with the ID of its run.
+    fn finding(
+        bus: &Arc<Bus>,
+        id: &str,
+        directory: impl FnOnce(&Arc<str>) -> Option<Directory>,
+    ) -> Arc<Self> {
         let options = BrokerOptions::default();
         let instance_id = crate::uid::new();
         let info = Info { instance_id: Some(Arc::clone(&instance_id)), ..Info::default() };
         let registry = Registry::new(id.into(), info, &options.registry, clock::now());
         let registry = Arc::new(RwLock::new(registry));
         let events: Arc<Mutex<Vec<(&'static str, Value)>>> = Arc::default();
+        let directory = directory(&instance_id);
         Arc::new_cyclic(|this: &Weak<Self>| {
             let inbound: Weak<dyn Inbound> = this.clone();
             let transit = Transit::new(
@@ -45,6 +57,7 @@ impl Node {
                     instance_id,
                     options: options.transit,
                     work: Handle::current(),
+                    discovers: directory.is_none(),
                 },
                 Arc::new(Fake::new(Arc::clone(bus), id)),
                 Arc::new(Json),
@@ -54,6 +67,7 @@ impl Node {
             let told = Arc::clone(&events);
             let discoverer = Discoverer::new(
                 Settings::from(&options),
+                directory,
                 Arc::clone(&registry),
                 transit.clone(),
                 Arc::new(move |name, data| told.lock().push((name, data))),

@@ -97,6 +97,25 @@ fn a_heartbeat_of_a_stranger_asks_for_its_info() {
     assert_eq!(registry.apply_heartbeat(&peer, None, now), ask);
 }
 
+// moleculer: src/registry/discoverers/base.js heartbeatReceived
+#[test]
+fn a_sign_of_life_counts_when_it_fits_what_is_known() {
+    let mut registry = registry();
+    let (b, now): (Arc<str>, _) = ("b".into(), crate::clock::now());
+    let mut known = info(3, vec![]);
+    known.instance_id = Some("05aa9194-long".into());
+    let sign = |seq, instance: &str| Sign { seq, instance: instance.into(), cpu: Some(7.0) };
+    assert!(!registry.apply_sign(&b, &sign(Some(3), "05aa9194"), now));
+    registry.apply_info(&b, known, now);
+    assert!(registry.apply_sign(&b, &sign(Some(3), "05aa9194"), now));
+    assert!(registry.apply_sign(&b, &sign(None, "05aa9194-long"), now));
+    assert_eq!(registry.nodes.get("b").unwrap().load.cpu(), Some(7.0));
+    assert!(!registry.apply_sign(&b, &sign(Some(4), "05aa9194"), now));
+    assert!(!registry.apply_sign(&b, &sign(Some(3), "66bb0000"), now));
+    registry.apply_disconnect(&b, true, now);
+    assert!(!registry.apply_sign(&b, &sign(Some(4), "05aa9194"), now));
+}
+
 #[test]
 fn a_silent_node_is_lost_after_the_timeout_and_forgotten_later() {
     let mut registry = registry();

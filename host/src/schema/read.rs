@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::cache::{self, Cache};
 use super::{
     ActionFaults, ActionSchema, Balance, Bounds, Dependency, Error, EventFaults, EventSchema,
-    Lifecycle, Pattern, ServiceSchema, Special, Visibility, full_name,
+    Lifecycle, Pattern, ServiceSchema, Special, Traced, Visibility, full_name,
 };
 use crate::config::limits::{ActionLimits, Mode};
 
@@ -229,6 +229,7 @@ impl Reader {
         let fallback = self.fallback(&path, definition.get("fallback"));
         let faults = ActionFaults::read(&path, &definition, &mut self.problems);
         let balance = Balance::read(&path, &definition, &mut self.problems);
+        let tracing = Traced::read(&path, &definition, &mut self.problems);
         let cache_path = format!("{path}.cache");
         let cache = Cache::read(&cache_path, definition.get("cache"), &mut self.problems);
         let isomer = self.object(&mut definition, "isomer");
@@ -246,6 +247,7 @@ impl Reader {
             fallback,
             faults,
             balance,
+            tracing,
             cache,
             limits,
             definition: Arc::new(definition),
@@ -328,6 +330,7 @@ impl Reader {
         };
         let faults = EventFaults::read(&path, &definition, &mut self.problems);
         let balance = Balance::read(&path, &definition, &mut self.problems);
+        let tracing = Traced::read(&path, &definition, &mut self.problems);
         definition.insert("name".into(), key.into());
         Some(EventSchema {
             key: key.into(),
@@ -335,6 +338,7 @@ impl Reader {
             group: group.into(),
             faults,
             balance,
+            tracing,
             definition: Arc::new(definition),
         })
     }

@@ -192,6 +192,10 @@ impl Shared {
                     );
                 }
             }
+            Event::TooLarge { size } => {
+                let reason = format!("{size} bytes, more than transit.maxPacketSize");
+                self.refuse(Refusal::TooLarge, None, "unread", &reason);
+            }
             Event::Trouble(message) => {
                 if let Some(held_back) = self.gates.trouble.open(clock::now()) {
                     tracing::warn!(trouble = message, held_back, "the transporter reports trouble");

@@ -47,6 +47,7 @@ impl Node {
             instance_id: crate::uid::new(),
             options,
             work: Handle::current(),
+            discovers: true,
         };
         let metrics = MetricRegistry::default();
         Arc::new_cyclic(|this: &Weak<Self>| {
@@ -90,7 +91,8 @@ impl Inbound for Node {
         self.started.notify_one();
         let release = Arc::clone(&self.release);
         let name = Arc::clone(&ctx.name);
-        let done = |outcome| Reply { outcome, resolved: true };
+        let answered = ctx.clone();
+        let done = |outcome| Reply { ctx: answered, outcome, resolved: true };
         match &*name {
             "x.own" => {
                 let own = self.own.lock().clone();
@@ -115,7 +117,7 @@ impl Inbound for Node {
             }
             "x.unknown" => {
                 let outcome = Err(MoleculerError::service_not_found(&name, Some("b")));
-                std::future::ready(Reply { outcome, resolved: false }).boxed()
+                std::future::ready(Reply { ctx, outcome, resolved: false }).boxed()
             }
             _ => {
                 ctx.merge_meta(&object("{\"b\":2}"));

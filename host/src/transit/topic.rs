@@ -32,8 +32,13 @@ impl Topics {
     /// The topic of a kind for one node, or for all.
     #[must_use]
     pub fn of(&self, kind: PacketType, target: Option<&str>) -> String {
-        let (prefix, word) = (&self.prefix, kind.as_str());
-        target.map_or_else(|| format!("{prefix}{word}"), |node| format!("{prefix}{word}.{node}"))
+        let (word, node_len) = (kind.as_str(), target.map_or(0, |node| node.len() + 1));
+        let mut topic = String::with_capacity(self.prefix.len() + word.len() + node_len);
+        topic.extend([self.prefix.as_str(), word]);
+        if let Some(node) = target {
+            topic.extend([".", node]);
+        }
+        topic
     }
 
     /// Everything that a node listens to. There is no topic for an event to all: it is sent to each node.
@@ -109,6 +114,7 @@ impl Topics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uid::damage::Damage;
 
     #[test]
     fn queues_have_moleculers_names_and_are_listed_once() {
@@ -150,5 +156,22 @@ mod tests {
         assert_eq!(named.kind_of("MOL-prod.eu.RES.node.1"), Some(PacketType::Response));
         assert_eq!(named.kind_of("MOL-prod.eu.RESX.node.1"), None);
         assert_eq!(named.kind_of("MOL.RES.node.1"), None);
+    }
+
+    static PIECES: [&[u8]; 6] = [b".", b"..", b"REQ", b"MOL-", b"*", b"\xf0\x9f\x98\x80"];
+
+    /// Whatever topic a message comes on, only one with the prefix and a known word is read.
+    #[test]
+    fn damaged_topics_never_panic() {
+        let topics = Topics::new("é.eu", &"n".into());
+        let known = topics.of(PacketType::Request, Some("node.1"));
+        let mut damage = Damage::new(0x5eed_0003_c0ff_ee03, &PIECES);
+        for _ in 0..30_000 {
+            let bytes = damage.copy(known.as_bytes());
+            let topic = String::from_utf8_lossy(&bytes);
+            if let Some(kind) = topics.kind_of(&topic) {
+                assert!(topic.starts_with(&topics.of(kind, None)), "{topic}");
+            }
+        }
     }
 }

@@ -70,6 +70,11 @@ impl Versions {
         self.peers.read().get(node_id).map_or_else(|| self.preferred(), |peer| peer.version)
     }
 
+    /// Whether it matters which version a node speaks, and nothing has been heard of it yet.
+    pub(super) fn missing(&self, node_id: &str) -> bool {
+        self.remembers() && !self.peers.read().contains_key(node_id)
+    }
+
     /// The versions in which all nodes are spoken to: those that somebody alive speaks.
     pub(super) fn alive(&self) -> Vec<ProtocolVersion> {
         let mut alive = self.spoken.to_vec();

@@ -1,6 +1,7 @@
 //! Addresses of servers: `scheme://[user:password@]host[:port][/path]`.
 //!
-//! Credentials are kept apart from what is shown. NATS, whose addresses may hold tokens, has its own.
+//! Credentials are kept apart from what is shown. Transporters whose addresses hold something else than user
+//! and password read that themselves, with the parts of this file.
 
 use std::fmt;
 
@@ -39,12 +40,7 @@ pub(super) struct Login {
 impl fmt::Display for Address {
     /// Without credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scheme, host, port, .. } = self;
-        if host.contains(':') {
-            write!(f, "{}://[{host}]:{port}", scheme.name)
-        } else {
-            write!(f, "{}://{host}:{port}", scheme.name)
-        }
+        f.write_str(&shown(self.scheme.name, &self.host, self.port))
     }
 }
 
@@ -72,37 +68,49 @@ impl Address {
             let names: Vec<_> = schemes.iter().map(|scheme| scheme.name).collect();
             refused(&format!("the scheme must be {}", names.join(" or ")))
         })?;
-        let (host, port) = host_and_port(place).map_err(refused)?;
+        let (host, port) = host_port(place, scheme.port).map_err(refused)?;
         let login = credentials.map(|credentials| {
             let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-            Login { user: unescape(user), password: unescape(password) }
+            Login { user: percent_decoded(user), password: percent_decoded(password) }
         });
-        let port = port.unwrap_or(scheme.port);
-        Ok(Self { scheme, host, port, login, path: path.map(unescape) })
+        Ok(Self { scheme, host, port, login, path: path.map(percent_decoded) })
     }
 }
 
-fn host_and_port(place: &str) -> Result<(String, Option<u16>), &'static str> {
-    let (host, port) = match place.strip_prefix('[') {
+/// Splits `host`, `host:port` or `[host]:port`; the brackets of IPv6 go away.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn host_port(text: &str, default_port: u16) -> Result<(String, u16), &'static str> {
+    let (host, port) = match text.strip_prefix('[') {
         Some(rest) => rest.split_once(']').ok_or("the ']' is missing")?,
-        None => place.find(':').map_or((place, ""), |colon| place.split_at(colon)),
+        None => text.find(':').map_or((text, ""), |colon| text.split_at(colon)),
     };
     let port = match port.strip_prefix(':') {
-        Some(port) => Some(port.parse().map_err(|_| "the port is not a number up to 65535")?),
-        None if port.is_empty() => None,
+        Some(port) => port.parse().map_err(|_| "the port is not a number up to 65535")?,
+        None if port.is_empty() => default_port,
         None => return Err("what follows the host is not a port"),
     };
     if host.is_empty() {
         return Err("the host is missing");
     }
-    if host.contains(|c: char| c.is_whitespace() || "?#".contains(c)) {
+    if host.contains(|c: char| c.is_whitespace() || "/?#[]".contains(c)) {
         return Err("the host is not a name");
     }
     Ok((host.to_owned(), port))
 }
 
+/// `scheme://host:port`, with the brackets that IPv6 needs.
+pub(super) fn shown(scheme: &str, host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("{scheme}://[{host}]:{port}")
+    } else {
+        format!("{scheme}://{host}:{port}")
+    }
+}
+
 /// Undoes the escapes that a URL needs for characters such as `@`; what is no escape stays.
-pub(super) fn unescape(text: &str) -> String {
+pub(super) fn percent_decoded(text: &str) -> String {
     let mut parts = text.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {

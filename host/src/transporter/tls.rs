@@ -1,26 +1,25 @@
-//! Encryption of a connection to a server, with whom the system trusts.
-//!
-//! `SSL_CERT_FILE` names other authorities. Client certificates are not offered.
+//! TLS to message brokers: who is trusted is what the system trusts (`SSL_CERT_FILE` names others).
 
 use std::sync::Arc;
 
 use rustls_native_certs::load_native_certs;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Speaks TLS from now on.
+/// Speaks TLS on a stream from now on.
 ///
 /// # Errors
-/// Why that is not possible, for a person.
-pub(super) async fn encrypt(
-    socket: TcpStream,
+/// Why it cannot: no authority to trust, or what is wrong with the server's certificate.
+pub(crate) async fn encrypt<S>(
+    stream: S,
     host: &str,
-) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
+) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<S>, String>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
     let mut roots = RootCertStore::empty();
     let found = load_native_certs();
     roots.add_parsable_certificates(found.certs);
@@ -30,10 +29,10 @@ pub(super) async fn encrypt(
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| text(&error))?
+        .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| text(&error))?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
     let connector = TlsConnector::from(Arc::new(config));
-    connector.connect(name, socket).await.map_err(|error| text(&error))
+    connector.connect(name, stream).await.map_err(|error| error.to_string())
 }

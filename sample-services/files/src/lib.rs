@@ -32,7 +32,10 @@ struct Line<'a> {
 #[service(name = "files")]
 impl Files {
     /// The size and the SHA-256 of what the caller sends.
-    #[action(rest = "POST /checksum")]
+    #[action(rest = {
+        method: "POST", path: "/checksum", type: "multipart",
+        busboyConfig: { limits: { files: 1 } },
+    })]
     async fn checksum(&self, ctx: &Context) -> Result<Checksum> {
         let mut stream = sent(ctx)?;
         let (mut bytes, mut hash) = (0, Sha256::new());
@@ -47,7 +50,11 @@ impl Files {
     /// So many bytes of text, as a stream.
     #[action(params = { bytes: "number|integer|min:0|convert" }, rest = "GET /generate")]
     async fn generate(&self, ctx: &Context, params: Generate) -> Result<()> {
-        ctx.set_meta(json!({ "$responseType": "text/plain" }))?;
+        // What the gateway makes of the answer.
+        ctx.set_meta(json!({
+            "$responseType": "text/plain",
+            "$responseHeaders": { "Content-Disposition": "attachment; filename=\"letters.txt\"" },
+        }))?;
         let mut answer = ctx.respond_stream()?;
         let letters: Vec<u8> = (b'a'..=b'z').cycle().take(CHUNK_LEN / 26 * 26).collect();
         let mut left = params.bytes;

@@ -42,6 +42,8 @@ impl Posts {
         let post = Post { id, title: params.title, author: params.author };
         self.posts.push(post.clone());
         ctx.emit("post.created", &post).await?;
+        // What the gateway answers with.
+        ctx.set_meta(json!({ "$statusCode": 201, "$location": format!("/posts/{id}") }))?;
         Ok(post)
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::cacher::{CacheLock, CacheStore};
+use crate::config::discoverer::Finder;
 use crate::config::faults::ErrorCheck;
 use crate::config::limits::Limits;
 use crate::config::log::{Format, Level};
@@ -12,8 +13,8 @@ use crate::config::names::Answer;
 use crate::config::older::Older;
 use crate::config::options::ControlSocket;
 use crate::config::{
-    Bulkhead, Cacher, CircuitBreaker, RetryPolicy, ServiceOptions, Strategy, Transporter,
-    Validator, sidecar,
+    Bulkhead, Cacher, CircuitBreaker, RetryPolicy, Serializer, ServiceOptions, Strategy,
+    Transporter, Validator, sidecar,
 };
 
 fn load_file(name: &str, text: &str, variables: &[(&str, &str)]) -> Result<NodeOptions, String> {
@@ -175,7 +176,7 @@ fn mistakes_of_variables_and_flags_name_them() {
     let flags = vec![Flag {
         option: "transporter",
         flag: "--transporter",
-        text: "redis://me:secret@host".into(),
+        text: "mqtt://me:secret@host".into(),
     }];
     let problems = load(Sources { variables, flags, ..Sources::default() }).unwrap_err();
     let text = problems.to_string();
@@ -186,7 +187,7 @@ fn mistakes_of_variables_and_flags_name_them() {
         ),
         "{text}"
     );
-    assert!(text.contains("--transporter: transporter is \"redis://***@host\" (this version does not offer transporter redis)"), "{text}");
+    assert!(text.contains("--transporter: transporter is \"mqtt://***@host\" (this version does not offer transporter mqtt)"), "{text}");
     assert!(!text.contains("secret"), "{text}");
 }
 
@@ -202,24 +203,53 @@ fn values_that_contradict_each_other_are_found() {
 }
 
 #[test]
+fn a_serializer_is_chosen_by_name_in_any_case_or_by_a_table() {
+    let check = |text: &str, expected: Serializer| {
+        let node = load_file("isomer.json", text, &[]).unwrap();
+        assert_eq!(node.broker.serializer, expected, "{text}");
+    };
+    check("{}", Serializer::Json);
+    check(r#"{"serializer": null}"#, Serializer::Json);
+    check(r#"{"serializer": "jsonext"}"#, Serializer::JsonExt);
+    check(r#"{"serializer": "MSGPACK"}"#, Serializer::MsgPack);
+    check(r#"{"serializer": {"type": "Notepack"}}"#, Serializer::Notepack);
+    check(
+        r#"{"serializer": {"type": "CBOR", "options": {"useRecords": false, "useTag259ForMaps": false}}}"#,
+        Serializer::Cbor,
+    );
+    let node = load_file("isomer.json", "{}", &[("MOL_SERIALIZER", "cbor")]).unwrap();
+    assert_eq!(node.broker.serializer, Serializer::Cbor);
+    let refused = |text: &str, reason: &str| {
+        let error = load_file("isomer.json", text, &[]).unwrap_err();
+        assert!(error.contains(reason), "{error}");
+    };
+    refused(r#"{"serializer": "Avro"}"#, "dropped it with 0.15");
+    refused(r#"{"serializer": "Thrift"}"#, "dropped it with 0.15");
+    refused(r#"{"serializer": "MsgPak"}"#, "did you mean 'MsgPack'?");
+    refused(r#"{"serializer": 5}"#, "not the name of a serializer");
+    refused(
+        r#"{"serializer": {"type": "CBOR", "options": {"useRecords": true}}}"#,
+        "'useRecords' can only be false",
+    );
+    refused(r#"{"serializer": {"type": "JSONExt", "options": {"customs": []}}}"#, "functions");
+    refused(r#"{"serializer": {"type": "JSON", "options": {"x": 1}}}"#, "option 'x'");
+}
+
+#[test]
 fn options_of_moleculer_that_are_not_read_are_answered() {
     check_error(
         "isomer.json",
         "{\"errorHandler\": \"x\", \"uidGenerator\": null, \"transit\": {\"maxChunkSize\": 262144},\n\
-         \"contextParamsCloning\": true, \"serializer\": \"MsgPack\"}",
+         \"contextParamsCloning\": true, \"serializer\": \"ProtoBuf\"}",
         "2 problems in the configuration:\n  \
          isomer.json:1: 'errorHandler' is an option of Moleculer that is not offered \
          (a function; a middleware sees, changes and answers errors); remove it\n  \
-         isomer.json:2: serializer.type is \"MsgPack\" (this version speaks JSON only); allowed: \"JSON\"",
+         isomer.json:2: serializer.type is \"ProtoBuf\" (Moleculer itself has dropped it with 0.15, and it is not offered here); \
+         allowed: \"JSON\", \"JSONExt\", \"MsgPack\", \"Notepack\" or \"CBOR\"",
     );
     assert_eq!(
-        warnings(
-            "{\"tracing\": {\"enabled\": true}, \"maxSafeObjectSize\": 5, \"replOptions\": null}"
-        ),
-        [
-            "'maxSafeObjectSize' changes nothing: log lines are cut at `limits.logLine`",
-            "'tracing' changes nothing: this version makes no spans",
-        ]
+        warnings("{\"maxSafeObjectSize\": 5, \"replOptions\": null}"),
+        ["'maxSafeObjectSize' changes nothing: log lines are cut at `limits.logLine`",]
     );
 }
 
@@ -328,6 +358,99 @@ fn fault_tolerance_is_read() {
          isomer.json:1: retryPolicy.check is a table (there is no 'code'); allowed: a table with some of \
          retryable (true or false), minCode, codes, types, names; an error that has one of these properties \
          counts",
+    );
+}
+
+#[test]
+fn every_form_of_the_discoverer_is_read() {
+    let finder = |json: &str| {
+        let json = format!("{{\"registry\": {{\"discoverer\": {json}}}}}");
+        load_file("isomer.json", &json, &[]).unwrap().broker.registry.discoverer.finder
+    };
+    let redis = |urls: &[&str], cluster, scan_length| Finder::Redis {
+        urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+        cluster,
+        scan_length,
+    };
+    let etcd = |hosts: &[&str], login: Option<(&str, &str)>| Finder::Etcd3 {
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        login: login.map(|(name, password)| (name.to_owned(), password.to_owned())),
+    };
+    for local in ["null", "\"local\"", "{\"type\": \"Local\"}", "{\"options\": {}}"] {
+        assert_eq!(finder(local), Finder::Local, "{local}");
+    }
+    assert_eq!(finder("\"Redis\""), redis(&["redis://localhost:6379"], false, 100));
+    assert_eq!(finder("\"rediss://:p@h/2\""), redis(&["rediss://:p@h/2"], false, 100));
+    assert_eq!(
+        finder(
+            "{\"type\": \"redis\", \"options\": {\"redis\": {\"host\": \"h\"}, \"scanLength\": 7, \"fullCheck\": 3}}"
+        ),
+        redis(&["redis://h:6379/0"], false, 7)
+    );
+    assert_eq!(
+        finder(
+            "{\"type\": \"Redis\", \"options\": {\"cluster\": {\"nodes\": [\"redis://a\", \"redis://b\"]}}}"
+        ),
+        redis(&["redis://a", "redis://b"], true, 100)
+    );
+    assert_eq!(finder("\"etcd3\""), etcd(&["localhost:2379"], None));
+    assert_eq!(finder("\"etcd3://a:1, etcd3://b\""), etcd(&["a:1", "b"], None));
+    assert_eq!(
+        finder(
+            "{\"type\": \"Etcd3\", \"options\": {\"serializer\": \"JSON\", \"etcd\": {\"hosts\": [\"https://a\"], \
+             \"auth\": {\"username\": \"u\", \"password\": \"p\"}}}}"
+        ),
+        etcd(&["https://a"], Some(("u", "p")))
+    );
+    check_error(
+        "isomer.json",
+        "{\"registry\": {\"discoverer\": {\"type\": \"etcd3://u:secret@h\", \"options\": {\"scanLength\": 1}}}}",
+        "2 problems in the configuration:\n  \
+         isomer.json:1: registry.discoverer.type is \"etcd3://***@h\" (an address is a host with its port); allowed: \
+         \"Local\", \"Redis\", \"redis://host:6379\", \"Etcd3\" or \"etcd3://host:2379\"\n  \
+         isomer.json:1: registry.discoverer.options.scanLength is 1 (only a discoverer of type Redis has it); \
+         allowed: a whole number of at least 1",
+    );
+}
+
+#[test]
+fn every_form_of_the_redis_transporter_is_read() {
+    let read = |json: &str| {
+        let loaded = load_file("isomer.json", &format!("{{\"transporter\": {json}}}"), &[]);
+        match loaded.map(|node| node.broker.transporter) {
+            Ok(Some(Transporter::Redis { urls })) => urls.join(" "),
+            Ok(other) => format!("{other:?}"),
+            Err(error) => error,
+        }
+    };
+    assert_eq!(read("\"Redis\""), "redis://localhost:6379");
+    assert_eq!(read("{\"type\": \"redis\"}"), "redis://localhost:6379");
+    assert_eq!(read("\"rediss://:p@h:1/2\""), "rediss://:p@h:1/2");
+    assert_eq!(read("{\"type\": \"Redis\", \"options\": \"redis://h\"}"), "redis://h");
+    assert_eq!(
+        read(
+            "{\"type\": \"Redis\", \"options\": {\"host\": \"h\", \"port\": 1, \"password\": \"p@\", \"tls\": {}}}"
+        ),
+        "rediss://:p%40@h:1/0"
+    );
+    assert_eq!(
+        read(
+            "{\"type\": \"Redis\", \"options\": {\"cluster\": {\"nodes\": [{\"host\": \"a\"}, {\"host\": \"b\", \"port\": 7}]}}}"
+        ),
+        "redis://a:6379/0 redis://b:7/0"
+    );
+    let refused = |json: &str, cause: &str| {
+        let error = read(&format!("{{\"type\": \"Redis\", \"options\": {json}}}"));
+        assert!(error.contains(cause) && !error.contains("secret"), "{error}");
+    };
+    refused("{\"hosts\": \"h\"}", "did you mean 'host'?");
+    refused("{\"port\": 99999, \"password\": \"secret\"}", "the port is not a number");
+    refused("{\"cluster\": {\"nodes\": []}}", "not a list of nodes");
+    refused("{\"cluster\": {}}", "the cluster has no nodes");
+    refused("{\"host\": \"h\", \"cluster\": {\"nodes\": [\"redis://h\"]}}", "belongs to each");
+    refused(
+        "{\"cluster\": {\"nodes\": [\"redis://h\"], \"clusterOptions\": {}}}",
+        "clusterOptions",
     );
 }
 

@@ -5,16 +5,14 @@ use std::time::Duration;
 use crate::config::cacher::{CacheLock, CacheStore, Cacher};
 use crate::config::options::{GIB, NodeOptions, narrow};
 use crate::config::quantity;
+use crate::config::redis;
 use crate::config::schema::{Entry, Kind, Unit};
-use crate::config::transporter;
 use crate::config::value::{Located, Value};
 
 /// What a time to live is; `null` and 0 are for ever.
 const SECONDS: &str = "seconds, or text such as \"1.5s\"; 0 is for ever";
 /// The options of the lock.
 const LOCK: &str = "true, false, or a table with enabled, ttl and staleTime in seconds";
-/// Where a Redis is.
-const REDIS: &str = "an address, or a table with host, port, username, password, db, tls";
 
 /// The options. The type comes first: it says which of the others mean something.
 pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
@@ -98,8 +96,8 @@ fn stores() -> Vec<Entry<NodeOptions>> {
         },
         Entry {
             name: "cacher.options.redis",
-            kind: Kind::Special(REDIS, |node, value| {
-                let url = redis_url(value)?;
+            kind: Kind::Special(redis::ALLOWED, |node, value| {
+                let url = redis::url(value)?;
                 store(node, "Redis", |store| match store {
                     CacheStore::Redis { urls, .. } => {
                         *urls = vec![url];
@@ -114,9 +112,7 @@ fn stores() -> Vec<Entry<NodeOptions>> {
         Entry {
             name: "cacher.options.cluster.nodes",
             kind: Kind::Special("a list of addresses, or of tables as above", |node, value| {
-                let nodes = value.as_list().filter(|nodes| !nodes.is_empty());
-                let nodes = nodes.ok_or("not a list of nodes")?;
-                let nodes = nodes.iter().map(redis_url).collect::<Result<Vec<_>, _>>()?;
+                let nodes = redis::nodes(value)?;
                 store(node, "Redis", |store| match store {
                     CacheStore::Redis { urls, cluster, .. } => {
                         *cluster = true;
@@ -177,16 +173,14 @@ fn kind(value: &Located) -> Result<Option<Cacher>, String> {
     let store = match text.to_ascii_lowercase().as_str() {
         "memory" => CacheStore::Memory,
         "memorylru" => CacheStore::MemoryLru { max: 1_000 },
-        "redis" => redis("redis://localhost:6379".to_owned()),
-        lower if lower.starts_with("redis://") || lower.starts_with("rediss://") => {
-            redis(redis_url(value)?)
-        }
+        "redis" => at(redis::DEFAULT.to_owned()),
+        lower if redis::is_url(lower) => at(redis::url(value)?),
         _ => return Err("there is no such cacher".into()),
     };
     Ok(Some(Cacher { store, ..Cacher::default() }))
 }
 
-fn redis(url: String) -> CacheStore {
+fn at(url: String) -> CacheStore {
     CacheStore::Redis { urls: vec![url], cluster: false, prefix: None, ping_interval: None }
 }
 
@@ -252,37 +246,4 @@ fn lock(value: &Located) -> Result<CacheLock, String> {
         }
     }
     Ok(lock)
-}
-
-/// An address, or ioredis's table of its parts, as an address.
-fn redis_url(value: &Located) -> Result<String, String> {
-    let Value::Table(entries) = &value.value else {
-        let text = value.as_text().ok_or("not an address")?;
-        let known = ["redis://", "rediss://"].iter().any(|scheme| text.starts_with(scheme));
-        return if known {
-            Ok(text.to_owned())
-        } else {
-            Err("an address begins with redis:// or rediss://".into())
-        };
-    };
-    const KEYS: [&str; 6] = ["host", "port", "username", "password", "db", "tls"];
-    if let Some((key, _)) = entries.iter().find(|(key, _)| !KEYS.contains(&key.as_str())) {
-        return Err(format!("'{key}' is none of {}", KEYS.join(", ")));
-    }
-    let text = |key: &str| value.find(key).and_then(Located::as_text);
-    let number = |key: &str, default: u64| match value.find(key) {
-        None => Ok(default),
-        Some(given) => given.as_count().ok_or_else(|| format!("{key} is {}", given.found())),
-    };
-    let (port, db) = (number("port", 6_379)?, number("db", 0)?);
-    let secure = value.find("tls").is_some_and(|tls| !tls.is_off());
-    let scheme = if secure { "rediss" } else { "redis" };
-    let login = match (text("username"), text("password")) {
-        (None, None) => String::new(),
-        (user, password) => {
-            let escape = |text: Option<&str>| transporter::escape(text.unwrap_or_default());
-            format!("{}:{}@", escape(user), escape(password))
-        }
-    };
-    Ok(format!("{scheme}://{login}{}:{port}/{db}", text("host").unwrap_or("localhost")))
 }

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use crate::config::log::{self, Format, Level, Levels};
 use crate::config::options::{ControlSocket, NodeOptions};
 use crate::config::schema::{Entry, Kind};
+use crate::config::serializer;
 use crate::config::transporter;
 use crate::config::value::{Located, Value};
 
@@ -99,9 +100,18 @@ fn general() -> Vec<Entry<NodeOptions>> {
         },
         Entry {
             name: "serializer.type",
-            kind: Kind::Special("\"JSON\"", serializer),
+            kind: Kind::Special(serializer::ALLOWED, |node, value| {
+                serializer::read(value).map(|read| node.broker.serializer = read)
+            }),
             default: "\"JSON\"",
-            doc: "How packets are written. `serializer = \"JSON\"` says the same.",
+            doc: "How packets are written, the same on all nodes of a mesh, see [serializers.md](serializers.md). \
+                  `serializer = \"JSON\"` says the same.",
+        },
+        Entry {
+            name: "serializer.options",
+            kind: Kind::Special("a table", |_, value| serializer::check_options(value)),
+            default: "",
+            doc: "Only what Moleculer sets itself: `useRecords` and `useTag259ForMaps` are false with CBOR.",
         },
         Entry {
             name: "compat",
@@ -266,14 +276,6 @@ fn internal_services(node: &mut NodeOptions, value: &Located) -> Result<(), Stri
         }
     }
     Ok(())
-}
-
-fn serializer(_: &mut NodeOptions, value: &Located) -> Result<(), String> {
-    match value.as_text() {
-        None if matches!(value.value, Value::Null) => Ok(()),
-        Some(text) if text.eq_ignore_ascii_case("json") => Ok(()),
-        _ => Err("this version speaks JSON only".into()),
-    }
 }
 
 fn logger(node: &mut NodeOptions, value: &Located) -> Result<(), String> {

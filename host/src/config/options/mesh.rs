@@ -1,4 +1,4 @@
-//! The mesh: signs of life, balancing, packets.
+//! The mesh: signs of life, balancing, packets. How nodes find each other is in `discoverer`.
 
 use std::time::Duration;
 
@@ -6,6 +6,8 @@ use crate::config::options::{GIB, NodeOptions, narrow, narrow_32};
 use crate::config::schema::{Entry, Kind, UNLIMITED, Unit};
 use crate::config::value::Value;
 use crate::config::{Discoverer, Protocol, Strategy, StrategyOptions};
+
+mod discoverer;
 
 /// The options.
 pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
@@ -48,7 +50,8 @@ pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
         },
     ];
     entries.extend(strategy());
-    entries.extend(discoverer());
+    entries.extend(discoverer::entries());
+    entries.extend(watch());
     entries.extend(transit());
     entries.extend(streams());
     entries
@@ -134,18 +137,8 @@ fn told(node: &mut NodeOptions) -> &mut StrategyOptions {
     &mut node.broker.registry.strategy_options
 }
 
-fn discoverer() -> Vec<Entry<NodeOptions>> {
+fn watch() -> Vec<Entry<NodeOptions>> {
     vec![
-        Entry {
-            name: "registry.discoverer.type",
-            kind: Kind::Special("\"Local\"", |_, value| match value.as_text() {
-                Some(text) if text.eq_ignore_ascii_case("local") => Ok(()),
-                None if matches!(value.value, Value::Null) => Ok(()),
-                _ => Err("this version finds nodes through the transporter only".into()),
-            }),
-            default: "\"Local\"",
-            doc: "How nodes find each other. `registry.discoverer = \"Local\"` says the same.",
-        },
         Entry {
             name: "registry.discoverer.options.heartbeatInterval",
             kind: Kind::Time(Unit::Seconds, Duration::ZERO, |node, time| {

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::config::BrokerOptions;
 use crate::registry::Lookup;
 use crate::strategy::Subject;
+use crate::uid::damage::Damage;
 
 fn registry(id: &str) -> Registry {
     let info = Info { instance_id: Some(format!("{id}-1").into()), ..Info::default() };
@@ -61,7 +62,7 @@ fn apply(registry: &mut Registry, response: Value) -> Applied {
     registry.apply_gossip(object(response), clock::now())
 }
 
-fn node<'a>(registry: &'a Registry, id: &str) -> &'a crate::registry::Node {
+fn node<'a>(registry: &'a Registry, id: &str) -> &'a Node {
     registry.nodes.get(id).unwrap()
 }
 
@@ -390,4 +391,55 @@ fn two_nodes_know_the_same_after_one_round_of_each() {
             .iter()
             .any(|e| matches!(e, Effect::NodeConnected { reconnected: true, .. }))
     );
+}
+
+static PIECES: [&[u8]; 14] = [
+    b"null",
+    b"[]",
+    b"{}",
+    b"-1",
+    b"1e300",
+    b"18446744073709551615",
+    b"\"me\":[9,9,9],",
+    b"\"me\":9,",
+    b"\"\":[",
+    b"\"services\":5,",
+    b"\"seq\":-1,",
+    b"[[[[",
+    b"\"x y\":[1],",
+    b",",
+];
+
+/// Whatever peers say, the registry keeps within its bounds and this node stays what it is.
+#[test]
+fn damaged_gossip_leaves_this_node_in_place() {
+    let info = json!({"ipList": ["192.0.2.1"], "hostname": "h", "instanceID": "i", "client": {}, "config": {},
+        "port": 6_000, "seq": 7, "metadata": {}, "services": [{"name": "s", "fullName": "s", "settings": {},
+        "actions": {"s.x": {"name": "s.x"}}, "events": {}}]});
+    let request = json!({"online": {"peer": [5, 1, 10], "me": [1, 1, 0]}, "offline": {"gone": 3}})
+        .to_string();
+    let response = json!({"online": {"peer": [info, 2, 12.5], "other": [info], "third": [3, 50]},
+        "offline": {"gone": 4, "peer": 9}})
+    .to_string();
+    let mut damage = Damage::new(0x5eed_0005_c0ff_ee05, &PIECES);
+    let mut registry = with_peer();
+    let mut read = 0;
+    for _ in 0..20_000 {
+        let bytes = damage.copy(request.as_bytes());
+        if let Ok(request) = serde_json::from_slice(&bytes) {
+            registry.answer_gossip(&request, false, clock::now());
+            read += 1;
+        }
+        let bytes = damage.copy(response.as_bytes());
+        if let Ok(response) = serde_json::from_slice(&bytes) {
+            registry.apply_gossip(response, clock::now());
+            read += 1;
+        }
+        // Names are invented faster than they are forgotten here.
+        if registry.nodes.len() > 500 {
+            registry = with_peer();
+        }
+        assert!(node(&registry, "me").available);
+    }
+    assert!(read > 4_000, "{read}");
 }

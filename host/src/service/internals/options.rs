@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::config::cacher::{CacheStore, Cacher};
+use crate::config::discoverer::Finder;
 use crate::config::{BrokerOptions, Registry, Transit, Transporter, Validator, mask};
 
 /// The answer.
@@ -76,6 +77,7 @@ fn transporter(transporter: &Transporter) -> Value {
             "keepalive": options.keep_alive.as_secs(),
         }}),
         Transporter::Nats { urls } => json!({"type": "NATS", "options": {"url": urls}}),
+        Transporter::Redis { urls } => json!({"type": "Redis", "options": {"url": urls}}),
         Transporter::Tcp(tcp) => json!({"type": "TCP", "options": tcp.to_value()}),
     }
 }
@@ -97,6 +99,11 @@ fn registry(registry: &Registry) -> Value {
         "preferLocal": registry.prefer_local,
         "stopDelay": registry.stop_delay.as_millis(),
         "discoverer": {
+            "type": match registry.discoverer.finder {
+                Finder::Local => "Local",
+                Finder::Redis { .. } => "Redis",
+                Finder::Etcd3 { .. } => "Etcd3",
+            },
             "disableHeartbeatChecks": registry.discoverer.disable_heartbeat_checks,
             "disableOfflineNodeRemoving": registry.discoverer.disable_offline_node_removing,
             "cleanOfflineNodesTimeout": registry.discoverer.clean_offline_nodes_timeout.as_secs_f64(),

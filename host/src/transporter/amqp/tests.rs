@@ -379,10 +379,11 @@ async fn a_good_bye_comes_after_everything_else() {
     assert!(matches!(amqp.publish("MOL-n.INFO", Bytes::new()).await, Err(Error::NotConnected)));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_silent_server_is_left() {
     let server = Server::new().await;
     let (_amqp, _peer, heard) = connected(&server).await;
+    tokio::time::pause();
     heard.wait_for(|heard| heard.events.lock().len() == 2).await;
     let expected = Event::Trouble("the server does not answer".into());
     assert_eq!(heard.events.lock()[1], expected);

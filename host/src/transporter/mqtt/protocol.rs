@@ -54,6 +54,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed<'_>, &'static str> {
     let Some((&head, after)) = bytes.split_first() else {
         return Ok(Parsed::Partial { missing: 2 });
     };
+    if !is_head(head) {
+        return Err("a packet of a kind that servers do not send");
+    }
     let Some((rest_size, size_bytes)) = read_size(after)? else {
         return Ok(Parsed::Partial { missing: 1 });
     };
@@ -65,6 +68,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed<'_>, &'static str> {
         return Ok(Parsed::Partial { missing: size - bytes.len() });
     };
     Ok(Parsed::Whole { packet: read(head, rest)?, size })
+}
+
+/// Whether a packet of a server may begin so.
+fn is_head(head: u8) -> bool {
+    matches!((head >> 4, head & 0x0f), (3, _) | (2 | 4 | 5 | 7 | 9 | 13, 0) | (6, 2))
 }
 
 /// The size of what follows, and how many bytes it takes to say it.
@@ -251,6 +259,31 @@ mod tests {
         assert!(matches!(parse(&announced(PACKET_MAX)), Ok(Parsed::Partial { .. })));
         assert!(parse(&announced(PACKET_MAX + 1)).is_err());
         assert!(parse(&announced(REST_MAX)).is_err());
+    }
+
+    /// Packets with a few bytes changed, from a fixed seed: read, refused or waited for, but never more.
+    #[test]
+    fn no_bytes_make_the_reader_panic_or_wait_for_too_much() {
+        let mut packets = Vec::new();
+        publish(&mut packets, "MOL.REQ.x", b"{}", 1, 7);
+        packets.extend_from_slice(b"\x20\x02\0\0\x90\x03\0\x01\0\x62\x02\0\x01\xd0\0");
+        let mut seed = 1_u32;
+        for _ in 0..100_000 {
+            let mut bytes = packets.clone();
+            for _ in 0..3 {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let [a, b, value, _] = seed.to_be_bytes();
+                let at = usize::from(u16::from_be_bytes([a, b])) % bytes.len();
+                bytes[at] = value;
+            }
+            let mut rest = &*bytes;
+            while let Ok(Parsed::Whole { size, .. }) = parse(rest) {
+                rest = &rest[size..];
+            }
+            if let Ok(Parsed::Partial { missing }) = parse(rest) {
+                assert!((1..=PACKET_MAX + 5).contains(&missing), "{missing}");
+            }
+        }
     }
 
     #[test]

@@ -180,11 +180,12 @@ async fn a_server_that_breaks_the_protocol_is_left() {
     let _again = server.welcome(ACCEPTED).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_silent_server_is_left() {
     let server = Server::new().await;
     let options = Options { keep_alive: Duration::from_secs(5), ..server.options() };
     let (_mqtt, mut peer, heard) = connected(&server, options).await;
+    tokio::time::pause();
     assert_eq!(packet(&mut peer).await, b"\xc0\x00");
     peer.write_all(b"\xd0\x00").await.unwrap();
     assert_eq!(packet(&mut peer).await, b"\xc0\x00");

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::transporter::Error;
+use crate::transporter::address::{self, percent_decoded};
 
 /// Port of a server whose address names none.
 const DEFAULT_PORT: u16 = 4222;
@@ -32,33 +33,15 @@ pub(super) enum Auth {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "tls" } else { "nats" };
-        if self.host.contains(':') {
-            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{scheme}://{}:{}", self.host, self.port)
-        }
+        f.write_str(&address::shown(scheme, &self.host, self.port))
     }
 }
 
 impl Server {
     /// `host`, `host:port` or `[host]:port`.
     pub(super) fn parse(tls: bool, text: &str) -> Result<Self, &'static str> {
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => rest.split_once(']').ok_or("the ']' is missing")?,
-            None => text.find(':').map_or((text, ""), |colon| text.split_at(colon)),
-        };
-        let port = match port.strip_prefix(':') {
-            Some(port) => port.parse().map_err(|_| "the port is not a number up to 65535")?,
-            None if port.is_empty() => DEFAULT_PORT,
-            None => return Err("what follows the host is not a port"),
-        };
-        if host.is_empty() {
-            return Err("the host is missing");
-        }
-        if host.contains(|c: char| c.is_whitespace() || "/?#".contains(c)) {
-            return Err("the host is not a name");
-        }
-        Ok(Self { tls, host: host.to_owned(), port })
+        let (host, port) = address::host_port(text, DEFAULT_PORT)?;
+        Ok(Self { tls, host, port })
     }
 }
 
@@ -88,29 +71,10 @@ pub(super) fn parse_url(url: &str) -> Result<(Server, Auth), Error> {
     Ok((server, auth))
 }
 
-/// Undoes the escapes that a URL needs for characters such as `@`; what is no escape stays.
-fn percent_decoded(text: &str) -> String {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let decoded = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match (decoded, part.get(2..)) {
-            (Some(byte), Some(rest)) => {
-                bytes.push(byte);
-                bytes.extend_from_slice(rest.as_bytes());
-            }
-            _ => {
-                bytes.push(b'%');
-                bytes.extend_from_slice(part.as_bytes());
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uid::damage::Damage;
 
     #[test]
     fn urls_name_a_server_and_maybe_credentials() {
@@ -135,10 +99,31 @@ mod tests {
     #[test]
     fn addresses_that_cannot_work_are_refused_without_a_secret() {
         let bad = ["", "nats://", "http://h", "nats://u:secret@", "nats://u:secret@h:x"];
-        for bad in bad.into_iter().chain(["nats://h:65536", "nats://[::1", "nats://h/x", "[a]b"]) {
+        for bad in
+            bad.into_iter().chain(["nats://h:65536", "nats://[::1", "nats://h/x", "[a]b", "[[a]:1"])
+        {
             let Err(error) = parse_url(bad) else { panic!("{bad} was accepted") };
             assert!(matches!(error, Error::Address { .. }), "{bad}");
             assert!(!error.to_string().contains("secret"));
         }
+    }
+
+    static PIECES: [&[u8]; 10] =
+        [b"@", b"://", b"[", b"]", b":", b"%4", b"%00", b"\xc3\xa9", b"65536", b"/?#"];
+
+    /// Whatever address is written down, it is refused, or it is one that reads the same again.
+    #[test]
+    fn damaged_addresses_never_panic() {
+        let mut damage = Damage::new(0x5eed_0002_c0ff_ee02, &PIECES);
+        let mut accepted = 0;
+        let urls = ["nats://u:p%40ss@host.example:4222/", "tls://tok@[fe80::1]:5", "h:1,h:2"];
+        for n in 0..30_000 {
+            let bytes = damage.copy(urls[n % urls.len()].as_bytes());
+            let Ok((server, _)) = parse_url(&String::from_utf8_lossy(&bytes)) else { continue };
+            let (again, auth) = parse_url(&server.to_string()).unwrap();
+            assert!(again == server && auth == Auth::None, "{server}");
+            accepted += 1;
+        }
+        assert!(accepted > 1_000, "{accepted}");
     }
 }

@@ -10,13 +10,13 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::AsyncRead;
 use tokio::time::{MissedTickBehavior, interval_at};
 
+use crate::backoff;
 use crate::clock;
 use crate::transporter::nats::address::{Auth, Server};
 use crate::transporter::nats::outbox::Outbox;
 use crate::transporter::nats::protocol::{self, Op, Parsed, ServerInfo};
 use crate::transporter::nats::session::{Lost, READ_SIZE, Session, read_more};
 use crate::transporter::{Event, Listener};
-use crate::uid;
 
 /// How often the server is asked whether it is alive. Two questions without an answer end the connection:
 /// half a minute at most, which is less than the usual time-out of heartbeats.
@@ -127,7 +127,7 @@ impl Connection {
     async fn reconnect(&mut self, last_trouble: &mut String) -> Session {
         let mut attempt = 0;
         loop {
-            tokio::time::sleep(reconnect_delay(attempt)).await;
+            tokio::time::sleep(backoff::delay(attempt, RECONNECT_DELAY_MAX)).await;
             match self.connect().await {
                 Ok(session) => return session,
                 Err(trouble) if trouble == *last_trouble => {}
@@ -261,25 +261,9 @@ async fn keep_alive(outbox: &Outbox) -> Lost {
     }
 }
 
-/// At once, then 50 ms, doubling up to the longest pause, with up to a tenth of jitter so that the nodes
-/// of a mesh do not all come back in the same moment.
-fn reconnect_delay(attempt: u32) -> Duration {
-    let Some(doublings) = attempt.checked_sub(1) else { return Duration::ZERO };
-    let delay = Duration::from_millis(50 << doublings.min(10)).min(RECONNECT_DELAY_MAX);
-    let jitter_ms = usize::try_from(delay.as_millis() / 10).unwrap_or(0);
-    delay + Duration::from_millis(uid::random_below(jitter_ms + 1).try_into().unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_pause_between_attempts_is_bounded() {
-        assert_eq!(reconnect_delay(0), Duration::ZERO);
-        assert!(reconnect_delay(1) >= Duration::from_millis(50));
-        assert!(reconnect_delay(u32::MAX) <= RECONNECT_DELAY_MAX * 11 / 10);
-    }
 
     #[test]
     fn servers_that_a_cluster_names_are_tried_after_the_configured_ones() {

@@ -204,6 +204,7 @@ pub(super) fn subject(queue: &Queue) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uid::damage::Damage;
 
     /// All that is in the bytes, and what remains.
     fn all(mut bytes: &[u8]) -> Result<(Vec<String>, usize), Fault> {
@@ -286,5 +287,41 @@ mod tests {
         let options: serde_json::Value = serde_json::from_str(options).unwrap();
         assert_eq!((&options["user"], &options["pass"]), (&json!("u\""), &json!("p")));
         assert_eq!((&options["verbose"], &options["name"]), (&json!(false), &json!("n")));
+    }
+
+    static PIECES: [&[u8]; 12] = [
+        b"MSG a.b 1 99999999\r\n",
+        b"MSG a 1 18446744073709551615\r\n",
+        b"MSG a 1 0\r\n\r\n",
+        b"INFO {\"connect_urls\":[\"::\",5]}\r\n",
+        b"-ERR '",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\t ",
+        b"\0",
+        b"\xff\xfe",
+        b"[[[[[[[[[[[[[[[[",
+    ];
+
+    /// Whatever comes, a look ends with an operation that lies within the bytes, the wish for more, or a
+    /// fault, and always gets on.
+    #[test]
+    fn damaged_streams_never_panic() {
+        let mut damage = Damage::new(0x5eed_0001_c0ff_ee01, &PIECES);
+        let mut n_ops = 0;
+        for _ in 0..40_000 {
+            let bytes = damage.copy(SPOKEN);
+            let mut rest = &bytes[..];
+            while let Ok(Parsed::Whole { op, size }) = parse(rest) {
+                assert!((1..=rest.len()).contains(&size));
+                if let Op::Info(text) = op {
+                    let _ = ServerInfo::read(text);
+                }
+                n_ops += 1;
+                rest = &rest[size..];
+            }
+        }
+        assert!(n_ops > 40_000, "{n_ops}");
     }
 }

@@ -189,6 +189,7 @@ fn broadcast_addresses() -> Vec<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uid::damage::Damage;
 
     #[test]
     fn datagrams_have_three_parts() {
@@ -202,5 +203,22 @@ mod tests {
         }
         assert_eq!(parse(b"ns|\xff|1"), None);
         assert_eq!(parse(format!("{}|n|1", "x".repeat(2_000)).as_bytes()), None);
+    }
+
+    static PIECES: [&[u8]; 8] =
+        [b"|", b"||", b"|65535", b" ", b"\0", b"\xff", b"*>", b"\xf0\x9f\x98\x80"];
+
+    /// Whatever comes, a datagram that is taken has a name that can stand in a topic, and a port.
+    #[test]
+    fn damaged_datagrams_are_refused_or_name_a_node() {
+        let mut damage = Damage::new(0x5eed_0004_c0ff_ee04, &PIECES);
+        let mut accepted = 0;
+        for _ in 0..40_000 {
+            let bytes = damage.copy(b"namespace|node-1.example|6000");
+            let Some((_, node_id, port)) = parse(&bytes) else { continue };
+            assert!(packet::check_node_id(node_id).is_ok() && port > 0, "{node_id:?}");
+            accepted += 1;
+        }
+        assert!(accepted > 4_000, "{accepted}");
     }
 }

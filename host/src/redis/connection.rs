@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisFuture, RedisResult, Value, cmd};
+use ::redis::aio::{ConnectionLike, MultiplexedConnection};
+use ::redis::cluster::ClusterClient;
+use ::redis::cluster_async::ClusterConnection;
+use ::redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
+use ::redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisFuture, RedisResult, Value, cmd};
 
-use crate::cacher::Error;
+use crate::redis::Error;
 
 /// Who connects.
-pub(super) enum Client {
-    One(Box<redis::Client>),
+pub enum Client {
+    /// To one server.
+    One(Box<::redis::Client>),
+    /// To whoever has the key.
     Cluster(Box<ClusterClient>),
 }
 
@@ -24,23 +26,32 @@ pub(super) enum Connection {
 }
 
 /// A server that has keys of its own.
-pub(super) enum Server {
+pub enum Server {
     /// The only one.
     Only,
     /// A master of a cluster.
-    Master { host: String, port: u16 },
+    Master {
+        /// Its name or number.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
 }
 
 impl Client {
-    pub(super) fn new(urls: &[String], cluster: bool) -> Result<Self, Error> {
-        let address = |error: redis::RedisError| Error::Address { reason: error.to_string() };
+    /// For one address, or for the nodes of a cluster.
+    ///
+    /// # Errors
+    /// [`Error::Address`].
+    pub fn new(urls: &[String], cluster: bool) -> Result<Self, Error> {
+        let address = |error: ::redis::RedisError| Error::Address { reason: error.to_string() };
         if cluster {
             let urls = urls.iter().map(String::as_str);
             let client = ClusterClient::new(urls).map_err(address)?;
             return Ok(Self::Cluster(Box::new(client)));
         }
         let url = urls.first().map_or("redis://127.0.0.1:6379", String::as_str);
-        redis::Client::open(url).map(|client| Self::One(Box::new(client))).map_err(address)
+        ::redis::Client::open(url).map(|client| Self::One(Box::new(client))).map_err(address)
     }
 
     /// Connects once. The limits on time are the caller's.
@@ -70,7 +81,7 @@ impl Connection {
             // A range has its first and last slot, its master, and then its replicas.
             let Value::Array(mut range) = range else { continue };
             range.truncate(3);
-            let (_, _, master): Slots = redis::from_redis_value(master_only(range))?;
+            let (_, _, master): Slots = ::redis::from_redis_value(master_only(range))?;
             // It does not know its own address as long as no other node has joined it.
             if master.0.is_empty() {
                 return Ok(vec![Server::Only]);

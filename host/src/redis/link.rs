@@ -1,32 +1,28 @@
 //! Keeps the connection to Redis: makes it, notices when it is gone, makes it again.
 //!
 //! A request never waits for a connection. One that fails because of the connection, or has no answer in
-//! time, ends it for everybody; from then on requests fail at once, so that calls go past the cacher, until
-//! the task of this file has made a new one. An outage is one warning and one `$cacher.error`.
+//! time, ends it for everybody; from then on requests fail at once until [`Link::keep`] has made a new one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, cmd};
 use arc_swap::ArcSwapOption;
-use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, cmd};
-use serde_json::json;
 use tokio::sync::watch;
 
-use super::connection::{Client, Connection, Server};
-use crate::cacher::{Error, LocalEvent, Surroundings};
-use crate::task;
-use crate::uid;
+use crate::backoff;
+use crate::redis::Error;
+use crate::redis::connection::{Client, Connection, Server};
 
 /// Most time for one answer, and for making a connection.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// First and longest time between two attempts to connect.
-const RETRY: Duration = Duration::from_millis(100);
+/// Longest pause between two attempts to connect.
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// A connection that may be away.
 #[derive(Clone)]
-pub(super) struct Link(Arc<Inner>);
+pub struct Link(Arc<Inner>);
 
 struct Inner {
     client: Client,
@@ -36,12 +32,22 @@ struct Inner {
     lost: watch::Sender<Option<Loss>>,
 }
 
+/// What happens to a connection.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// It is there.
+    Connected,
+    /// It cannot be made, or is lost.
+    Lost(Loss),
+}
+
 /// Why a connection ended.
-#[derive(Clone)]
-struct Loss {
-    reason: String,
+#[derive(Clone, Debug)]
+pub struct Loss {
+    /// For a person.
+    pub reason: String,
     /// Moleculer's word for what was being done.
-    kind: &'static str,
+    pub kind: &'static str,
 }
 
 impl Loss {
@@ -52,7 +58,9 @@ impl Loss {
 }
 
 impl Link {
-    pub(super) fn new(client: Client, ping_interval: Option<Duration>) -> Self {
+    /// A link that is not connected as long as [`Link::keep`] does not run.
+    #[must_use]
+    pub fn new(client: Client, ping_interval: Option<Duration>) -> Self {
         Self(Arc::new(Inner {
             client,
             ping_interval: ping_interval.filter(|interval| !interval.is_zero()),
@@ -61,43 +69,53 @@ impl Link {
         }))
     }
 
-    pub(super) fn connected(&self) -> bool {
+    /// Whether questions can be asked now.
+    #[must_use]
+    pub fn connected(&self) -> bool {
         self.0.connection.load().is_some()
     }
 
-    /// Begins to connect. The task ends with the broker.
-    pub(super) fn start(&self, surroundings: Surroundings) {
-        let inner = Arc::clone(&self.0);
-        let local_event = surroundings.local_event;
-        task::spawn("cacher connection", &surroundings.cancel, async move {
-            inner.keep(&local_event).await;
-        });
+    /// Connects, and connects again, for ever. An outage is told once.
+    pub async fn keep(self, told: impl Fn(Change) + Send + Sync) {
+        self.0.keep(&told).await;
     }
 
     /// Sends a command.
-    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Away`], [`Error::Lost`] or [`Error::Failed`].
+    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
         self.with(async |mut connection| command.query_async(&mut connection).await).await
     }
 
     /// Sends several commands at once.
-    pub(super) async fn ask_all<T: FromRedisValue>(&self, all: &Pipeline) -> Result<T, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Away`], [`Error::Lost`] or [`Error::Failed`].
+    pub async fn ask_all<T: FromRedisValue>(&self, all: &Pipeline) -> Result<T, Error> {
         self.with(async |mut connection| all.query_async(&mut connection).await).await
     }
 
     /// The servers that have keys of their own.
-    pub(super) async fn servers(&self) -> Result<Vec<Server>, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Away`], [`Error::Lost`] or [`Error::Failed`].
+    pub async fn servers(&self) -> Result<Vec<Server>, Error> {
         self.with(async |mut connection| connection.servers().await).await
     }
 
     /// Sends a command to one of [`Link::servers`].
-    pub(super) async fn ask_at<T: FromRedisValue>(
+    ///
+    /// # Errors
+    /// [`Error::Away`], [`Error::Lost`] or [`Error::Failed`].
+    pub async fn ask_at<T: FromRedisValue>(
         &self,
         server: &Server,
         command: Cmd,
     ) -> Result<T, Error> {
         self.with(async |mut connection| {
             let value = connection.ask_at(server, command).await?;
-            Ok(redis::from_redis_value(value)?)
+            Ok(::redis::from_redis_value(value)?)
         })
         .await
     }
@@ -106,15 +124,15 @@ impl Link {
         &self,
         work: impl AsyncFnOnce(Connection) -> RedisResult<T>,
     ) -> Result<T, Error> {
-        let connection = self.0.connection.load_full().ok_or(Error::Disconnected)?;
+        let connection = self.0.connection.load_full().ok_or(Error::Away)?;
         let error = match tokio::time::timeout(ANSWER_TIMEOUT, work((*connection).clone())).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) if ends_connection(&error) => error.to_string(),
-            Ok(Err(error)) => return Err(Error::Store { reason: error.to_string() }),
+            Ok(Err(error)) => return Err(Error::Failed { reason: error.to_string() }),
             Err(_) => format!("no answer within {ANSWER_TIMEOUT:?}"),
         };
         self.0.lose(&connection, Loss::of_client(&error));
-        Err(Error::Store { reason: error })
+        Err(Error::Lost { reason: error })
     }
 }
 
@@ -131,24 +149,23 @@ impl Inner {
         }
     }
 
-    async fn keep(&self, local_event: &LocalEvent) {
-        let mut retry = RETRY;
+    async fn keep(&self, told: &(dyn Fn(Change) + Send + Sync)) {
+        let mut attempt = 0;
         let mut reported = false;
         loop {
+            tokio::time::sleep(backoff::delay(attempt, RETRY_MAX)).await;
+            attempt += 1;
             let loss = match self.connect().await {
                 Ok(connection) => {
-                    tracing::info!("the cacher is connected");
-                    (retry, reported) = (RETRY, false);
-                    self.until_lost(connection).await
+                    (attempt, reported) = (0, false);
+                    self.until_lost(connection, told).await
                 }
                 Err(loss) => loss,
             };
             if !reported {
                 reported = true;
-                report(local_event, &loss);
+                told(Change::Lost(loss));
             }
-            tokio::time::sleep(retry + jitter(retry)).await;
-            retry = (retry * 2).min(RETRY_MAX);
         }
     }
 
@@ -166,11 +183,16 @@ impl Inner {
     }
 
     /// Offers a connection to all requests until one of them, or a ping, has found it broken.
-    async fn until_lost(&self, connection: Connection) -> Loss {
+    async fn until_lost(
+        &self,
+        connection: Connection,
+        told: &(dyn Fn(Change) + Send + Sync),
+    ) -> Loss {
         let mut lost = self.lost.subscribe();
         lost.mark_unchanged();
         let connection = Arc::new(connection);
         self.connection.store(Some(Arc::clone(&connection)));
+        told(Change::Connected);
         let pings = async {
             let Some(interval) = self.ping_interval else { return std::future::pending().await };
             loop {
@@ -193,17 +215,4 @@ impl Inner {
         let loss = lost.borrow().clone();
         loss.unwrap_or_else(|| Loss::of_client("the connection was closed"))
     }
-}
-
-/// Up to a quarter more, so that the nodes of a mesh do not all come back at once.
-fn jitter(wait: Duration) -> Duration {
-    let quarter_ms = usize::try_from(wait.as_millis() / 4).unwrap_or(0);
-    Duration::from_millis(u64::try_from(uid::random_below(quarter_ms + 1)).unwrap_or(0))
-}
-
-// moleculer: src/cachers/redis.js init
-fn report(local_event: &LocalEvent, loss: &Loss) {
-    tracing::warn!(reason = loss.reason, "the cacher is away; calls go past it until it is back");
-    let error = json!({"name": "Error", "message": loss.reason});
-    local_event("$cacher.error", json!({"error": error, "module": "cacher", "type": loss.kind}));
 }
