@@ -29,17 +29,16 @@ fn traced(options: &mut BrokerOptions) {
 }
 
 /// Adds a service that gives every exported span, but for those of itself.
-async fn listen(broker: &ServiceBroker) -> mpsc::UnboundedReceiver<Value> {
-    let (spans, received) = mpsc::unbounded_channel();
+async fn listen(broker: &ServiceBroker) -> mpsc::Receiver<Value> {
+    let (spans, received) = mpsc::channel(100);
     let schema = json!({"name": "collector", "events": {"$tracing.spans": {"tracing": false}}});
     let handler: EventHandler = Arc::new(move |ctx: Context| {
         for span in ctx.params.parse::<Vec<Value>>().unwrap() {
-            let _ = spans.send(span);
+            spans.try_send(span).unwrap();
         }
         Box::pin(std::future::ready(Ok(())))
     });
-    let service =
-        LocalService::native(&schema, vec![], vec![("$tracing.spans".into(), handler)]).unwrap();
+    let service = LocalService::native(&schema, vec![], vec![("$tracing.spans", handler)]).unwrap();
     broker.add_service(service).await.unwrap();
     received
 }
@@ -70,14 +69,14 @@ fn chain(next: Option<(&'static str, ServiceBroker)>) -> Handler {
 async fn add(broker: &ServiceBroker, schema: Value, handler: Handler) {
     let done: EventHandler = Arc::new(|_| Box::pin(std::future::ready(Ok(()))));
     let events = match schema.get("events") {
-        Some(_) => vec![("done".into(), done)],
+        Some(_) => vec![("done", done)],
         None => vec![],
     };
-    let service = LocalService::native(&schema, vec![("run".into(), handler)], events).unwrap();
+    let service = LocalService::native(&schema, vec![("run", handler)], events).unwrap();
     broker.add_service(service).await.unwrap();
 }
 
-async fn take(spans: &mut mpsc::UnboundedReceiver<Value>, n: usize) -> Vec<Value> {
+async fn take(spans: &mut mpsc::Receiver<Value>, n: usize) -> Vec<Value> {
     let mut taken = Vec::new();
     while taken.len() < n {
         taken.push(spans.recv().await.unwrap());

@@ -244,11 +244,11 @@ mod tests {
     #[test]
     fn keys_and_vectors_have_the_sizes_of_their_algorithm() {
         let encryption = |options: Json| of(json!({"name": "Encryption", "options": options}));
-        let (key, iv) = ("k".repeat(32), "v".repeat(16));
+        let (key, iv) = ("Q".repeat(32), "v".repeat(16));
         let read = encryption(json!({"password": key, "iv": iv})).unwrap().unwrap();
         let Transmit::Encryption(read) = read else { panic!("{read:?}") };
         assert_eq!(read.algorithm, Algorithm { key_size: 32, mode: CipherMode::Cbc });
-        assert!(!format!("{read:?}").contains('k'), "{read:?}");
+        assert!(!format!("{read:?}").contains('Q'), "{read:?}");
         let ecb = json!({"password": vec![7; 16], "algorithm": "AES-128-ECB"});
         assert!(encryption(ecb).is_ok());
         let wrong = [
