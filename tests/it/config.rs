@@ -109,12 +109,12 @@ async fn mistakes_are_exit_code_2_and_all_of_them() {
 
 #[tokio::test]
 async fn a_node_warns_of_older_names_when_it_starts() {
-    let folder = folder("requestRetry = 2\ntracing = true\n");
+    let folder = folder("requestRetry = 2\nmaxSafeObjectSize = 5\n");
     std::fs::create_dir(folder.path().join("services")).unwrap();
     let node = Node::start_in(folder, &["--set", "logger.options.colors=false"]).await;
     let log = node.stop().await;
     assert_eq!(log.matches("'requestRetry' is an older form").count(), 1, "{log}");
-    assert_eq!(log.matches("'tracing' changes nothing").count(), 1, "{log}");
+    assert_eq!(log.matches("'maxSafeObjectSize' changes nothing").count(), 1, "{log}");
     assert!(log.contains("WARN "), "{log}");
 }
 

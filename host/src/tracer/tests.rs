@@ -1,3 +1,5 @@
+//! Which chains are traced, and what spans carry.
+
 use std::time::Duration;
 
 use parking_lot::Mutex;

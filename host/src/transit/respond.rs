@@ -112,9 +112,11 @@ impl Shared {
             self.answer_refused(sender, request, error);
             return None;
         };
+        // A broker that waits for each receipt would keep the rest of a stream until its request has been
+        // handled, and the handler waits for that rest.
+        let _receipt = receipt::take().filter(|_| stream.is_none());
         let ctx = request_context(Arc::clone(&sender), request, stream);
-        let _answering = self.answering.token();
-        let (_in_flight, _receipt) = (in_flight, receipt::take());
+        let (_in_flight, _answering) = (in_flight, self.answering.token());
         Some(Arrived { ctx, sender, _in_flight, _answering, _receipt })
     }
 

@@ -45,13 +45,20 @@ impl Server {
     /// How the nodes of one namespace reach each other, of which `node_id` is ours.
     pub(super) fn ways(&self, node_id: &str) -> Ways {
         match self {
-            Self::Amqp(server) => same(server.url()),
+            Self::Amqp(server) => amqp(server.url()),
             Self::Mqtt(server) => same(server.url()),
             Self::Nats(server) => same(server.url()),
             Self::Redis(server) => same(server.url()),
             Self::None => tcp(node_id),
         }
     }
+}
+
+/// A JS node keeps the receipt of a request until its handler has ended. With the default of one message at a
+/// time it never gets the rest of a stream that such a handler reads.
+fn amqp(url: String) -> Ways {
+    let theirs = json!({"type": "AMQP", "options": {"url": url, "prefetch": 20}});
+    Ways { ours: json!(url), theirs }
 }
 
 fn same(url: String) -> Ways {

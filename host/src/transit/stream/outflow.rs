@@ -8,11 +8,13 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::clock;
 use crate::error::MoleculerError;
 use crate::metrics::Metric;
 use crate::packet::{Body, Request, Response};
@@ -22,6 +24,11 @@ use crate::task::CancellationToken;
 use crate::transit::Shared;
 use crate::transit::stream::dialect::{Dialect, Marks};
 use crate::transit::stream::{chunk, inflow};
+
+/// From the first packet of a stream to the one that says that it failed, at least. A JavaScript reader that gets
+/// both in one go has not begun to listen when its stream fails, never hears of it, and waits for ever
+/// (moleculer: src/transit.js _handleIncomingResponseStream).
+const FAILURE_PAUSE: Duration = Duration::from_millis(100);
 
 /// The smallest piece into which a chunk is split that a server finds too large. Smaller ones would be
 /// nothing but envelopes.
@@ -238,6 +245,7 @@ impl Shared {
         mut packets: Packets,
         outflow: Outflow,
     ) {
+        let begin = clock::now();
         let sent = self.send_chunks(&mut reader, &mut packets, &outflow.control).await;
         // The source learns at once that nobody reads any more.
         drop(reader);
@@ -247,6 +255,7 @@ impl Shared {
             Err(Stop::Failed(error)) => {
                 self.streams.failed.increment();
                 tracing::debug!(%error, target = &*packets.target, "a stream is not sent to its end");
+                tokio::time::sleep_until(begin + FAILURE_PAUSE).await;
                 Saying::Failure(error)
             }
         };
