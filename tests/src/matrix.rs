@@ -27,6 +27,9 @@ const SERIALIZERS: [&str; 5] = ["JSON", "JSONExt", "MsgPack", "Notepack", "CBOR"
 const TRANSPORTERS_AT_ONCE: usize = 2;
 const SERIALIZERS_AT_ONCE: usize = 3;
 
+/// How much is shown of what went wrong, in characters.
+const HOW_MAX: usize = 300;
+
 /// How one thing went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -76,6 +79,7 @@ pub fn failures(rows: &[Row]) -> Vec<String> {
             if let Outcome::Fails(how) = outcome {
                 let Row { transporter, serializer, version, .. } = row;
                 let version = version.name();
+                let how: String = how.chars().take(HOW_MAX).collect::<String>().replace('\n', " ");
                 failures.push(format!("{transporter} {serializer} {version} {column}: {how}"));
             }
         }
