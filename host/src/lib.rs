@@ -1,10 +1,10 @@
 //! Isomer's host: a Moleculer node whose services are WebAssembly components.
 
-pub mod backoff;
 pub mod clock;
 pub mod error;
 pub mod uid;
 
+pub mod backoff;
 pub mod payload;
 
 pub mod config;

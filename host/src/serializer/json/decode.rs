@@ -100,7 +100,7 @@ fn read_request(text: &ByteString) -> Result<Packet, Fault> {
         parent_id: text_of(wire.parent_id),
         request_id: text_of(wire.request_id),
         caller: text_of(wire.caller),
-        stream: wire.stream.unwrap_or(false),
+        stream: wire.stream,
         seq: wire.seq,
     };
     Ok(Bare { ver: wire.ver, sender: wire.sender }.packet(Body::Request(request)))
@@ -254,6 +254,16 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
+/// A truth value. For a call that is no stream, 0.14 sends its params themselves where they count as false:
+/// `0`, `""` or `null` (moleculer 0.14: src/transit.js _sendRequest).
+fn falsy_or_bool<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match <&RawValue>::deserialize(deserializer)?.get() {
+        "true" => Ok(true),
+        "false" | "null" | "0" | "-0" | "\"\"" => Ok(false),
+        _ => Err(serde::de::Error::custom("expected a boolean")),
+    }
+}
+
 /// What `null` and a missing key are alike for.
 fn or_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
@@ -294,7 +304,8 @@ struct RequestWire<'a> {
     #[serde(rename = "requestID")]
     request_id: Option<Text>,
     caller: Option<Text>,
-    stream: Option<bool>,
+    #[serde(default, deserialize_with = "falsy_or_bool")]
+    stream: bool,
     seq: Option<u32>,
     #[serde(default)]
     ver: Ver,

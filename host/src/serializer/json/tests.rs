@@ -100,6 +100,25 @@ fn null_counts_as_missing_where_the_protocol_says_so() {
     assert!(nulls.seq.is_none());
 }
 
+/// 0.14 sends the params of a call in the place of `stream` when they count as false.
+#[test]
+fn what_counts_as_false_is_no_stream() {
+    let with = |stream: &str| {
+        let text = format!(r#"{{"id":"1","action":"a","stream":{stream},"sender":"s"}}"#);
+        decode(PacketType::Request, &text).map(|packet| match packet.body {
+            Body::Request(request) => request.stream,
+            other => panic!("{other:?}"),
+        })
+    };
+    for falsy in ["false", "null", "0", "\"\""] {
+        assert!(!with(falsy).unwrap(), "{falsy}");
+    }
+    assert!(with("true").unwrap());
+    for wrong in ["1", "\"yes\"", "{}"] {
+        assert!(with(wrong).is_err(), "{wrong}");
+    }
+}
+
 #[test]
 fn raw_values_are_slices_of_the_received_buffer() {
     let data = Bytes::from_static(br#"{"id":"1","action":"a","params":{"k":"v"},"sender":"s"}"#);
