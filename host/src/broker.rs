@@ -26,13 +26,14 @@ use crate::metrics::MetricRegistry;
 use crate::middleware::hook::Settle;
 use crate::middleware::stats::Stats;
 use crate::middleware::{Chain, ComponentMiddleware, ContextTracker};
-use crate::packet::Info;
+use crate::packet::{self, Info};
 use crate::payload::Payload;
 use crate::registry::{Endpoint, Registry};
 use crate::schema::ServiceSchema;
 use crate::service::internals::health;
 use crate::service::{InUse, Stopped};
 use crate::task::CancellationToken;
+use crate::tracer::Tracer;
 use crate::uid;
 
 mod builder;
@@ -77,6 +78,9 @@ pub enum Error {
     /// The cacher cannot work with its options.
     #[error(transparent)]
     Cacher(#[from] crate::cacher::Error),
+    /// The middleware `Encryption` cannot work with its options.
+    #[error("the middleware Encryption cannot be used: {0}")]
+    Encryption(#[from] crate::middleware::encryption::InvalidLength),
 }
 
 struct Shared {
@@ -92,6 +96,7 @@ struct Shared {
     components: Vec<ComponentMiddleware>,
     own: Own,
     tracker: ContextTracker,
+    tracer: Tracer,
     stats: Option<Stats>,
     cacher: Option<Arc<dyn Cacher>>,
     metrics: MetricRegistry,
@@ -147,6 +152,12 @@ impl ServiceBroker {
     #[must_use]
     pub fn metrics(&self) -> &MetricRegistry {
         &self.0.metrics
+    }
+
+    /// Makes the spans of this node (moleculer: broker.tracer).
+    #[must_use]
+    pub fn tracer(&self) -> &Tracer {
+        &self.0.tracer
     }
 
     /// The places of the middlewares that are components; to be filled before the start.
@@ -368,6 +379,10 @@ impl Caller for Shared {
         })
     }
 
+    fn tracer(&self) -> Option<Tracer> {
+        Some(self.tracer.clone())
+    }
+
     fn wait_for_services(
         &self,
         services: Vec<String>,
@@ -398,7 +413,7 @@ fn local_info(options: &BrokerOptions, instance_id: &Arc<str>) -> Info {
         ip_list: ip_list(),
         hostname: hostname(),
         client: json!({
-            "type": "isomer",
+            "type": packet::CLIENT_TYPE,
             "version": env!("CARGO_PKG_VERSION"),
             "langVersion": concat!("rust ", env!("CARGO_PKG_RUST_VERSION")),
         }),

@@ -3,7 +3,12 @@
 //! Durations are measured with [`tokio::time::Instant`]. The wall clock is only for what other nodes and
 //! people read.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::task::coop::unconstrained;
 
 pub use tokio::time::Instant;
 
@@ -11,6 +16,29 @@ pub use tokio::time::Instant;
 #[must_use]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// What a future gives, or `None` when it is not ready until `at`; both at once count as ready.
+///
+/// The timer is made when the future has to wait for the first time, because most do not: it costs more than
+/// many a local call. Unlike with tokio's own, the future is not polled again for that.
+pub async fn within<T>(at: Instant, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    let mut timer = pin!(None);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        if timer.is_none() {
+            // Work that always uses up its share of the thread must not hold up the end of its time.
+            timer.set(Some(unconstrained(tokio::time::sleep_until(at))));
+        }
+        match timer.as_mut().as_pin_mut() {
+            Some(timer) => timer.poll(cx).map(|()| None),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// Milliseconds since 1970, as JavaScript's `Date.now()`. A clock before 1970 gives 0.
@@ -77,6 +105,21 @@ fn civil(unix_ms: u64) -> Civil {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_ends_by_itself_or_at_its_time() {
+        let start = now();
+        let at = start + Duration::from_millis(10);
+        let after = async |ms| {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            ms
+        };
+        assert_eq!(within(start, std::future::ready(0)).await, Some(0));
+        assert_eq!(within(at, after(4)).await, Some(4));
+        assert_eq!(now() - start, Duration::from_millis(4));
+        assert_eq!(within(at, after(100)).await, None);
+        assert_eq!(now(), at);
+    }
 
     #[test]
     fn moments_read_as_in_javascript() {

@@ -29,10 +29,13 @@ pub mod schema;
 pub mod serializer;
 pub mod sidecar;
 pub mod strategy;
+pub mod tracing;
+pub mod transmit;
 pub mod transporter;
 pub mod validator;
 pub mod value;
 
+pub use self::tracing::Tracing;
 pub use cacher::Cacher;
 pub use discoverer::Discoverer;
 pub use faults::{Bulkhead, CircuitBreaker, RetryPolicy};
@@ -40,6 +43,7 @@ pub use limits::{Grants, Limits, Mode};
 pub use protocol::Protocol;
 pub use serializer::Serializer;
 pub use strategy::{BalanceOptions, Strategy, StrategyOptions};
+pub use transmit::Transmit;
 pub use transporter::tcp::Tcp;
 pub use validator::Validator;
 
@@ -85,6 +89,9 @@ pub struct BrokerOptions {
     /// Components that stand around the services of this node, by the names of their files. As in
     /// Moleculer, a later one wraps the earlier. None
     pub middlewares: Vec<String>,
+    /// Entries of the same list that change the bytes of packets. As in Moleculer, the first is the nearest
+    /// to the transporter: the last one sees packets first. None
+    pub transmit: Vec<Transmit>,
     /// Where their files are. `None`: the folder `middlewares` beside that of the services
     pub middleware_dir: Option<PathBuf>,
     /// Offer `$node`. true
@@ -99,6 +106,8 @@ pub struct BrokerOptions {
     pub local_only_dollar_events: bool,
     /// Measure calls; `$node.metrics` answers only then. false
     pub metrics_enabled: bool,
+    /// Spans of calls and events.
+    pub tracing: Tracing,
     /// Count calls for `$node.stats`, as before Moleculer 0.14. false
     pub statistics: bool,
     /// Pick up changed components. true
@@ -250,12 +259,14 @@ impl Default for BrokerOptions {
             cacher: None,
             validator: Validator::default(),
             middlewares: Vec::new(),
+            transmit: Vec::new(),
             middleware_dir: None,
             internal_services: true,
             internal_middlewares: true,
             internal_schema: Map::new(),
             local_only_dollar_events: false,
             metrics_enabled: false,
+            tracing: Tracing::default(),
             statistics: false,
             hot_reload: true,
             metadata: Map::new(),

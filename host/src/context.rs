@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::clock::Instant;
 use crate::error::MoleculerError;
 use crate::payload::{Object, Payload, Stream};
+use crate::tracer::{Span, Tracer};
 use crate::uid;
 
 /// What a call ends with.
@@ -63,7 +64,7 @@ pub struct Inner {
     pub made_by: Option<Arc<str>>,
     /// 1 at the root of a chain.
     pub level: u32,
-    /// Whether the chain is traced; `None` when no tracer decided.
+    /// Whether the chain is traced, as it was told; see [`Context::tracing`].
     pub tracing: Option<bool>,
     /// Caller's side: the node that was chosen; empty when the transporter is to choose. Callee's side: the
     /// node that it came from.
@@ -96,6 +97,10 @@ pub struct Inner {
     /// The stream with which a handler that runs on has answered, until it is on its way.
     answer: Mutex<Option<Stream>>,
     answered_at: OnceLock<Instant>,
+    /// What the tracer of this node has decided.
+    sampled: OnceLock<bool>,
+    /// Spans that have begun and not ended, the innermost last; empty without a tracer.
+    spans: Mutex<Vec<Span>>,
 }
 
 impl Inner {
@@ -103,9 +108,10 @@ impl Inner {
     /// (moleculer: src/context.js create).
     pub fn adopt(&mut self, parent: &Context) {
         self.request_id = Arc::clone(&parent.request_id);
-        self.parent_id = Some(Arc::clone(&parent.id));
+        let span = parent.span();
+        self.parent_id = Some(Arc::clone(span.as_ref().map_or(&parent.id, Span::id)));
         self.level = parent.level.saturating_add(1);
-        self.tracing = parent.tracing;
+        self.tracing = parent.tracing();
         if !parent.service.is_empty() {
             self.made_by = Some(Arc::clone(&parent.service));
             if self.caller.is_none() {
@@ -228,6 +234,10 @@ pub trait Caller: Send + Sync {
     fn ping(&self, _nodes: Vec<Arc<str>>, _timeout: Duration) -> BoxFuture<'static, Outcome> {
         Box::pin(std::future::ready(Ok(Payload::empty_object())))
     }
+    /// Makes the spans of this node.
+    fn tracer(&self) -> Option<Tracer> {
+        None
+    }
     /// Waits until all services (full names) are available.
     fn wait_for_services(
         &self,
@@ -275,6 +285,8 @@ impl ContextBuilder {
             deadline: OnceLock::new(),
             answer: Mutex::default(),
             answered_at: OnceLock::new(),
+            sampled: OnceLock::new(),
+            spans: Mutex::default(),
         }))
     }
 
@@ -335,7 +347,7 @@ impl Context {
             caller: inner.caller.clone(),
             made_by: inner.made_by.clone(),
             level: inner.level,
-            tracing: inner.tracing,
+            tracing: self.tracing(),
             node_id: Arc::clone(&inner.node_id),
             name: Arc::clone(&inner.name),
             service: Arc::clone(&inner.service),
@@ -353,7 +365,49 @@ impl Context {
             deadline: OnceLock::new(),
             answer: Mutex::default(),
             answered_at: OnceLock::new(),
+            sampled: OnceLock::new(),
+            spans: Mutex::new(self.span().into_iter().collect()),
         }))
+    }
+
+    /// Goes on building a context that nobody else has a handle on; one that is shared is copied, with its
+    /// deadline.
+    #[must_use]
+    pub fn into_builder(self) -> ContextBuilder {
+        let mut inner = self.0;
+        if Arc::get_mut(&mut inner).is_some() {
+            return ContextBuilder(inner);
+        }
+        let shared = Self(inner);
+        shared.copy().deadline(shared.deadline())
+    }
+
+    /// Whether the chain is traced; `None` when no tracer has decided.
+    #[must_use]
+    pub fn tracing(&self) -> Option<bool> {
+        self.0.sampled.get().copied().or(self.0.tracing)
+    }
+
+    /// The tracer of this node has decided. Only the first decision counts.
+    pub fn decide_tracing(&self, sampled: bool) {
+        let _ = self.0.sampled.set(sampled);
+    }
+
+    /// The span that is going on (moleculer: src/context.js span).
+    #[must_use]
+    pub fn span(&self) -> Option<Span> {
+        self.0.spans.lock().last().cloned()
+    }
+
+    /// A span has begun: what is called from now on is part of it.
+    pub fn enter_span(&self, span: Span) {
+        self.0.spans.lock().push(span);
+    }
+
+    /// Ends a span (moleculer: src/context.js finishSpan).
+    pub fn finish_span(&self, span: &Span) {
+        span.finish();
+        self.0.spans.lock().retain(|one| one.id() != span.id());
     }
 
     /// Whether both are handles on one context.
@@ -418,6 +472,9 @@ impl Context {
 
     /// Puts keys over the response headers.
     pub fn merge_response_headers(&self, over: &Object) {
+        if over.is_empty() {
+            return;
+        }
         let mut headers = self.0.response_headers.lock();
         *headers = headers.merged(over);
     }
@@ -467,6 +524,20 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn building_goes_on_where_nobody_has_a_handle_and_copies_where_somebody_has() {
+        let service =
+            |ctx: Context| ctx.into_builder().with(|ctx| ctx.service = "s".into()).build();
+        let ctx = ContextBuilder::new("a.b".into(), "n".into()).build();
+        ctx.start_deadline(crate::clock::now(), Duration::from_secs(1));
+        let handle = ctx.clone();
+        let copy = service(ctx);
+        assert!(!copy.is_same(&handle) && handle.service.is_empty());
+        assert_eq!((&*copy.service, copy.deadline().is_some()), ("s", true));
+        let address = Arc::as_ptr(&copy.0);
+        assert_eq!(Arc::as_ptr(&service(copy).0), address);
+    }
 
     #[test]
     fn a_copy_keeps_the_identity_and_starts_without_a_deadline() {

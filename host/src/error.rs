@@ -41,6 +41,18 @@ pub struct Fields {
     pub extra: Map<String, Value>,
 }
 
+/// Errors whose message JavaScript makes of their data, which must be there (moleculer: src/errors.js
+/// recreateError).
+const MADE_OF_DATA: [&str; 7] = [
+    "ServiceNotFoundError",
+    "ServiceNotAvailableError",
+    "RequestTimeoutError",
+    "RequestSkippedError",
+    "RequestRejectedError",
+    "QueueIsFullError",
+    "MaxCallLevelError",
+];
+
 /// Keys of the wire form that have a field of their own.
 const KNOWN_KEYS: [&str; 8] =
     ["name", "message", "nodeID", "code", "type", "retryable", "stack", "data"];
@@ -148,8 +160,16 @@ impl MoleculerError {
         if let Some(stack) = &fields.stack {
             wire.insert("stack".into(), stack.clone().into());
         }
-        if let Some(data) = &fields.data {
-            wire.insert("data".into(), serde_json::from_str(data).unwrap_or(Value::Null));
+        let data = fields.data.as_ref().map(|data| serde_json::from_str(data).unwrap_or_default());
+        match data {
+            // Nodes of JavaScript make their message of it, fail when it is not there, and drop the packet.
+            None | Some(Value::Null) if MADE_OF_DATA.contains(&&*fields.name) => {
+                wire.insert("data".into(), Map::new().into());
+            }
+            None => {}
+            Some(data) => {
+                wire.insert("data".into(), data);
+            }
         }
         for (key, value) in &fields.extra {
             wire.entry(key.as_str()).or_insert_with(|| value.clone());

@@ -12,6 +12,8 @@ pub mod metrics;
 pub mod packet;
 pub mod task;
 
+pub mod tracer;
+
 pub mod context;
 pub mod logger;
 pub mod schema;

@@ -252,6 +252,27 @@ pub struct Info {
     pub port: Option<u16>,
 }
 
+/// The word in `client.type` of nodes of this kind.
+pub const CLIENT_TYPE: &str = "isomer";
+
+/// The key in `config` of an INFO which another one follows at once. Nodes of JavaScript, which have no use
+/// for `config`, read it as any other.
+pub const INTERIM: &str = "interim";
+
+impl Info {
+    /// Whether its node is one of this kind.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.client.get("type").and_then(Value::as_str) == Some(CLIENT_TYPE)
+    }
+
+    /// Whether another one follows at once, so that this one can be passed over.
+    #[must_use]
+    pub fn is_interim(&self) -> bool {
+        self.is_ours() && self.config.get(INTERIM).and_then(Value::as_bool) == Some(true)
+    }
+}
+
 /// One service of an INFO. Definitions are carried as they came.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceItem {

@@ -20,7 +20,13 @@ pub enum Error {
     /// There is no connection now; it is being made in the background.
     #[error("Redis is not connected")]
     Away,
-    /// It refused, failed, or did not answer in time.
+    /// The connection was lost with the question, or the answer did not come in time.
+    #[error("{reason}")]
+    Lost {
+        /// Why.
+        reason: String,
+    },
+    /// It refused or failed.
     #[error("{reason}")]
     Failed {
         /// What it says.

@@ -97,8 +97,8 @@ pub struct Registered {
     pub retired: Vec<u64>,
     /// Whether what is advertised differs from before.
     pub changed: bool,
-    /// Whether an action or event that was advertised before is gone. JavaScript gateways forget it only
-    /// when the whole service is missing from one INFO.
+    /// Whether an action that was advertised before is gone. JavaScript gateways forget it only when the
+    /// whole service is missing from one INFO. Events that are gone concern no gateway.
     pub shrunk: bool,
 }
 
@@ -204,10 +204,9 @@ impl Registry {
         retired.extend(self.actions.remove(true, stale));
         retired.extend(self.events.remove(stale));
         let changed = old.as_ref().is_none_or(|old| !same_item(old, &item));
-        let shrunk = old.as_ref().is_some_and(|old| {
-            old.actions.keys().any(|name| !item.actions.contains_key(name))
-                || old.events.keys().any(|name| !item.events.contains_key(name))
-        });
+        let shrunk = old
+            .as_ref()
+            .is_some_and(|old| old.actions.keys().any(|name| !item.actions.contains_key(name)));
         self.info_stale |= changed;
         let entry = ServiceEntry { item, node_id, local: true, origin };
         self.services.set(Arc::clone(&schema.full_name), entry);
@@ -359,7 +358,7 @@ impl Registry {
 
     /// A node has told what it offers (moleculer: src/registry/node-catalog.js processNodeInfo).
     pub fn apply_info(&mut self, sender: &Arc<str>, mut info: Info, now: Instant) -> Vec<Effect> {
-        if *sender == self.local_id {
+        if *sender == self.local_id || info.is_interim() {
             return Vec::new();
         }
         let services = info.services.take();

@@ -20,11 +20,13 @@ pub mod middleware;
 mod pattern;
 mod read;
 mod settings;
+pub mod tracing;
 
+pub use self::tracing::Traced;
 pub use balance::Balance;
 pub use faults::{ActionFaults, EventFaults};
 pub use middleware::MiddlewareSchema;
-pub use pattern::{Pattern, matches};
+pub use pattern::{Pattern, matches, suits_javascript};
 pub(crate) use read::merge_deep;
 pub use settings::Special;
 
@@ -92,6 +94,8 @@ pub struct ActionSchema {
     pub faults: ActionFaults,
     /// What it says of balancing.
     pub balance: Balance,
+    /// Whether and how its calls are traced.
+    pub tracing: Traced,
     /// Whether and how its results are cached.
     pub cache: Option<cache::Cache>,
     /// Narrower limits in the guest.
@@ -111,6 +115,8 @@ pub struct EventSchema {
     pub group: Arc<str>,
     /// What it says of debounce, throttle and bulkhead.
     pub faults: EventFaults,
+    /// Whether and how its handling is traced.
+    pub tracing: Traced,
     /// What it says of balancing.
     pub balance: Balance,
     /// Everything, as it is advertised.

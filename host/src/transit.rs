@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -25,7 +26,7 @@ use crate::metrics::MetricRegistry;
 use crate::packet::{Body, Event, Packet, PacketType, ProtocolVersion, ServiceItem};
 use crate::serializer::Serializer;
 use crate::task::CancellationToken;
-use crate::transporter::{self, Gossip, Transporter};
+use crate::transporter::{self, Attempt, Gossip, Transporter};
 
 mod counters;
 mod event;
@@ -40,14 +41,17 @@ mod stream;
 #[cfg(test)]
 mod tests;
 pub mod topic;
+mod twin;
 mod versions;
 
+pub use gate::Gate;
 pub use hook::{HandleMessage, Publish};
 pub use ping::PingResult;
 
 use counters::Counters;
 use pending::Pending;
 use topic::Topics;
+use twin::Twin;
 use versions::Versions;
 
 /// Pause between attempts to connect at start (moleculer: src/transit.js connect).
@@ -81,7 +85,7 @@ const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 /// All functions are called while packets are being read, so they must return at once; what takes longer
 /// is in the futures, which run on the work runtime of [`Settings`].
 pub trait Inbound: Send + Sync {
-    /// Runs a request of another node.
+    /// Runs a request of another node. Nobody else has its context.
     fn handle_request(&self, ctx: Context) -> BoxFuture<'static, Reply>;
 
     /// Runs the local handlers of an event from another node.
@@ -97,6 +101,8 @@ pub trait Inbound: Send + Sync {
 /// How a request ended.
 #[derive(Debug)]
 pub struct Reply {
+    /// The context that the action saw: its meta and response headers go with the answer.
+    pub ctx: Context,
     /// What the caller gets.
     pub outcome: Outcome,
     /// False when this node has no such action, so that nothing was run. The answer then has `null`
@@ -159,6 +165,15 @@ pub enum Error {
     /// The node was stopped meanwhile.
     #[error("stopped while connecting")]
     Stopped,
+    /// Another process with this node's ID has answered. Nothing was announced.
+    #[error(
+        "another process uses the node ID '{node_id}' already: give each node its own with --node-id or the \
+         option nodeID, or none, to have a unique one made"
+    )]
+    DuplicateNodeId {
+        /// The ID.
+        node_id: Arc<str>,
+    },
 }
 
 /// What a [`Transit`] is made with.
@@ -167,6 +182,8 @@ pub struct Settings {
     pub namespace: String,
     /// This node.
     pub node_id: Arc<str>,
+    /// Whether somebody chose that ID, so that another process may have it.
+    pub chosen_id: bool,
     /// This run of it.
     pub instance_id: Arc<str>,
     /// Section `transit` of the options.
@@ -192,6 +209,7 @@ struct Shared {
     inbound: Weak<dyn Inbound>,
     counters: Counters,
     versions: Versions,
+    twin: Twin,
     requests: Arc<Pending<request::Answer>>,
     pings: Arc<Pending<ping::Answer>>,
     /// True from the end of the first connect until disconnect, without the times of a lost connection.
@@ -227,6 +245,7 @@ impl Transit {
             serializer,
             inbound,
             versions: Versions::new(&settings.options),
+            twin: Twin::new(&settings.node_id),
             requests: Arc::new(requests),
             pings: Arc::new(Pending::new(PINGS_MAX, counters.pings.clone())),
             connected: AtomicBool::new(false),
@@ -253,17 +272,19 @@ impl Transit {
     }
 
     async fn join_mesh(&self) -> Result<(), Error> {
-        while let Err(error) = self.try_connect().await {
+        let shared = &*self.0;
+        while let Err(error) = self.try_join().await {
+            let Error::Transporter(error) = error else { return Err(error) };
             let final_error = matches!(error, transporter::Error::Address { .. });
-            if final_error || self.0.settings.options.disable_reconnect {
+            if final_error || shared.settings.options.disable_reconnect {
                 return Err(error.into());
             }
             tracing::warn!(%error, "the mesh cannot be joined; trying again in 5 s");
             tokio::time::sleep(CONNECT_RETRY).await;
         }
-        tracing::info!(address = %self.0.transporter.address(), "connected to the transporter");
-        if self.0.settings.discovers {
-            let asked = match self.0.transporter.gossip() {
+        tracing::info!(address = %shared.transporter.address(), "connected to the transporter");
+        if shared.settings.discovers {
+            let asked = match shared.transporter.gossip() {
                 None => self.discover_all().await,
                 // Nobody can be asked; those that are reached learn by this where the answer goes.
                 Some(gossip) => self.send_gossip(Body::GossipHello(gossip.hello), None).await,
@@ -273,20 +294,44 @@ impl Transit {
             }
             tokio::time::sleep(DISCOVER_WAIT).await;
         }
-        self.0.set_connected(true);
-        self.0.notify(Notice::Connected { was_reconnect: false });
+        if shared.twin_found() {
+            return Err(self.make_way().await);
+        }
+        shared.end_asking_for_twin();
+        shared.set_connected(true);
+        shared.notify(Notice::Connected { was_reconnect: false });
         Ok(())
     }
 
-    async fn try_connect(&self) -> Result<(), transporter::Error> {
+    /// Connects and subscribes, unless another process has this node's ID.
+    async fn try_join(&self) -> Result<(), Error> {
+        let shared = &*self.0;
         let listener = Arc::new(receive::Receiver::new(&self.0));
-        self.0.transporter.connect(listener).await?;
-        let subscribed = self.0.transporter.subscribe(self.0.topics.subscriptions()).await;
+        shared.transporter.connect(listener).await?;
+        let subscribed = self.try_subscribe().await;
         if subscribed.is_err() {
             // The next attempt starts from nothing.
-            self.0.transporter.disconnect().await;
+            shared.transporter.disconnect().await;
         }
         subscribed
+    }
+
+    async fn try_subscribe(&self) -> Result<(), Error> {
+        let shared = &*self.0;
+        // Where nodes gossip nobody hears of an ID but from its node, and nobody ends itself.
+        if shared.settings.chosen_id && shared.transporter.gossip().is_none() {
+            shared.begin_asking_for_twin().await?;
+            if shared.ask_for_twin().await {
+                return Err(self.make_way().await);
+            }
+        }
+        Ok(shared.transporter.subscribe(shared.topics.subscriptions()).await?)
+    }
+
+    /// Leaves without a word: whatever would be said in the name of this node would be about another one.
+    async fn make_way(&self) -> Error {
+        self.0.transporter.disconnect().await;
+        Error::DuplicateNodeId { node_id: Arc::clone(&self.0.settings.node_id) }
     }
 
     /// True while packets can be sent and this node has introduced itself.
@@ -419,6 +464,13 @@ impl Transit {
         self.0.publish(&self.0.packet(version, body), target).await
     }
 
+    /// Whether a node should say something, so that it is known in which version to speak to it. Nodes that
+    /// are known from the gossip of others alone have not.
+    #[must_use]
+    pub fn version_missing(&self, node_id: &str) -> bool {
+        self.0.versions.missing(node_id)
+    }
+
     /// Counts and logs gossip that makes no sense.
     pub fn refuse_gossip(&self, sender: &Arc<str>, reason: &dyn std::fmt::Display) {
         self.0.refuse(counters::Refusal::Malformed, Some(sender), "gossip", reason);
@@ -431,8 +483,74 @@ impl Transit {
     }
 }
 
+/// How the sending of a packet goes on.
+enum Sending<'a> {
+    /// It is over, or only its bytes are left.
+    Direct(Result<Option<Unsent>, MoleculerError>),
+    /// All of it is left.
+    Slow(BoxFuture<'a, Result<(), MoleculerError>>),
+}
+
+/// A packet that the transporter could not take at once.
+struct Unsent {
+    kind: PacketType,
+    topic: String,
+    data: Bytes,
+}
+
 impl Shared {
-    async fn send(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
+    /// Sends a packet to one node in its version, or to all in the versions that they speak.
+    ///
+    /// Nearly all packets go to one node, and the transporter has them before this returns: who sends a
+    /// request and waits for its answer does not keep the room for a packet.
+    fn send<'a>(
+        &'a self,
+        body: Body,
+        target: Option<&'a str>,
+    ) -> impl Future<Output = Result<(), MoleculerError>> + Send + 'a {
+        let sending = match target {
+            Some(node_id) if self.hooks.publish.get().is_none() => {
+                let packet = self.packet(self.versions.of(node_id), body);
+                Sending::Direct(self.begin(&packet, node_id))
+            }
+            _ => Sending::Slow(Box::pin(self.send_slowly(body, target))),
+        };
+        async move {
+            match sending {
+                Sending::Direct(begun) => match begun? {
+                    None => Ok(()),
+                    Some(unsent) => self.finish(unsent).await,
+                },
+                Sending::Slow(sending) => sending.await,
+            }
+        }
+    }
+
+    fn begin(&self, packet: &Packet, node_id: &str) -> Result<Option<Unsent>, MoleculerError> {
+        let kind = packet.body.kind();
+        let topic = self.topics.of(kind, Some(node_id));
+        let data = self.encode_for(&topic, packet)?;
+        let size = data.len();
+        match self.transporter.try_publish(&topic, data) {
+            Attempt::MustWait(data) => Ok(Some(Unsent { kind, topic, data })),
+            Attempt::Done(published) => {
+                published.map_err(|error| send_error(error, kind))?;
+                self.counters.count_sent(size);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn finish(&self, unsent: Unsent) -> Result<(), MoleculerError> {
+        let Unsent { kind, topic, data } = unsent;
+        let size = data.len();
+        let published = self.transporter.publish(&topic, data).await;
+        published.map_err(|error| send_error(error, kind))?;
+        self.counters.count_sent(size);
+        Ok(())
+    }
+
+    async fn send_slowly(&self, body: Body, target: Option<&str>) -> Result<(), MoleculerError> {
         match target {
             Some(node_id) => self.send_as(self.versions.of(node_id), body, target).await,
             // Whoever takes it from a queue takes it once.
@@ -515,6 +633,12 @@ impl Shared {
     }
 
     async fn publish_on(&self, topic: &str, packet: &Packet) -> Result<(), MoleculerError> {
+        let data = self.encode_for(topic, packet)?;
+        self.finish(Unsent { kind: packet.body.kind(), topic: topic.to_owned(), data }).await
+    }
+
+    /// The bytes of a packet that may go to this topic.
+    fn encode_for(&self, topic: &str, packet: &Packet) -> Result<Bytes, MoleculerError> {
         let kind = packet.body.kind();
         let data = self.serializer.encode(packet);
         let size = data.len();
@@ -522,17 +646,16 @@ impl Shared {
         if size > limit {
             return Err(MoleculerError::payload_too_large(kind.as_str(), limit, size));
         }
-        if topic.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            // Names of queues are made from names of actions and events.
+        // Names of queues are made from names of actions and events. What nearly all are made of is seen
+        // without a look at each character.
+        let strange = |c: char| c.is_whitespace() || c.is_control();
+        if !topic.bytes().all(|byte| byte.is_ascii_graphic()) && topic.contains(strange) {
             return Err(MoleculerError::server(
                 "TRANSPORTER_ERROR",
                 format!("{topic:?} is no topic"),
             ));
         }
-        let published = self.transporter.publish(topic, data).await;
-        published.map_err(|error| send_error(error, kind))?;
-        self.counters.count_sent(size);
-        Ok(())
+        Ok(data)
     }
 
     /// Logs a packet that could not be sent and tells the broker.

@@ -36,7 +36,8 @@ pub use tcp::Tcp;
 /// All functions are called in the read loop: they must not block, and what takes longer is their own
 /// task.
 pub trait Listener: Send + Sync {
-    /// A message of a topic that was subscribed to. Messages of one topic come in their order.
+    /// A message of a topic that was subscribed to. Messages of one topic come in their order. One that a
+    /// message broker wants to hear of comes with a [`receipt`].
     fn handle_message(&self, topic: &str, data: Bytes);
 
     /// Messages that came together, in their order; all of them are taken. What they cause may be started
@@ -126,6 +127,15 @@ pub struct Queue {
     pub group: String,
 }
 
+/// What became of an attempt to send without waiting.
+#[derive(Debug)]
+pub enum Attempt {
+    /// It is over: the message is on its way, or failed.
+    Done(Result<(), Error>),
+    /// It would have to wait; here is the message again.
+    MustWait(Bytes),
+}
+
 /// A way to reach other nodes.
 pub trait Transporter: Send + Sync {
     /// Connects: one attempt.
@@ -146,6 +156,12 @@ pub trait Transporter: Send + Sync {
     /// # Errors
     /// [`Error::NotConnected`], [`Error::PayloadTooLarge`] or [`Error::Refused`].
     fn publish<'a>(&'a self, topic: &'a str, data: Bytes) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Sends as [`Transporter::publish`] does, when that needs no waiting. It costs no future then; a
+    /// transporter that cannot tell leaves it at that.
+    fn try_publish(&self, _topic: &str, data: Bytes) -> Attempt {
+        Attempt::MustWait(data)
+    }
 
     /// Whether it can give each message to one of several nodes, so that nodes need not choose
     /// (moleculer: src/transporters/base.js hasBuiltInBalancer).

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tests::bench::raw_nats::{self, Place};
 use tests::bench::table::{Row, Table};
-use tests::bench::{Scale, features, local, memory, remote, remote_redis, swap};
+use tests::bench::{Scale, features, local, memory, remote, swap};
 
 /// What can be measured, in the order of the table.
-const GROUPS: [&str; 7] =
-    ["local", "features", "fresh", "remote", "remote-redis", "swap", "memory"];
+const GROUPS: [&str; 8] =
+    ["local", "features", "fresh", "remote", "remote-tcp", "remote-redis", "swap", "memory"];
 
 fn main() {
     // As many workers as cores, which is what a node has.
@@ -43,8 +43,9 @@ async fn measure(wanted: &[String]) {
                 "local" => local::warm(scale, &js).await,
                 "features" => features::cost(scale).await,
                 "fresh" => local::fresh(scale).await,
-                "remote" => remote::throughput(scale, &place).await,
-                "remote-redis" => remote_redis::throughput(scale).await,
+                "remote" => remote::throughput(scale, remote::Medium::nats(&place).await).await,
+                "remote-tcp" => remote::throughput(scale, remote::Medium::tcp()).await,
+                "remote-redis" => remote::throughput(scale, remote::Medium::redis().await).await,
                 "swap" => swap::latency(scale).await,
                 _ => memory::per_instance(scale).await,
             };

@@ -2,7 +2,7 @@
 
 use tests::bench::raw_nats::Place;
 use tests::bench::table::{Row, Table};
-use tests::bench::{Scale, features, local, memory, remote, remote_redis, swap};
+use tests::bench::{Scale, features, local, memory, remote, swap};
 
 fn check(rows: Vec<Row>, n_rows: usize) {
     assert_eq!(rows.len(), n_rows);
@@ -29,12 +29,19 @@ async fn server_local_calls_are_measured_beside_moleculer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn server_remote_calls_are_measured_beside_moleculer() {
-    check(remote::throughput(Scale::tiny(), &Place::Here).await, 4);
+    let medium = remote::Medium::nats(&Place::Here).await;
+    check(remote::throughput(Scale::tiny(), medium).await, 18);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn server_remote_calls_over_redis_are_measured_beside_moleculer() {
-    check(remote_redis::throughput(Scale::tiny()).await, 2);
+    let medium = remote::Medium::redis().await;
+    check(remote::throughput(Scale::tiny(), medium).await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_remote_calls_over_tcp_are_measured_beside_moleculer() {
+    check(remote::throughput(Scale::tiny(), remote::Medium::tcp()).await, 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -272,7 +272,7 @@ async fn server_credentials_in_the_url_are_used() {
     assert!(connects(&format!("redis://default:p%40%20secret@127.0.0.1:{port}/3")).await);
     assert!(!connects(&format!("redis://:secret@127.0.0.1:{port}")).await);
     assert!(!connects(&redis.url()).await);
-    let user = ["--user", "me on >secret ~* &* +@all", "--user", "default off"];
+    let user = ["--user", "me", "on", ">secret", "~*", "&*", "+@all", "--user", "default", "off"];
     let redis = RedisServer::start_with(&user).await;
     assert!(connects(&format!("redis://me:secret@127.0.0.1:{}", redis.port())).await);
     assert!(!connects(&format!("redis://me:wrong@127.0.0.1:{}", redis.port())).await);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use isomer_host::broker::ServiceBroker;
 use isomer_host::config::transporter::tcp::{Broadcast, Endpoint, Urls};
-use isomer_host::config::{BrokerOptions, Tcp, Transporter};
+use isomer_host::config::{BrokerOptions, Protocol, Tcp, Transporter};
 use isomer_host::context::CallOptions;
 use isomer_host::uid;
 use serde_json::{Value, json};
@@ -57,11 +57,17 @@ struct Pair {
     namespace: String,
 }
 
+/// Nodes of Moleculer 0.14 need one that speaks version 4 as well. They stay as strict as they are.
+fn speaking(version: Version, mut options: BrokerOptions) -> BrokerOptions {
+    if version == Version::V14 {
+        options.transit.protocol = Protocol::Auto;
+    }
+    options
+}
+
 async fn pair(version: Version) -> Pair {
     let namespace = namespace();
-    let mut options = broker::on_tcp("rs-1", &namespace, &[]);
-    options.transit.disable_version_check = version == Version::V14;
-    let rs = rs_with(options).await;
+    let rs = rs_with(speaking(version, broker::on_tcp("rs-1", &namespace, &[]))).await;
     let js = js(version, &namespace, &rs, &[]).await;
     Pair { js, rs, version, namespace }
 }
@@ -73,9 +79,7 @@ async fn js(
     rs: &ServiceBroker,
     listeners: &[(&str, &str, &str)],
 ) -> Peer {
-    let mut options = js_options(namespace, &[endpoint(rs)]);
-    // Until our node speaks the version of each of its peers.
-    options["transit"] = json!({"disableVersionCheck": version == Version::V14});
+    let options = js_options(namespace, &[endpoint(rs)]);
     let js = Peer::listening(version, "js-1", "TCP", options, listeners).await;
     js.wait_for_services(&["rs"]).await;
     broker::wait_for(rs, &["js", "v3.js.versioned"]).await;
@@ -124,7 +128,12 @@ async fn nodes_of_a_list_find_each_other_and_answer() {
     // Another node of the same name, on another port, named by nobody.
     let again = rs("n-3", &namespace, &[endpoint(&first)]).await;
     broker::wait_for_service_on(&second, "rs", "n-3").await;
-    assert_eq!(call(&second, "rs.node", &json!({}), to("n-3")).await.unwrap(), "n-3");
+    // What is said of the node that stopped may still meet what is said of its successor, and take it away
+    // once more before it is settled.
+    tests::wait::until("an answer of the node that came back", || async {
+        call(&second, "rs.node", &json!({}), to("n-3")).await.ok()
+    })
+    .await;
     for node in [first, second, again] {
         node.stop().await;
     }
@@ -184,9 +193,8 @@ async fn scenario(version: Version) {
     assert_eq!(js.call("late.node", json!({})).await.unwrap(), "rs-1");
 
     // A third node of ours, named by nobody, is found through the others.
-    let mut options = broker::on_tcp("rs-2", &namespace, &[endpoint(&rs)]);
-    options.transit.disable_version_check = version == Version::V14;
-    let second = rs_with(options).await;
+    let second = broker::on_tcp("rs-2", &namespace, &[endpoint(&rs)]);
+    let second = rs_with(speaking(version, second)).await;
     js.wait_for_node("rs-2", true).await;
     broker::wait_for_service_on(&second, "js", "js-1").await;
     assert_eq!(ask(&second, "js.node", json!({})).await, "js-1");

@@ -8,7 +8,7 @@
 const readline = require("node:readline");
 
 const version = process.argv[2];
-const { ServiceBroker, Errors } = require(`moleculer-${version}`);
+const { ServiceBroker, Errors, Middlewares } = require(`moleculer-${version}`);
 const schemas = require("./services");
 const streams = require("./streams");
 
@@ -60,9 +60,16 @@ function eventually(ready, timeout, describe) {
 
 const changed = () => [...waiting].forEach(check => check());
 
+/** Middlewares as the options of our nodes name them. */
+const transmit = ({ name, options }) =>
+	name === "Encryption"
+		? Middlewares.Transmit.Encryption(options.password, options.algorithm, options.iv)
+		: Middlewares.Transmit[name](options);
+
 const commands = {
 	async start({ options, listen = [] }) {
-		broker = new ServiceBroker({ logger: false, ...options });
+		const middlewares = options.middlewares?.map(transmit);
+		broker = new ServiceBroker({ logger: false, ...options, middlewares });
 		const record = ctx => {
 			received.push({
 				service: ctx.service.fullName,

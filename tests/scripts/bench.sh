@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds node, guests and benchmarks for release (the first time takes about ten minutes) and prints the table
-# of docs/benchmarks.md. Arguments choose what is measured: local features fresh remote remote-redis swap memory.
+# of docs/benchmarks.md. Arguments choose what is measured: local features fresh remote remote-tcp remote-redis swap memory.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

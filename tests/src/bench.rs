@@ -14,7 +14,6 @@ pub mod local;
 pub mod memory;
 pub mod raw_nats;
 pub mod remote;
-pub mod remote_redis;
 pub mod sample;
 pub mod swap;
 pub mod table;

@@ -31,6 +31,17 @@ pub enum Version {
     V15,
 }
 
+impl Version {
+    /// As people say it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V14 => "0.14",
+            Self::V15 => "0.15",
+        }
+    }
+}
+
 /// A JSON value for a peer.
 #[must_use]
 pub fn value(value: &Value) -> Value {
@@ -58,7 +69,7 @@ impl Peer {
         options: Value,
         listeners: &[(&str, &str, &str)],
     ) -> Self {
-        let peer = Self::spawn(version, node_id);
+        let peer = Self::script("peer.js", version, node_id);
         let mut all = json!({"nodeID": node_id, "transporter": transporter});
         all.as_object_mut().unwrap().extend(options.as_object().cloned().unwrap_or_default());
         let listen: Vec<Value> = listeners
@@ -72,18 +83,19 @@ impl Peer {
         peer
     }
 
-    fn spawn(version: Version, node_id: &str) -> Self {
+    /// Starts another script that is driven in the same way.
+    ///
+    /// # Panics
+    /// When the peers are not installed.
+    #[must_use]
+    pub fn script(script: &str, version: Version, node_id: &str) -> Self {
         let folder = tree::top().join("tests/peers");
         assert!(
             folder.join("node_modules").is_dir(),
             "the Moleculer peers are not installed: run `make peers`"
         );
-        let package = match version {
-            Version::V14 => "0.14",
-            Version::V15 => "0.15",
-        };
         let mut command = Command::new("node");
-        command.args(["peer.js", package]).current_dir(folder);
+        command.args([script, version.name()]).current_dir(folder);
         let mut process = Process::spawn(&format!("the peer '{node_id}'"), &mut command);
         let stdin = Mutex::new(process.take_stdin());
         Self { node_id: node_id.to_owned(), process, stdin, last_id: AtomicU64::new(0) }

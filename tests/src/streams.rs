@@ -97,9 +97,11 @@ pub async fn drain(mut reader: StreamReader) -> Value {
             Ok(Some(value)) => items.push(value.parse::<Value>().unwrap_or_default()),
             Ok(None) => break,
             Err(failure) => {
-                let fields = failure.fields();
+                let data = failure.fields().data.as_deref();
+                let data: Value =
+                    data.map_or(Value::Null, |data| serde_json::from_str(data).unwrap());
                 error = json!({"name": failure.name(), "message": failure.message(),
-                    "type": failure.kind(), "code": failure.code(), "data": fields.data});
+                    "type": failure.kind(), "code": failure.code(), "data": data});
                 break;
             }
         }

@@ -22,6 +22,7 @@ use crate::registry::Registry;
 use crate::serializer::Serializer;
 use crate::service::LocalService;
 use crate::task::CancellationToken;
+use crate::tracer::Tracer;
 use crate::transporter::Transporter;
 use crate::uid;
 
@@ -39,6 +40,8 @@ pub(super) struct Own {
     cacher: Option<Arc<dyn Cacher>>,
     /// Whether there are middlewares of its own, so that hooks are put around packets and bytes.
     pub(super) middlewares: bool,
+    /// Whether the options have the node's ID, so that another process may have the same.
+    pub(super) chosen_id: bool,
     /// Created with the start.
     pub(super) services: Mutex<Vec<LocalService>>,
     pub(super) started: Mutex<Option<Callback>>,
@@ -147,7 +150,8 @@ impl Builder {
     /// # Errors
     /// [`Error`] when the options cannot be used.
     pub fn build(self) -> Result<ServiceBroker, Error> {
-        let Self { mut options, metrics, middlewares, mut own, created } = self;
+        let Self { mut options, metrics, mut middlewares, mut own, created } = self;
+        own.chosen_id = options.node_id.is_some();
         let node_id: Arc<str> = options.node_id.get_or_insert_with(default_node_id).as_str().into();
         packet::check_node_id(&node_id).map_err(|reason| Error::NodeId {
             node_id: node_id.to_string(),
@@ -160,8 +164,12 @@ impl Builder {
         let tracker = ContextTracker::default();
         let components: Vec<_> =
             options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
+        let transmit = chain::transmit(&options, &metrics)?;
+        own.middlewares |= !transmit.is_empty();
+        middlewares.extend(transmit);
         let counted = options.statistics || options.metrics_enabled;
         let stats = counted.then(Stats::default);
+        let tracer = Tracer::new(options.tracing.clone());
         let cancel = CancellationToken::new();
         let work = tokio::runtime::Handle::current();
         let cacher = match (own.cacher.take(), &options.cacher) {
@@ -182,9 +190,11 @@ impl Builder {
                 work: &work,
                 cancel: &cancel,
                 components: &components,
+                tracer: Some(&tracer).filter(|tracer| tracer.enabled()),
                 stats: stats.as_ref(),
                 cacher: cacher.as_ref(),
             };
+            tracer.export_to(chain::exporters(&parts));
             let chain = Chain::new(chain::with_internal(middlewares, &parts));
             Shared {
                 this: Weak::clone(this),
@@ -197,6 +207,7 @@ impl Builder {
                 registry,
                 chains: RwLock::<Chains>::default(),
                 tracker,
+                tracer,
                 stats,
                 counters: Counters::new(&metrics),
                 cacher,

@@ -1,7 +1,7 @@
 //! Calling an action: choose an endpoint, make the context, run the chain, merge the meta
 //! (moleculer: src/service-broker.js call, src/context.js call).
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -87,56 +87,58 @@ impl Shared {
             Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
         let running = attempt.start();
-        if fallback.is_none() && attempt.is_final() {
-            return Box::pin(async move {
-                let outcome = running.await;
-                attempt.give_meta(parent.as_ref());
-                outcome
-            });
-        }
-        let Some(shared) = self.this.upgrade() else {
-            return Box::pin(std::future::ready(Err(MoleculerError::broker_disconnected())));
-        };
-        Box::pin(async move { shared.insist(attempt, running, parent.as_ref(), fallback).await })
+        // Only a call that fails needs more than its chain.
+        let insists = fallback.is_some() || !attempt.is_final();
+        let shared = insists.then(|| Weak::clone(&self.this));
+        Box::pin(async move {
+            let outcome = running.await;
+            attempt.give_meta(parent.as_ref());
+            let shared = shared.and_then(|shared| shared.upgrade());
+            match (outcome, shared) {
+                (Err(error), Some(shared)) => {
+                    Box::pin(shared.insist(attempt, error, parent.as_ref(), fallback)).await
+                }
+                (outcome, _) => outcome,
+            }
+        })
     }
 
-    /// Runs a call to its end: tries again as long as the policies allow, then asks for another answer
-    /// (moleculer: src/middlewares/retry.js, fallback.js).
+    /// Runs a call that failed to its end: tries again as long as the policies allow, then asks for another
+    /// answer (moleculer: src/middlewares/retry.js, fallback.js).
     async fn insist(
         &self,
         mut attempt: Attempt,
-        mut running: BoxFuture<'static, Outcome>,
+        mut error: MoleculerError,
         parent: Option<&Context>,
         fallback: Option<Payload>,
     ) -> Outcome {
         let mut n_retries = 0;
         // An earlier attempt whose action has a fallback: it is asked when the last one has none.
         let mut earlier = None;
-        let error = loop {
-            let outcome = running.await;
-            attempt.give_meta(parent);
-            let error = match outcome {
-                Ok(result) => return Ok(result),
-                Err(error) => error,
-            };
-            let Some(delay) = self.retry_delay(&attempt, &error, n_retries, parent) else {
-                break error;
-            };
+        while let Some(delay) = self.retry_delay(&attempt, &error, n_retries, parent) {
             n_retries += 1;
             tracing::warn!(action = &*attempt.ctx.name, request_id = &*attempt.ctx.request_id,
                 n_retries, ?delay, %error, "the call failed; it is tried again");
             tokio::time::sleep(delay).await;
-            match self.prepare_again(&attempt.ctx, parent) {
-                Ok(next) => {
-                    running = next.start();
-                    let failed = std::mem::replace(&mut attempt, next);
-                    if failed.route.fallback.is_some() {
-                        earlier = Some(failed);
-                    }
+            let next = match self.prepare_again(&attempt.ctx, parent) {
+                Ok(next) => next,
+                Err(refused) => {
+                    error = refused;
+                    break;
                 }
-                Err(error) => break error,
+            };
+            let running = next.start();
+            let failed = std::mem::replace(&mut attempt, next);
+            if failed.route.fallback.is_some() {
+                earlier = Some(failed);
             }
-        };
+            let outcome = running.await;
+            attempt.give_meta(parent);
+            match outcome {
+                Ok(result) => return Ok(result),
+                Err(again) => error = again,
+            }
+        }
         if let Some(response) = fallback {
             self.count_fallback(&attempt.ctx, &error);
             return Ok(response);

@@ -7,16 +7,22 @@ use parking_lot::RwLock;
 use tokio::runtime::Handle;
 
 use crate::cacher;
-use crate::config::{self, BrokerOptions};
+use crate::config::tracing::TraceExporter;
+use crate::config::{self, BrokerOptions, Transmit};
 use crate::context::Caller;
 use crate::metrics::MetricRegistry;
+use crate::middleware::encryption::InvalidLength;
+use crate::middleware::refused::Refused;
+use crate::middleware::spans;
 use crate::middleware::stats::Stats;
 use crate::middleware::{
-    Bulkhead, Cacher, CircuitBreaker, ComponentMiddleware, ContextTracker, Debounce, Middleware,
-    Throttle, Timeout, Validator,
+    Bulkhead, Cacher, CircuitBreaker, ComponentMiddleware, Compression, ContextTracker, Debounce,
+    Encryption, Middleware, Throttle, Timeout, Tracing, Validator,
 };
 use crate::registry::Registry;
 use crate::task::CancellationToken;
+use crate::tracer::console::Console;
+use crate::tracer::{Exporter, Tracer};
 
 /// What middlewares are made from.
 pub(super) struct Parts<'a> {
@@ -27,6 +33,8 @@ pub(super) struct Parts<'a> {
     pub(super) caller: Weak<dyn Caller>,
     pub(super) registry: &'a Arc<RwLock<Registry>>,
     pub(super) tracker: &'a ContextTracker,
+    /// Makes spans, when that is switched on.
+    pub(super) tracer: Option<&'a Tracer>,
     /// Counts calls, when somebody wants to know.
     pub(super) stats: Option<&'a Stats>,
     /// Where tasks of middlewares run, and what ends them.
@@ -35,6 +43,24 @@ pub(super) struct Parts<'a> {
     /// Places for the components that the options name.
     pub(super) components: &'a [ComponentMiddleware],
     pub(super) cacher: Option<&'a Arc<dyn cacher::Cacher>>,
+}
+
+/// The middlewares of the options that change bytes. Their order is that of the list.
+pub(super) fn transmit(
+    options: &BrokerOptions,
+    metrics: &MetricRegistry,
+) -> Result<Vec<Arc<dyn Middleware>>, InvalidLength> {
+    let refused = Refused::new(metrics);
+    let size_max = options.transit.max_packet_size;
+    let make = |one: &Transmit| -> Result<Arc<dyn Middleware>, InvalidLength> {
+        Ok(match one {
+            Transmit::Compression(options) => {
+                Arc::new(Compression::new(*options, size_max, refused.clone()))
+            }
+            Transmit::Encryption(options) => Arc::new(Encryption::new(options, refused.clone())?),
+        })
+    };
+    options.transmit.iter().map(make).collect()
 }
 
 /// The middlewares of the embedding program and around them those that the options switch on, innermost
@@ -94,6 +120,11 @@ pub(super) fn with_internal(
 
     // Retry and fallback: call.rs, because they choose an endpoint anew or need none.
 
+    // Tracing.
+    if let Some(tracer) = parts.tracer {
+        chain.push(Arc::new(Tracing::new(tracer.clone(), node_id())));
+    }
+
     // Metrics.
     if let Some(stats) = parts.stats {
         chain.push(Arc::new(stats.clone()));
@@ -104,4 +135,24 @@ pub(super) fn with_internal(
     chain.push(Arc::new(Throttle));
 
     chain
+}
+
+/// Where spans go.
+pub(super) fn exporters(parts: &Parts<'_>) -> Vec<Arc<dyn Exporter>> {
+    let exporters = parts.options.tracing.exporters.iter().filter(|_| parts.tracer.is_some());
+    let exporter = |options: &TraceExporter| -> Arc<dyn Exporter> {
+        match options {
+            TraceExporter::Console { width, gauge_width } => {
+                Arc::new(Console::new(*width, *gauge_width))
+            }
+            TraceExporter::Event(options) => Arc::new(spans::Event::new(
+                options.clone(),
+                Weak::clone(&parts.caller),
+                parts.work,
+                parts.cancel.clone(),
+                parts.metrics,
+            )),
+        }
+    };
+    exporters.map(exporter).collect()
 }

@@ -19,29 +19,25 @@ impl Inbound for Shared {
         let (endpoint, route) = match self.local_action(&ctx.name) {
             Ok(found) => found,
             Err(error) => {
-                let reply = Reply { outcome: Err(error), resolved: false };
+                let reply = Reply { ctx, outcome: Err(error), resolved: false };
                 return Box::pin(std::future::ready(reply));
             }
         };
-        // The handler's context names its service; what it changes is what the answer carries.
-        // A caller that says nothing of a time limit gets the action's
-        // (moleculer: src/middlewares/timeout.js).
-        let own = ctx.copy().deadline(ctx.deadline());
-        let own = own.with(|own| {
+        // The handler's context names its service. A caller that says nothing of a time limit gets the
+        // action's (moleculer: src/middlewares/timeout.js).
+        let own = ctx.into_builder().with(|own| {
             own.service = Arc::clone(&endpoint.service);
             let declared = || endpoint.timeout.unwrap_or(self.options.request_timeout);
             own.options.timeout = own.options.timeout.or_else(|| Some(declared()));
         });
-        let own = own.build();
-        let shared = self.this.upgrade();
+        let ctx = own.build();
+        let declaring = route.fallback.as_ref().and_then(|_| self.this.upgrade());
         Box::pin(async move {
-            let outcome = match ((route.chain)(own.clone()).await, shared) {
-                (Err(error), Some(shared)) => shared.own_answer(&route, &own, error, None).await,
+            let outcome = match ((route.chain)(ctx.clone()).await, declaring) {
+                (Err(error), Some(shared)) => shared.own_answer(&route, &ctx, error, None).await,
                 (outcome, _) => outcome,
             };
-            ctx.merge_meta(&own.meta());
-            ctx.merge_response_headers(&own.response_headers());
-            Reply { outcome, resolved: true }
+            Reply { ctx, outcome, resolved: true }
         })
     }
 

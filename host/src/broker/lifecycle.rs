@@ -118,6 +118,7 @@ impl ServiceBroker {
             .await;
         let pools = shared.components.iter().filter_map(ComponentMiddleware::unload);
         join_all(pools.map(|pool| async move { pool.drain(Duration::ZERO).await })).await;
+        shared.tracer.stop();
         shared.disconnect().await;
         shared.chain.steps_back("stopped", |m| m.stopped()).await;
         let stopped = shared.own.stopped.lock().take();

@@ -225,6 +225,7 @@ impl Shared {
         let settings = transit::Settings {
             namespace: self.options.namespace.clone(),
             node_id: Arc::clone(&self.node_id),
+            chosen_id: self.own.chosen_id,
             instance_id: Arc::clone(&self.instance_id),
             options: self.options.transit,
             disable_balancer: self.options.disable_balancer,

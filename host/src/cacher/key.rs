@@ -19,6 +19,9 @@ pub use path::Path;
 /// Length of a SHA-256 hash in base64; a shorter limit of the key hashes nothing.
 const HASH_LEN: usize = 44;
 
+/// Room for params that is taken at once; a key that is longer, or is going to be hashed, grows instead.
+const PARAMS_ROOM_MAX: usize = 1 << 10;
+
 /// From which values the keys of an action are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Keys {
@@ -32,8 +35,12 @@ pub enum Keys {
 /// Makes the key of a call.
 #[must_use]
 pub fn of(ctx: &Context, keys: &Keys, params_len_max: Option<usize>) -> String {
-    // Room for the name and a few values; longer keys grow.
-    let mut key = String::with_capacity(ctx.name.len() + 48);
+    // Room for the name and a few values, or for all params: a key of them is about as long as they are.
+    let values_len = match keys {
+        Keys::Params => ctx.params.len().min(PARAMS_ROOM_MAX),
+        Keys::Selected(_) => 0,
+    };
+    let mut key = String::with_capacity(ctx.name.len() + 48 + values_len);
     key.push_str(&ctx.name);
     let Keys::Selected(paths) = keys else {
         key.push(':');

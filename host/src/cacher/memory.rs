@@ -9,11 +9,13 @@
 //! busy entry would never be made anew.
 
 use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hashlink::LinkedHashMap;
+use hashlink::linked_hash_map::{RawEntryMut, RawOccupiedEntryMut};
 use parking_lot::Mutex;
 
 use super::lock::Locks;
@@ -37,6 +39,10 @@ pub struct Memory(Arc<Shared>);
 
 struct Shared {
     entries: Mutex<Entries>,
+    /// Keys are made of what callers send, so they are hashed with a secret.
+    secret: RandomState,
+    /// Bytes that all entries may take.
+    bytes_max: usize,
     locks: Locks,
     ttl: Option<Duration>,
     /// As `MemoryLRU`: reading makes an entry the newest, and with a life of the cacher's begins that anew.
@@ -47,10 +53,48 @@ struct Shared {
 
 struct Entries {
     /// First the one that goes next.
-    map: LinkedHashMap<Arc<str>, Item, RandomState>,
+    map: LinkedHashMap<Key, Item, BuildHasherDefault<KnownHash>>,
     bytes: usize,
     bytes_max: usize,
     len_max: usize,
+}
+
+/// A key and its hash. Keys are long, so that a hash costs more than all else that is done with an entry: it
+/// is made once, outside of the lock, and serves when the map grows and when the entry goes, too.
+struct Key {
+    hash: u64,
+    text: Arc<str>,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Hands on the hash that a [`Key`] has.
+#[derive(Default)]
+struct KnownHash(u64);
+
+impl Hasher for KnownHash {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    /// Keys write nothing else.
+    fn write(&mut self, _: &[u8]) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 struct Item {
@@ -76,11 +120,13 @@ impl Memory {
         };
         Self(Arc::new(Shared {
             entries: Mutex::new(Entries {
-                map: LinkedHashMap::with_hasher(RandomState::new()),
+                map: LinkedHashMap::with_hasher(BuildHasherDefault::default()),
                 bytes: 0,
                 bytes_max: options.max_bytes,
                 len_max: len_max.unwrap_or(usize::MAX),
             }),
+            secret: RandomState::new(),
+            bytes_max: options.max_bytes,
             locks: Locks::default(),
             ttl: options.ttl.filter(|ttl| !ttl.is_zero()),
             recency: len_max.is_some(),
@@ -97,15 +143,20 @@ impl Memory {
 
 impl Shared {
     fn read(&self, key: &str) -> Option<Entry> {
+        let hash = self.secret.hash_one(key);
         let mut entries = self.entries.lock();
-        let item = if self.recency { entries.map.to_back(key) } else { entries.map.get_mut(key) }?;
+        let mut found = entries.find(hash, key)?;
+        if self.recency {
+            found.to_back();
+        }
+        let item = found.get_mut();
         let Some(expires) = item.expires else {
             return Some(Entry { value: item.value.clone(), ttl: None });
         };
         let now = clock::now();
         if expires < now {
             self.counters.expired.increment();
-            entries.remove(key);
+            entries.remove(hash, key);
             self.measure(&entries);
             return None;
         }
@@ -119,15 +170,26 @@ impl Shared {
         let ttl = ttl.map_or(self.ttl, |ttl| Some(ttl).filter(|ttl| !ttl.is_zero()));
         // A life too long for the clock is for ever.
         let expires = ttl.and_then(|ttl| clock::now().checked_add(ttl));
-        let mut entries = self.entries.lock();
-        entries.remove(key);
-        if *value != Payload::Absent {
-            if cost(key, value) > entries.bytes_max {
+        // Copied before the lock is taken.
+        let item = match value {
+            Payload::Absent => None,
+            value if cost(key.len(), value) > self.bytes_max => {
                 self.gauges.too_large.increment();
-            } else {
-                entries.insert(key.into(), Item { value: copied(value), ttl, expires });
-                self.gauges.evicted.add(entries.shrink());
+                None
             }
+            value => Some((Arc::from(key), Item { value: copied(value), ttl, expires })),
+        };
+        let hash = self.secret.hash_one(key);
+        let mut entries = self.entries.lock();
+        match item {
+            Some((text, item)) => {
+                entries.insert(Key { hash, text }, item);
+                let evicted = entries.shrink();
+                if evicted > 0 {
+                    self.gauges.evicted.add(evicted);
+                }
+            }
+            None => entries.remove(hash, key),
         }
         self.measure(&entries);
     }
@@ -135,7 +197,11 @@ impl Shared {
     /// The numbers of one cacher; a second one in the same process overwrites them.
     fn measure(&self, entries: &Entries) {
         let set = |gauge: &Metric, to: usize| {
-            gauge.add(i64::try_from(to).unwrap_or(i64::MAX).saturating_sub(gauge.get()));
+            let by = i64::try_from(to).unwrap_or(i64::MAX).saturating_sub(gauge.get());
+            // A full cacher holds the same number all the time.
+            if by != 0 {
+                gauge.add(by);
+            }
         };
         set(&self.gauges.entries, entries.map.len());
         set(&self.gauges.bytes, entries.bytes);
@@ -143,11 +209,14 @@ impl Shared {
 
     fn remove_where(&self, doomed: impl Fn(&str) -> bool) {
         // Patterns may be slow, so the entries are not locked while they are tried.
-        let keys: Vec<Arc<str>> = self.entries.lock().map.keys().cloned().collect();
-        let doomed: Vec<_> = keys.into_iter().filter(|key| doomed(key)).collect();
+        let keys: Vec<(u64, Arc<str>)> = {
+            let entries = self.entries.lock();
+            entries.map.keys().map(|key| (key.hash, Arc::clone(&key.text))).collect()
+        };
+        let doomed: Vec<_> = keys.into_iter().filter(|(_, key)| doomed(key)).collect();
         let mut entries = self.entries.lock();
-        for key in doomed {
-            entries.remove(&key);
+        for (hash, key) in doomed {
+            entries.remove(hash, &key);
         }
         self.measure(&entries);
     }
@@ -167,7 +236,7 @@ impl Shared {
             let keep = item.expires.is_none_or(|expires| expires >= now);
             if !keep {
                 expired += 1;
-                freed += cost(key, &item.value);
+                freed += cost(key.text.len(), &item.value);
             }
             keep
         });
@@ -194,16 +263,37 @@ impl Shared {
     }
 }
 
+/// An entry that is there.
+type Found<'a> = RawOccupiedEntryMut<'a, Key, Item, BuildHasherDefault<KnownHash>>;
+
 impl Entries {
-    fn insert(&mut self, key: Arc<str>, item: Item) {
-        self.bytes = self.bytes.saturating_add(cost(&key, &item.value));
-        self.map.insert(key, item);
+    /// Puts an entry in as the newest, in the place of an older one with this key.
+    fn insert(&mut self, key: Key, item: Item) {
+        let key_len = key.text.len();
+        self.bytes = self.bytes.saturating_add(cost(key_len, &item.value));
+        match self.map.raw_entry_mut().from_hash(key.hash, |known| known.text == key.text) {
+            RawEntryMut::Occupied(mut entry) => {
+                entry.to_back();
+                let replaced = std::mem::replace(entry.get_mut(), item);
+                self.bytes = self.bytes.saturating_sub(cost(key_len, &replaced.value));
+            }
+            RawEntryMut::Vacant(entry) => {
+                entry.insert_hashed_nocheck(key.hash, key, item);
+            }
+        }
     }
 
-    fn remove(&mut self, key: &str) {
-        if let Some(item) = self.map.remove(key) {
-            self.bytes = self.bytes.saturating_sub(cost(key, &item.value));
+    fn find(&mut self, hash: u64, key: &str) -> Option<Found<'_>> {
+        match self.map.raw_entry_mut().from_hash(hash, |known| &*known.text == key) {
+            RawEntryMut::Occupied(entry) => Some(entry),
+            RawEntryMut::Vacant(_) => None,
         }
+    }
+
+    fn remove(&mut self, hash: u64, key: &str) {
+        let Some(found) = self.find(hash, key) else { return };
+        let item = found.remove();
+        self.bytes = self.bytes.saturating_sub(cost(key.len(), &item.value));
     }
 
     /// Gives up entries until the rest fits; says how many.
@@ -211,7 +301,7 @@ impl Entries {
         let mut evicted = 0;
         while self.bytes > self.bytes_max || self.map.len() > self.len_max {
             let Some((key, item)) = self.map.pop_front() else { break };
-            self.bytes = self.bytes.saturating_sub(cost(&key, &item.value));
+            self.bytes = self.bytes.saturating_sub(cost(key.text.len(), &item.value));
             evicted += 1;
         }
         evicted
@@ -219,8 +309,8 @@ impl Entries {
 }
 
 /// Bytes that an entry takes.
-fn cost(key: &str, value: &Payload) -> usize {
-    key.len().saturating_add(value.len()).saturating_add(ENTRY_OVERHEAD)
+fn cost(key_len: usize, value: &Payload) -> usize {
+    key_len.saturating_add(value.len()).saturating_add(ENTRY_OVERHEAD)
 }
 
 /// A value that shares its bytes with nothing else.
@@ -273,7 +363,7 @@ impl Cacher for Memory {
         self.0.counters.del.increment();
         let mut entries = self.0.entries.lock();
         for key in keys {
-            entries.remove(key);
+            entries.remove(self.0.secret.hash_one(key.as_str()), key);
         }
         self.0.measure(&entries);
         Answer::Now(Ok(()))
@@ -286,7 +376,7 @@ impl Cacher for Memory {
 
     fn keys(&self) -> Answer<Vec<String>> {
         let entries = self.0.entries.lock();
-        Answer::Now(Ok(entries.map.keys().map(|key| String::from(&**key)).collect()))
+        Answer::Now(Ok(entries.map.keys().map(|key| String::from(&*key.text)).collect()))
     }
 
     fn lock(&self, key: &str, _ttl: Duration) -> Answer<Lock> {

@@ -175,7 +175,9 @@ impl From<redis::Error> for Error {
     fn from(error: redis::Error) -> Self {
         match error {
             redis::Error::Away => Self::Disconnected,
-            redis::Error::Failed { reason } => Self::Store { reason },
+            redis::Error::Lost { reason } | redis::Error::Failed { reason } => {
+                Self::Store { reason }
+            }
             redis::Error::Address { reason } => Self::Address { reason },
         }
     }

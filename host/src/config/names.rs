@@ -68,7 +68,7 @@ const EMBED: &str =
     "a function or class; a Rust program embeds the node with `ServiceBroker::builder`";
 
 /// Options of Moleculer that a node does not read, in the order of the reference.
-pub const ANSWERED: [Answered; 40] = [
+pub const ANSWERED: [Answered; 39] = [
     always_so("contextParamsCloning", "a guest never shares memory with its caller"),
     always_so("dependencyInterval", "awaited services are noticed when they come, without asking"),
     refused("transit.packetLogFilter", "packets are not logged one by one"),
@@ -87,7 +87,6 @@ pub const ANSWERED: [Answered; 40] = [
     no_effect("metrics.defaultMaxAgeSeconds", "the quantiles of histograms are fixed"),
     no_effect("metrics.defaultAgeBuckets", "the quantiles of histograms are fixed"),
     no_effect("metrics.defaultAggregator", "the quantiles of histograms are fixed"),
-    no_effect("tracing", "this version makes no spans"),
     no_effect("hotReload.modules", "components are watched, not modules of Node.js"),
     no_effect("hotReload.extraFiles", "components and the .toml files beside them are watched"),
     no_effect("replOptions", "there is no REPL; the verbs of `isomer` ask a running node"),

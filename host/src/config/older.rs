@@ -41,7 +41,7 @@ pub struct Older {
 const STRATEGY_CLASS: &str = "registry.strategy = \"…Strategy\"";
 
 /// Names of options that change nothing under today's name either.
-const WITHOUT_EFFECT: [&str; 4] = ["metricsRate", "replCommand", "replCommands", "replDelimiter"];
+const WITHOUT_EFFECT: [&str; 3] = ["replCommand", "replCommands", "replDelimiter"];
 
 /// All older names, in the order of the reference.
 pub const OLDER: [Older; 14] = [
@@ -58,11 +58,7 @@ pub const OLDER: [Older; 14] = [
     handled("circuitBreaker.failureOnTimeout", "circuitBreaker.check", "0.13"),
     handled("circuitBreaker.failureOnReject", "circuitBreaker.check", "0.13"),
     Older { moves_to: Some("validator.type"), ..handled("validation", "validator", "0.14") },
-    handled(
-        "metricsRate",
-        "tracing.sampling.rate (this version makes no spans, so it changes nothing)",
-        "0.14",
-    ),
+    moved("metricsRate", "tracing.sampling.rate", "0.14"),
     handled(
         "statistics",
         "metrics.enabled with `$node.metrics` (`$node.stats` is served all the same)",

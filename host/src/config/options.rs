@@ -17,6 +17,7 @@ mod calls;
 mod general;
 pub mod limits;
 mod mesh;
+mod tracing;
 mod validator;
 
 pub use limits::{HasLimits, check_instances};
@@ -72,6 +73,7 @@ pub fn entries() -> Vec<Entry<NodeOptions>> {
     let mut entries = general::entries();
     entries.extend(calls::entries());
     entries.extend(mesh::entries());
+    entries.extend(tracing::entries());
     entries.extend(cacher::entries());
     entries.extend(validator::entries());
     entries.extend(limits::entries());

@@ -155,7 +155,7 @@ mod tests {
         check("tls://u:p@[::1]:4222", Ok("tls://u:p@[::1]:4222"));
         check("", Ok("none"));
         check("null", Ok("none"));
-        check("mqtt://x", Err("this version does not offer transporter mqtt"));
+        check("kafka://x", Err("this version does not offer transporter kafka"));
         check("redis", Ok("redis://localhost:6379"));
         check("REDISS://:p@h:1/2", Ok("rediss://:p@h:1/2"));
         check("redis://h/x", Err("what follows the host is not the number of a database"));

@@ -14,10 +14,10 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock;
-use crate::discoverer::Shared;
 use crate::discoverer::cpu::CpuMeter;
+use crate::discoverer::{Shared, node_id};
 use crate::packet::{Body, Info};
-use crate::registry::gossip;
+use crate::registry::{Effect, Node, gossip};
 use crate::task;
 use crate::transporter::Gossip;
 use crate::uid;
@@ -82,6 +82,13 @@ impl Shared {
             Body::GossipRequest(request) => self.answer(sender, &request).await,
             Body::GossipResponse(response) => {
                 let applied = self.registry.write().apply_gossip(response, clock::now());
+                for effect in &applied.effects {
+                    if let Effect::NodeConnected { node, .. } = effect
+                        && self.transit.version_missing(node_id(node))
+                    {
+                        self.queue(Job::Ask { node_id: node_id(node).into() });
+                    }
+                }
                 self.carry_out(applied.effects);
                 if applied.refused > 0 {
                     let reason = format!("{} entries make no sense", applied.refused);
@@ -100,7 +107,7 @@ impl Shared {
         for response in gossip::pack(rows, gossip.packet_max) {
             self.whisper(Body::GossipResponse(response), sender).await;
         }
-        let offline = |node: &crate::registry::Node| !node.available;
+        let offline = |node: &Node| !node.available;
         if self.registry.read().nodes.get(sender).is_some_and(offline) {
             self.ask(sender).await;
         }
@@ -112,7 +119,12 @@ impl Shared {
             return;
         }
         let round = self.registry.read().gossip_round();
-        if let Some(round) = round {
+        if let Some(mut round) = round {
+            // Whoever seems not to know a node is told of it, so an answer comes in any case. That a node is
+            // held offline must be said to it: its answer is newer then.
+            if let Some(Value::Object(online)) = round.request.get_mut("online") {
+                online.shift_remove(&**node_id);
+            }
             self.whisper(Body::GossipRequest(round.request), node_id).await;
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -13,7 +14,7 @@ use crate::discoverer::cpu::CpuMeter;
 use crate::discoverer::store::Directory;
 use crate::discoverer::{Outgoing, Shared};
 use crate::error::MoleculerError;
-use crate::packet::{Body, Heartbeat, Info};
+use crate::packet::{Body, Heartbeat, INTERIM, Info};
 use crate::task;
 use crate::uid;
 
@@ -145,14 +146,26 @@ impl Shared {
                 self.post(Outgoing::Info { target: None });
                 continue;
             }
-            if !shrunk.is_empty() {
-                let info = self.registry.write().local_info(&shrunk);
+            if let Some(info) = self.interim_info(&shrunk) {
+                // The queues of the balancer stay as they are: the services are there.
                 self.say_info(info, None).await;
             }
             // An INFO to a single node may have told the change to that node only, so that `seq` is the same
             // already; it still has to reach the others.
             self.send_info(None).await;
         }
+    }
+
+    /// An INFO without services that have lost an action, because nodes of JavaScript would not forget the
+    /// action otherwise. The whole one follows it at once, in the same write where the transporter can, so
+    /// that nobody there has the time for a call in between; nodes of this kind are told to pass it over.
+    /// Who listens is not known for sure: a node that joins hears before it is heard.
+    fn interim_info(&self, shrunk: &[Arc<str>]) -> Option<Info> {
+        if shrunk.is_empty() {
+            return None;
+        }
+        let info = self.registry.write().local_info(shrunk);
+        Some(Info { config: json!({(INTERIM): true}), ..info })
     }
 
     async fn beat(self: Arc<Self>) {

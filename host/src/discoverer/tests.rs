@@ -54,6 +54,7 @@ impl Node {
                     disable_balancer: false,
                     namespace: String::new(),
                     node_id: id.into(),
+                    chosen_id: false,
                     instance_id,
                     options: options.transit,
                     work: Handle::current(),

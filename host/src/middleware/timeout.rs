@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock;
-use crate::context::{Context, Outcome};
+use crate::context::Context;
 use crate::error::MoleculerError;
 use crate::handler::Handler;
 use crate::metrics::{Metric, MetricRegistry};
@@ -45,30 +45,17 @@ impl Timeout {
             let work = next(ctx);
             let timed_out = timed_out.clone();
             Box::pin(async move {
-                let outcome = limited(work, deadline.at, &name, &callee, &timed_out).await;
-                outcome.unwrap_or_else(|error| {
-                    // One that nobody has taken would keep its source waiting as long as somebody has
-                    // the context.
-                    drop(stream.and_then(|stream| stream.take()));
-                    Err(error)
-                })
+                if let Some(outcome) = clock::within(deadline.at, work).await {
+                    return outcome;
+                }
+                timed_out.increment();
+                // One that nobody has taken would keep its source waiting as long as somebody has the
+                // context.
+                drop(stream.and_then(|stream| stream.take()));
+                Err(MoleculerError::request_timeout(&name, &callee))
             })
         })
     }
-}
-
-async fn limited(
-    work: impl Future<Output = Outcome>,
-    at: clock::Instant,
-    name: &str,
-    callee: &str,
-    timed_out: &Metric,
-) -> Result<Outcome, MoleculerError> {
-    if let Ok(outcome) = tokio::time::timeout_at(at, work).await {
-        return Ok(outcome);
-    }
-    timed_out.increment();
-    Err(MoleculerError::request_timeout(name, callee))
 }
 
 impl Middleware for Timeout {
@@ -84,7 +71,7 @@ impl Middleware for Timeout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::ContextBuilder;
+    use crate::context::{ContextBuilder, Outcome};
     use crate::payload::Payload;
 
     async fn call(limit: Option<u64>, work_ms: u64) -> Outcome {

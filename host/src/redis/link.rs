@@ -83,7 +83,7 @@ impl Link {
     /// Sends a command.
     ///
     /// # Errors
-    /// [`Error::Away`] or [`Error::Failed`].
+    /// [`Error::Away`], [`Error::Lost`] or [`Error::Failed`].
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
         self.with(async |mut connection| command.query_async(&mut connection).await).await
     }
@@ -91,7 +91,7 @@ impl Link {
     /// Sends several commands at once.
     ///
     /// # Errors
-    /// [`Error::Away`] or [`Error::Failed`].
+    /// [`Error::Away`], [`Error::Lost`] or [`Error::Failed`].
     pub async fn ask_all<T: FromRedisValue>(&self, all: &Pipeline) -> Result<T, Error> {
         self.with(async |mut connection| all.query_async(&mut connection).await).await
     }
@@ -99,7 +99,7 @@ impl Link {
     /// The servers that have keys of their own.
     ///
     /// # Errors
-    /// [`Error::Away`] or [`Error::Failed`].
+    /// [`Error::Away`], [`Error::Lost`] or [`Error::Failed`].
     pub async fn servers(&self) -> Result<Vec<Server>, Error> {
         self.with(async |mut connection| connection.servers().await).await
     }
@@ -107,7 +107,7 @@ impl Link {
     /// Sends a command to one of [`Link::servers`].
     ///
     /// # Errors
-    /// [`Error::Away`] or [`Error::Failed`].
+    /// [`Error::Away`], [`Error::Lost`] or [`Error::Failed`].
     pub async fn ask_at<T: FromRedisValue>(
         &self,
         server: &Server,
@@ -132,7 +132,7 @@ impl Link {
             Err(_) => format!("no answer within {ANSWER_TIMEOUT:?}"),
         };
         self.0.lose(&connection, Loss::of_client(&error));
-        Err(Error::Failed { reason: error })
+        Err(Error::Lost { reason: error })
     }
 }
 

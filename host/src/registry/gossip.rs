@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::Instant;
 use crate::config::quantity;
-use crate::packet::{Info, ServiceItem};
-use crate::registry::{Effect, Registry};
+use crate::packet::{self, Info, ServiceItem};
+use crate::registry::{Effect, Node, Registry};
 
 pub mod contact;
 mod raw_info;
@@ -254,7 +254,7 @@ impl Registry {
         if let Some(info) = info.filter(|info| !info.is_null()) {
             let seq = info.get("seq").map_or(Some(1), count)?;
             if known.is_none_or(|node| node.info.seq < seq) {
-                crate::packet::check_node_id(&id).ok()?;
+                packet::check_node_id(&id).ok()?;
                 let info = raw_info::read(&id, info)?;
                 applied.effects.extend(self.apply_info(&id, info, now));
             }
@@ -271,7 +271,7 @@ impl Registry {
     }
 
     fn apply_offline(&mut self, id: &Arc<str>, seq: u64, now: Instant, effects: &mut Vec<Effect>) {
-        let older = |node: &super::Node| !node.local && node.info.seq < seq;
+        let older = |node: &Node| !node.local && node.info.seq < seq;
         if self.nodes.get(id).is_some_and(older) {
             // Quiet about one that is known to be gone.
             effects.extend(self.apply_disconnect(id, false, now));

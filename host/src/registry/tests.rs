@@ -357,3 +357,20 @@ fn listeners_and_groups_of_an_event_are_known() {
     assert_eq!(registry.events.groups("user.created"), [Arc::from("mail"), Arc::from("all")]);
     assert_eq!(registry.events.listeners("order", &["mail".into()]).len(), 0);
 }
+
+#[test]
+fn an_info_that_another_one_follows_at_once_is_passed_over() {
+    let mut registry = registry();
+    let now = crate::clock::now();
+    let ours = |seq, services, config| Info {
+        client: json!({"type": "isomer"}),
+        config,
+        ..info(seq, services)
+    };
+    registry.apply_info(&"peer".into(), ours(1, vec![item("a", &["a.x"], &[])], json!({})), now);
+    let interim = ours(2, vec![], json!({"interim": true}));
+    assert_eq!(registry.apply_info(&"peer".into(), interim, now), []);
+    assert_ne!(found(&registry, "a.x"), "not found");
+    registry.apply_info(&"peer".into(), ours(3, vec![], json!({})), now);
+    assert_eq!(found(&registry, "a.x"), "not available");
+}

@@ -192,7 +192,7 @@ impl Shared {
         if self.deployed.lock().get(place.name()).is_some_and(unchanged) {
             return Ok(());
         }
-        let text = component.describe(&options.limits).await.map_err(Reason::Describe)?;
+        let text = Box::pin(component.describe(&options.limits)).await.map_err(Reason::Describe)?;
         let limits = &options.limits;
         let bounds = Bounds { len: limits.schema, items: limits.schema_items, internal: false };
         let schema = MiddlewareSchema::read(&text, &options.settings, bounds)?;
@@ -205,7 +205,8 @@ impl Shared {
         let name = Arc::clone(place.full_name());
         let pool_options = PoolOptions::new(name, &options, wish, self.broker.caller());
         let pool = Pool::new(&self.runtime, component, pool_options);
-        pool.start().await.map_err(Reason::Start)?;
+        // Boxed: what it holds is large, and nobody should carry it along.
+        Box::pin(pool.start()).await.map_err(Reason::Start)?;
         self.put(place, pool, schema)?;
         self.deployed.lock().insert(Arc::clone(place.name()), (digest, options));
         Ok(())

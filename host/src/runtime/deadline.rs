@@ -4,10 +4,11 @@
 //! time, so a call that runs through costs none; a guest that computes gives way by its fuel slices.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::context::Context;
 use crate::task::CancellationToken;
 
@@ -65,16 +66,17 @@ pub(super) async fn within<T>(
     closed: &CancellationToken,
     work: impl Future<Output = T>,
 ) -> Result<T, Stop> {
-    let mut work = std::pin::pin!(work);
-    if let Poll::Ready(done) = futures_util::poll!(work.as_mut()) {
-        return Ok(done);
-    }
-    tokio::select! {
-        biased;
-        done = work => Ok(done),
-        () = tokio::time::sleep_until(deadline.at()) => Err(deadline.stop()),
-        () = closed.cancelled() => Err(Stop::Closed),
-    }
+    let ended = async {
+        let mut work = pin!(work);
+        let mut cancelled = pin!(closed.cancelled());
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            // It is asked only when the work has to wait.
+            Poll::Pending => cancelled.as_mut().poll(cx).map(|()| Err(Stop::Closed)),
+        })
+        .await
+    };
+    clock::within(deadline.at(), ended).await.unwrap_or_else(|| Err(deadline.stop()))
 }
 
 /// Runs a handler as [`within`] does. Once it has answered its caller with a stream, the caller's deadline
@@ -86,13 +88,11 @@ pub(super) async fn within_answer<T>(
     closed: &CancellationToken,
     work: impl Future<Output = T>,
 ) -> Result<T, Stop> {
-    let mut work = std::pin::pin!(work);
-    if let Poll::Ready(done) = futures_util::poll!(work.as_mut()) {
-        return Ok(done);
-    }
+    let mut work = pin!(work);
     let mut deadline = deadline;
-    let mut over = std::pin::pin!(tokio::time::sleep_until(deadline.at()));
-    let mut closed = std::pin::pin!(closed.cancelled());
+    // Made when the work has to wait for the first time.
+    let mut over = pin!(None);
+    let mut closed = pin!(closed.cancelled());
     let mut answered = false;
     poll_fn(|cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
@@ -101,9 +101,14 @@ pub(super) async fn within_answer<T>(
         if !answered && let Some(at) = ctx.answered_at() {
             answered = true;
             deadline = Deadline::new(None, at, streaming);
-            over.as_mut().reset(deadline.at());
+            over.set(None);
         }
-        if over.as_mut().poll(cx).is_ready() {
+        if over.is_none() {
+            over.set(Some(tokio::time::sleep_until(deadline.at())));
+        }
+        if let Some(over) = over.as_mut().as_pin_mut()
+            && over.poll(cx).is_ready()
+        {
             return Poll::Ready(Err(deadline.stop()));
         }
         closed.as_mut().poll(cx).map(|()| Err(Stop::Closed))
@@ -114,7 +119,6 @@ pub(super) async fn within_answer<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
     use crate::context::ContextBuilder;
 
     #[tokio::test(start_paused = true)]

@@ -79,6 +79,37 @@ impl Pattern {
     }
 }
 
+/// Whether nodes of JavaScript can compile a pattern. Every emit of theirs fails while some node of the mesh
+/// subscribes to one that they cannot (moleculer: src/utils.js match, called by src/registry/event-catalog.js).
+/// Of what only the regular expressions here understand, it is a repetition of something that is none there:
+/// after another repetition, at the beginning of a part; or a class within a class.
+#[must_use]
+pub fn suits_javascript(pattern: &str) -> bool {
+    if simple(pattern).is_some() {
+        return true;
+    }
+    // The beginning, where nothing can be repeated either.
+    let mut before = '^';
+    let mut in_class = false;
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                let _ = chars.next();
+                before = 'a';
+                continue;
+            }
+            '[' if in_class => return false,
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '+' | '{' if !in_class && "*+}^$|(".contains(before) => return false,
+            _ => {}
+        }
+        before = c;
+    }
+    true
+}
+
 /// Whether a name matches a pattern; one that cannot be compiled matches nothing.
 #[must_use]
 pub fn matches(pattern: &str, name: &str) -> bool {
@@ -162,6 +193,21 @@ mod tests {
     #[test]
     fn a_broken_pattern_is_an_error_and_matches_nothing() {
         assert!(Pattern::compile("a.(b?").is_err());
+    }
+
+    // node: new RegExp of what moleculer: src/utils.js match makes of each
+    #[test]
+    fn patterns_that_javascript_cannot_compile_are_known() {
+        for fine in
+            ["user.*", "a+b?", "a.(b|c)?", "[a+]?.x", "a\\++?", "x{2}y?", "**.a", "a.c?d", "+a"]
+        {
+            assert!(suits_javascript(fine), "{fine}");
+        }
+        for wrong in
+            ["a?*+", "a++?", "x{2}{3}?", "+a?", "a|+?", "(+a)?", "[a-[b]]?", "a.**+.b", "^+a?"]
+        {
+            assert!(!suits_javascript(wrong), "{wrong}");
+        }
         assert!(!matches("a.(b?", "a.(bc"));
     }
 }

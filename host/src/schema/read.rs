@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::cache::{self, Cache};
 use super::{
     ActionFaults, ActionSchema, Balance, Bounds, Dependency, Error, EventFaults, EventSchema,
-    Lifecycle, Pattern, ServiceSchema, Special, Visibility, full_name,
+    Lifecycle, Pattern, ServiceSchema, Special, Traced, Visibility, full_name, suits_javascript,
 };
 use crate::config::limits::{ActionLimits, Mode};
 
@@ -229,6 +229,7 @@ impl Reader {
         let fallback = self.fallback(&path, definition.get("fallback"));
         let faults = ActionFaults::read(&path, &definition, &mut self.problems);
         let balance = Balance::read(&path, &definition, &mut self.problems);
+        let tracing = Traced::read(&path, &definition, &mut self.problems);
         let cache_path = format!("{path}.cache");
         let cache = Cache::read(&cache_path, definition.get("cache"), &mut self.problems);
         let isomer = self.object(&mut definition, "isomer");
@@ -246,6 +247,7 @@ impl Reader {
             fallback,
             faults,
             balance,
+            tracing,
             cache,
             limits,
             definition: Arc::new(definition),
@@ -316,6 +318,12 @@ impl Reader {
             }
         };
         let pattern = match Pattern::compile(key) {
+            Ok(_) if !suits_javascript(key) => {
+                self.problems.push(format!(
+                    "'{path}': nodes of JavaScript cannot compile this pattern, so that their emits would fail"
+                ));
+                return None;
+            }
             Ok(pattern) if !key.is_empty() && key.len() <= NAME_LEN_MAX => pattern,
             Ok(_) => {
                 self.problems.push(format!("'{path}' must have 1 to {NAME_LEN_MAX} bytes"));
@@ -328,6 +336,7 @@ impl Reader {
         };
         let faults = EventFaults::read(&path, &definition, &mut self.problems);
         let balance = Balance::read(&path, &definition, &mut self.problems);
+        let tracing = Traced::read(&path, &definition, &mut self.problems);
         definition.insert("name".into(), key.into());
         Some(EventSchema {
             key: key.into(),
@@ -335,6 +344,7 @@ impl Reader {
             group: group.into(),
             faults,
             balance,
+            tracing,
             definition: Arc::new(definition),
         })
     }

@@ -61,7 +61,7 @@ fn event_packet(ctx: &Context, groups: Option<Vec<Arc<str>>>) -> Body {
         meta: ctx.meta(),
         headers: ctx.headers.clone(),
         level: ctx.level,
-        tracing: ctx.tracing,
+        tracing: ctx.tracing(),
         parent_id: ctx.parent_id.clone(),
         request_id: Some(Arc::clone(&ctx.request_id)),
         caller: ctx.caller.clone(),

@@ -10,7 +10,7 @@ use crate::clock::Instant;
 
 /// Lets one line through per second and counts the others.
 #[derive(Default)]
-pub(super) struct Gate(Mutex<GateState>);
+pub struct Gate(Mutex<GateState>);
 
 #[derive(Default)]
 struct GateState {
@@ -23,7 +23,7 @@ const GATE_PERIOD: Duration = Duration::from_secs(1);
 
 impl Gate {
     /// `Some(number of lines held back before)` when a line may be written now.
-    pub(super) fn open(&self, now: Instant) -> Option<u64> {
+    pub fn open(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock();
         if state.last.is_some_and(|last| now.duration_since(last) < GATE_PERIOD) {
             state.held_back += 1;

@@ -91,14 +91,16 @@ impl<T> Pending<T> {
     /// Gives an answer to who waits for it. False when nobody waits for it from this sender.
     pub(super) fn settle(&self, id: &str, sender: &str, answer: T) -> bool {
         let mut entries = self.entries.lock();
-        if !entries.get(id).is_some_and(|entry| entry.may_be_answered_by(sender)) {
+        // Taken out at once, because an answer from elsewhere is rare.
+        let Some((id, entry)) = entries.remove_entry(id) else { return false };
+        if !entry.may_be_answered_by(sender) {
+            entries.insert(id, entry);
             return false;
         }
-        let entry = entries.remove(id);
         drop(entries);
         self.gauge.add(-1);
         // The one that waited may be gone in this moment; then the answer is late.
-        entry.is_some_and(|entry| entry.tx.send(Settled::Answer(answer)).is_ok())
+        entry.tx.send(Settled::Answer(answer)).is_ok()
     }
 
     /// Whether somebody waits for this sender to answer `id`.

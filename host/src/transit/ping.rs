@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::error::MoleculerError;
-use crate::packet::{Body, Ping, Pong};
+use crate::packet::{Body, Ping, Pong, ProtocolVersion};
 use crate::task;
 use crate::transit::counters::Refusal;
 use crate::transit::pending::Settled;
@@ -64,17 +64,20 @@ impl Transit {
 }
 
 impl Shared {
-    /// Answers at once: nothing of this node stands between a ping and its pong.
-    pub(super) fn handle_ping(self: &Arc<Self>, sender: Arc<str>, ping: Ping) {
+    /// Answers at once, in the version of the question: nothing of this node stands between a ping and its
+    /// pong, and who asks need not be known.
+    pub(super) fn handle_ping(self: &Arc<Self>, sender: Arc<str>, ping: Ping, ver: &str) {
         let Some(in_flight) = InFlight::enter(&self.counters.pongs, PONGS_MAX) else {
             self.refuse(Refusal::Overload, Some(&sender), "PING", &"too many pings at once");
             return;
         };
         let pong = Pong { time: ping.time, id: ping.id, arrived: now_ms() };
+        let version = ProtocolVersion::from_wire(ver);
+        let version = version.unwrap_or_else(|| self.versions.of(&sender));
         let shared = Arc::clone(self);
         task::spawn("pong", &self.stop, async move {
             let _in_flight = in_flight;
-            if let Err(error) = shared.send(Body::Pong(pong), Some(&sender)).await {
+            if let Err(error) = shared.send_as(version, Body::Pong(pong), Some(&sender)).await {
                 shared.report_unsent("failedSendPongPacket", &sender, error);
             }
         });
@@ -93,7 +96,7 @@ impl Shared {
     }
 }
 
-fn now_ms() -> f64 {
+pub(super) fn now_ms() -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit for 285,000 years")]
     let now = clock::unix_ms() as f64;
     now

@@ -125,12 +125,14 @@ impl Shared {
             Body::Event(event) => self.handle_event(sender, event),
             Body::Info(info) if own => {
                 if info.instance_id.as_ref() != Some(&self.settings.instance_id) {
+                    self.twin.handle_sign();
                     self.notify(Notice::DuplicateNodeId { instance_id: info.instance_id });
                 }
             }
+            Body::Pong(pong) if own => self.twin.handle_pong(&pong),
             // The others are only what this node says to all, itself included.
             _ if own => {}
-            Body::Ping(ping) => self.handle_ping(sender, ping),
+            Body::Ping(ping) => self.handle_ping(sender, ping, &ver),
             Body::Pong(pong) => self.handle_pong(sender, pong),
             // They go another way.
             Body::GossipHello(_) | Body::GossipRequest(_) | Body::GossipResponse(_) => {}

@@ -159,7 +159,7 @@ fn request_packet(ctx: &Context) -> Request {
         headers: ctx.headers.clone(),
         timeout: Some(timeout_ms(ctx)),
         level: ctx.level,
-        tracing: ctx.tracing,
+        tracing: ctx.tracing(),
         parent_id: ctx.parent_id.clone(),
         request_id: Some(Arc::clone(&ctx.request_id)),
         caller: ctx.caller.clone(),

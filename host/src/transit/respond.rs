@@ -21,7 +21,7 @@ use futures_util::FutureExt as _;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::clock;
-use crate::context::{Context, ContextBuilder, Deadline};
+use crate::context::{Context, ContextBuilder, Deadline, Outcome};
 use crate::error::MoleculerError;
 use crate::metrics::Metric;
 use crate::packet::{Body, Request, Response};
@@ -150,49 +150,59 @@ impl Shared {
     /// Runs a request and answers it. A panic outside of its handler loses its answer and no other.
     async fn answer(&self, request: Arrived) {
         let Arrived { ctx, sender, _in_flight, _answering, _receipt } = request;
-        let name = Arc::clone(&ctx.name);
+        let (id, name, meta) = (Arc::clone(&ctx.id), Arc::clone(&ctx.name), ctx.meta());
         let answered = async {
             let Some(inbound) = self.inbound.upgrade() else { return };
             // The handler is called inside the guarded future, so that a panic while it makes its future
             // is caught as well.
-            let handling = async { inbound.handle_request(ctx.clone()).await };
-            let reply = self.guarded(&ctx, handling).await;
+            let handling = async { inbound.handle_request(ctx).await };
+            let ended = self.guarded(&name, handling).await;
             drop(inbound);
-            match reply.outcome {
-                Ok(Payload::Stream(stream)) => {
-                    self.respond_stream(&sender, ctx, &stream).await;
+            let response = match ended {
+                Ok(Reply { ctx, outcome: Ok(Payload::Stream(stream)), .. }) => {
+                    return self.respond_stream(&sender, ctx, &stream).await;
                 }
-                outcome => self.respond(&sender, &ctx, Reply { outcome, ..reply }).await,
-            }
+                Ok(Reply { ctx, outcome, resolved }) => response_packet(&ctx, outcome, resolved),
+                Err(error) => {
+                    let headers = Some(Object::default());
+                    Response { id, meta, headers, result: Err(error), stream: None, seq: None }
+                }
+            };
+            self.respond(&sender, response).await;
         };
         if let Err(panic) = AssertUnwindSafe(answered).catch_unwind().await {
             let panic = task::panic_text(&*panic);
-            tracing::error!(action = %name, panic, "the answer to a request panicked");
+            tracing::error!(action = &*name, panic, "the answer to a request panicked");
         }
     }
 
-    /// The reply of a handler that may panic or be ended by the stop.
-    async fn guarded(&self, ctx: &Context, handling: impl Future<Output = Reply>) -> Reply {
+    /// The reply of a handler that may panic or be ended by the stop, which are errors.
+    async fn guarded(
+        &self,
+        action: &str,
+        handling: impl Future<Output = Reply>,
+    ) -> Result<Reply, MoleculerError> {
         let guarded = AssertUnwindSafe(handling).catch_unwind();
-        let outcome = match self.stop.run_until_cancelled(guarded).await {
-            Some(Ok(reply)) => return reply,
+        match self.stop.run_until_cancelled(guarded).await {
+            Some(Ok(reply)) => Ok(reply),
             Some(Err(panic)) => {
                 let panic = task::panic_text(&*panic);
-                tracing::error!(action = %ctx.name, panic, "a request handler panicked");
-                MoleculerError::internal("The handler of the request failed unexpectedly.")
+                tracing::error!(action, panic, "a request handler panicked");
+                Err(MoleculerError::internal("The handler of the request failed unexpectedly."))
             }
-            None => MoleculerError::service_not_available(&ctx.name, Some(&self.settings.node_id)),
-        };
-        Reply { outcome: Err(outcome), resolved: true }
+            None => {
+                Err(MoleculerError::service_not_available(action, Some(&self.settings.node_id)))
+            }
+        }
     }
 
-    async fn respond(&self, target: &str, ctx: &Context, reply: Reply) {
-        let response = response_packet(ctx, reply);
+    async fn respond(&self, target: &str, response: Response) {
+        let id = Arc::clone(&response.id);
         let Err(error) = self.send(Body::Response(response), Some(target)).await else { return };
         self.report_unsent("failedSendResponsePacket", target, error.clone());
         if error.name() == "PayloadTooLargeError" {
             // Without this the caller would wait until its timeout for an answer that never fits.
-            self.send_error(target, Arc::clone(&ctx.id), Object::default(), error).await;
+            self.send_error(target, id, Object::default(), error).await;
         }
     }
 
@@ -209,12 +219,10 @@ impl Shared {
         let (outflow, reader) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                let reply = Reply { outcome: Err(error), resolved: true };
-                return self.respond(target, &ctx, reply).await;
+                return self.respond(target, response_packet(&ctx, Err(error), true)).await;
             }
         };
-        let reply = Reply { outcome: Ok(Payload::null()), resolved: true };
-        let response = response_packet(&ctx, reply);
+        let response = response_packet(&ctx, Ok(Payload::null()), true);
         // A request stream that nobody has taken by now is closed with the context, while this one goes on.
         drop(ctx);
         let (dialect, object_mode) = (self.dialect_of(target), stream.object_mode());
@@ -250,12 +258,13 @@ impl Shared {
     }
 }
 
-fn response_packet(ctx: &Context, reply: Reply) -> Response {
+/// The answer that a handler gave.
+fn response_packet(ctx: &Context, outcome: Outcome, resolved: bool) -> Response {
     Response {
         id: Arc::clone(&ctx.id),
         meta: ctx.meta(),
-        headers: reply.resolved.then(|| ctx.response_headers()),
-        result: reply.outcome,
+        headers: resolved.then(|| ctx.response_headers()),
+        result: outcome,
         stream: None,
         seq: None,
     }

@@ -44,6 +44,7 @@ impl Node {
             disable_balancer: false,
             namespace: "t".into(),
             node_id: node_id.into(),
+            chosen_id: true,
             instance_id: crate::uid::new(),
             options,
             work: Handle::current(),
@@ -91,7 +92,8 @@ impl Inbound for Node {
         self.started.notify_one();
         let release = Arc::clone(&self.release);
         let name = Arc::clone(&ctx.name);
-        let done = |outcome| Reply { outcome, resolved: true };
+        let answered = ctx.clone();
+        let done = |outcome| Reply { ctx: answered, outcome, resolved: true };
         match &*name {
             "x.own" => {
                 let own = self.own.lock().clone();
@@ -116,7 +118,7 @@ impl Inbound for Node {
             }
             "x.unknown" => {
                 let outcome = Err(MoleculerError::service_not_found(&name, Some("b")));
-                std::future::ready(Reply { outcome, resolved: false }).boxed()
+                std::future::ready(Reply { ctx, outcome, resolved: false }).boxed()
             }
             _ => {
                 ctx.merge_meta(&object("{\"b\":2}"));
@@ -444,6 +446,36 @@ async fn another_process_with_the_same_node_id_is_noticed() {
     // Other packets of its own are nothing to it.
     inject(&bus, "MOL-t.HEARTBEAT", &json!({"cpu": 1, "ver": "5", "sender": "a"}));
     assert!(a.nodes.lock().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_whose_id_is_taken_announces_nothing() {
+    let bus = Arc::new(Bus::default());
+    let first = Node::joined(&bus, "a").await;
+    let heard = watch(&bus, "MOL-t.INFO");
+    let second = Node::new(&bus, "a");
+    let refused = second.transit.connect().await.unwrap_err();
+    assert!(matches!(refused, Error::DuplicateNodeId { .. }), "{refused}");
+    assert!(refused.to_string().contains("'a'") && refused.to_string().contains("--node-id"));
+    assert!(heard.lock().is_empty(), "{heard:?}");
+    assert!(first.notices.lock().iter().all(|n| !matches!(n, Notice::DuplicateNodeId { .. })));
+    // Whoever comes after the first has gone is welcome.
+    first.transit.disconnect().await;
+    Node::joined(&bus, "a").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_process_that_announces_itself_first_is_made_way_for() {
+    let bus = Arc::new(Bus::default());
+    let node = Node::new(&bus, "a");
+    let joining = node.transit.connect();
+    let twin = async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let info = json!({"services": [], "instanceID": "other", "ver": "5", "sender": "a"});
+        inject(&bus, "MOL-t.INFO", &info);
+    };
+    let (refused, ()) = tokio::join!(joining, twin);
+    assert!(matches!(refused, Err(Error::DuplicateNodeId { .. })));
 }
 
 #[tokio::test(start_paused = true)]

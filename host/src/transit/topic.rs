@@ -32,8 +32,13 @@ impl Topics {
     /// The topic of a kind for one node, or for all.
     #[must_use]
     pub fn of(&self, kind: PacketType, target: Option<&str>) -> String {
-        let (prefix, word) = (&self.prefix, kind.as_str());
-        target.map_or_else(|| format!("{prefix}{word}"), |node| format!("{prefix}{word}.{node}"))
+        let (word, node_len) = (kind.as_str(), target.map_or(0, |node| node.len() + 1));
+        let mut topic = String::with_capacity(self.prefix.len() + word.len() + node_len);
+        topic.extend([self.prefix.as_str(), word]);
+        if let Some(node) = target {
+            topic.extend([".", node]);
+        }
+        topic
     }
 
     /// Everything that a node listens to. There is no topic for an event to all: it is sent to each node.

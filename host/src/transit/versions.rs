@@ -70,6 +70,11 @@ impl Versions {
         self.peers.read().get(node_id).map_or_else(|| self.preferred(), |peer| peer.version)
     }
 
+    /// Whether it matters which version a node speaks, and nothing has been heard of it yet.
+    pub(super) fn missing(&self, node_id: &str) -> bool {
+        self.remembers() && !self.peers.read().contains_key(node_id)
+    }
+
     /// The versions in which all nodes are spoken to: those that somebody alive speaks.
     pub(super) fn alive(&self) -> Vec<ProtocolVersion> {
         let mut alive = self.spoken.to_vec();
@@ -83,9 +88,10 @@ impl Versions {
         alive
     }
 
-    /// A packet that is taken came in.
+    /// A packet that is taken came in. Pings are answered in their own version: who only asks whether
+    /// somebody is there (`twin`) is no node.
     pub(super) fn remember(&self, packet: &Packet) {
-        if !self.remembers() {
+        if !self.remembers() || matches!(packet.body, Body::Ping(_)) {
             return;
         }
         let Some(version) = ProtocolVersion::from_wire(&packet.ver) else { return };

@@ -16,7 +16,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use crate::task::{self, CancellationToken};
-use crate::transporter::{Error, Listener, Queue, Transporter};
+use crate::transporter::{Attempt, Error, Listener, Queue, Transporter};
 
 mod address;
 mod connection;
@@ -121,6 +121,15 @@ impl Transporter for Nats {
             link.outbox.publish(topic, &data).await
         }
         .boxed()
+    }
+
+    fn try_publish(&self, topic: &str, data: Bytes) -> Attempt {
+        let link = self.link.load();
+        let Some(link) = link.as_ref() else { return Attempt::Done(Err(Error::NotConnected)) };
+        match link.outbox.try_publish(topic, &data) {
+            Some(done) => Attempt::Done(done),
+            None => Attempt::MustWait(data),
+        }
     }
 
     fn has_balancer(&self) -> bool {

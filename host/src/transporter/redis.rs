@@ -65,7 +65,7 @@ impl Redis {
     /// [`Error::Address`].
     pub fn new(urls: &[String], message_max: usize, client_name: &str) -> Result<Self, Error> {
         let servers: Vec<Server> =
-            urls.iter().map(|url| address::parse_url(url)).collect::<Result<_, _>>()?;
+            urls.iter().map(|url| Server::parse(url)).collect::<Result<_, _>>()?;
         if servers.is_empty() {
             return Err(Error::Address { address: String::new(), cause: "it is empty".into() });
         }

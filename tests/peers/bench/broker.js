@@ -18,7 +18,12 @@ const commands = {
 	/** Starts a broker with all default middlewares. `service`: the name of an echo service, or none. */
 	async start({ options, service }) {
 		broker = new ServiceBroker({ logger: false, ...options });
-		if (service) broker.createService({ name: service, actions: { echo: ctx => ctx.params } });
+		if (service)
+			broker.createService({
+				name: service,
+				actions: { echo: ctx => ctx.params },
+				events: { "bench.event"() {} }
+			});
 		await broker.start();
 		return { version: ServiceBroker.MOLECULER_VERSION, node: process.version };
 	},
@@ -57,6 +62,19 @@ const commands = {
 		};
 		await Promise.all(Array.from({ length: parallel }, worker));
 		return { calls, ms: performance.now() - start };
+	},
+
+	/** Sends events for about `ms` milliseconds; a call after every `perCall` of them waits until they arrived. */
+	async events({ action, event, data, perCall, broadcast, ms }) {
+		const send = broadcast ? "broadcast" : "emit";
+		const start = performance.now();
+		let events = 0;
+		while (performance.now() - start < ms) {
+			for (let i = 0; i < perCall; i++) await broker[send](event, data);
+			events += perCall;
+			await broker.call(action, data);
+		}
+		return { events, ms: performance.now() - start };
 	},
 
 	async stop() {

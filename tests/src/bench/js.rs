@@ -59,24 +59,43 @@ impl JsBroker {
 
     /// Seconds per call of calls one after the other.
     pub async fn sequence(&self, action: &str, slice: Duration) -> f64 {
-        let (calls, seconds) = self.measure("sequence", action, 1, slice).await;
+        let (calls, seconds) = self.measure("sequence", action, PAYLOAD, 1, slice).await;
         seconds / calls
     }
 
     /// Calls per second with `parallel` in flight.
-    pub async fn load(&self, action: &str, parallel: usize, slice: Duration) -> f64 {
-        let (calls, seconds) = self.measure("load", action, parallel, slice).await;
+    pub async fn load(&self, action: &str, params: &str, parallel: usize, slice: Duration) -> f64 {
+        let (calls, seconds) = self.measure("load", action, params, parallel, slice).await;
         calls / seconds
+    }
+
+    /// Events per second, with a call of the action after so many events.
+    ///
+    /// # Panics
+    /// When one fails.
+    pub async fn event_load(
+        &self,
+        (action, event, per_call): (&str, &str, u32),
+        broadcast: bool,
+        slice: Duration,
+    ) -> f64 {
+        let data: Value = serde_json::from_str(PAYLOAD).unwrap();
+        let ms = slice.as_secs_f64() * 1e3;
+        let args = json!({"action": action, "event": event, "data": data, "perCall": per_call,
+            "broadcast": broadcast, "ms": ms});
+        let answer = self.ask("events", args).await;
+        answer["events"].as_f64().unwrap() / (answer["ms"].as_f64().unwrap() / 1e3)
     }
 
     async fn measure(
         &self,
         command: &str,
         action: &str,
+        params: &str,
         parallel: usize,
         slice: Duration,
     ) -> (f64, f64) {
-        let params: Value = serde_json::from_str(PAYLOAD).unwrap();
+        let params: Value = serde_json::from_str(params).unwrap();
         let ms = slice.as_secs_f64() * 1e3;
         let args = json!({"action": action, "params": params, "parallel": parallel, "ms": ms});
         let answer = self.ask(command, args).await;

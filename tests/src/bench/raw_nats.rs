@@ -80,21 +80,22 @@ impl Requester {
     /// Connects, and waits until the echo answers.
     pub async fn connect(url: &str) -> Self {
         let client = async_nats::connect(url).await.unwrap();
-        wait::until("the echo over NATS", || async { echo(&client).await.ok() }).await;
+        let payload = Bytes::from_static(PAYLOAD.as_bytes());
+        wait::until("the echo over NATS", || async { echo(&client, &payload).await.ok() }).await;
         Self(client)
     }
 
     /// Calls per second with `parallel` in flight.
-    pub async fn load(&self, parallel: usize, slice: Duration) -> f64 {
+    pub async fn load(&self, parallel: usize, slice: Duration, payload: &Bytes) -> f64 {
         let start = clock::now();
         let end = start + slice;
         let workers: Vec<AbortOnDropHandle<u32>> = (0..parallel)
             .map(|_| {
-                let client = self.0.clone();
+                let (client, payload) = (self.0.clone(), payload.clone());
                 task::run(async move {
                     let mut calls = 0;
                     while clock::now() < end {
-                        assert_eq!(echo(&client).await.unwrap().len(), PAYLOAD.len());
+                        assert_eq!(echo(&client, &payload).await.unwrap().len(), payload.len());
                         calls += 1;
                     }
                     calls
@@ -106,7 +107,7 @@ impl Requester {
     }
 }
 
-async fn echo(client: &Client) -> Result<Bytes, async_nats::RequestError> {
-    let answer = client.request(SUBJECT, Bytes::from_static(PAYLOAD.as_bytes())).await?;
+async fn echo(client: &Client, payload: &Bytes) -> Result<Bytes, async_nats::RequestError> {
+    let answer = client.request(SUBJECT, payload.clone()).await?;
     Ok(answer.payload)
 }

@@ -22,6 +22,12 @@ impl Sample {
         Self(self.0.iter().zip(&other.0).map(|(own, other)| own / other).collect())
     }
 
+    /// Seconds for one instead of how many in a second.
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        self.0.iter().map(|value| value.recip()).collect()
+    }
+
     /// The value in the middle; the mean of both when there are two.
     ///
     /// # Panics

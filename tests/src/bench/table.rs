@@ -11,6 +11,8 @@ pub enum Unit {
     Seconds,
     /// Calls in a second; more is better.
     CallsPerSecond,
+    /// Events in a second; more is better.
+    EventsPerSecond,
     /// Bytes; less is better.
     Bytes,
 }
@@ -107,7 +109,7 @@ fn quantity(value: f64, unit: Unit) -> String {
         Unit::Seconds if value < 10e-6 => format!("{:.2} µs", value * 1e6),
         Unit::Seconds if value < 1e-3 => format!("{:.0} µs", value * 1e6),
         Unit::Seconds => format!("{:.1} ms", value * 1e3),
-        Unit::CallsPerSecond => format!("{value:.0}/s"),
+        Unit::CallsPerSecond | Unit::EventsPerSecond => format!("{value:.0}/s"),
         Unit::Bytes => format!("{:.0} KiB", value / 1024.0),
     }
 }

@@ -176,7 +176,7 @@ fn mistakes_of_variables_and_flags_name_them() {
     let flags = vec![Flag {
         option: "transporter",
         flag: "--transporter",
-        text: "mqtt://me:secret@host".into(),
+        text: "kafka://me:secret@host".into(),
     }];
     let problems = load(Sources { variables, flags, ..Sources::default() }).unwrap_err();
     let text = problems.to_string();
@@ -187,7 +187,7 @@ fn mistakes_of_variables_and_flags_name_them() {
         ),
         "{text}"
     );
-    assert!(text.contains("--transporter: transporter is \"mqtt://***@host\" (this version does not offer transporter mqtt)"), "{text}");
+    assert!(text.contains("--transporter: transporter is \"kafka://***@host\" (this version does not offer transporter kafka)"), "{text}");
     assert!(!text.contains("secret"), "{text}");
 }
 
@@ -248,13 +248,8 @@ fn options_of_moleculer_that_are_not_read_are_answered() {
          allowed: \"JSON\", \"JSONExt\", \"MsgPack\", \"Notepack\" or \"CBOR\"",
     );
     assert_eq!(
-        warnings(
-            "{\"tracing\": {\"enabled\": true}, \"maxSafeObjectSize\": 5, \"replOptions\": null}"
-        ),
-        [
-            "'maxSafeObjectSize' changes nothing: log lines are cut at `limits.logLine`",
-            "'tracing' changes nothing: this version makes no spans",
-        ]
+        warnings("{\"maxSafeObjectSize\": 5, \"replOptions\": null}"),
+        ["'maxSafeObjectSize' changes nothing: log lines are cut at `limits.logLine`",]
     );
 }
 
@@ -411,10 +406,10 @@ fn every_form_of_the_discoverer_is_read() {
         "isomer.json",
         "{\"registry\": {\"discoverer\": {\"type\": \"etcd3://u:secret@h\", \"options\": {\"scanLength\": 1}}}}",
         "2 problems in the configuration:\n  \
-         isomer.json:1: registry.discoverer.type is \"etcd3://***@h\" (an address is a host with its port); allowed: \
-         \"Local\", \"Redis\", \"redis://host:6379\", \"Etcd3\" or \"etcd3://host:2379\"\n  \
          isomer.json:1: registry.discoverer.options.scanLength is 1 (only a discoverer of type Redis has it); \
-         allowed: a whole number of at least 1",
+         allowed: a whole number of at least 1\n  \
+         isomer.json:1: registry.discoverer.type is \"etcd3://***@h\" (an address is a host with its port); allowed: \
+         \"Local\", \"Redis\", \"redis://host:6379\", \"Etcd3\" or \"etcd3://host:2379\"",
     );
 }
 

@@ -47,11 +47,15 @@ fn older_names_become_today_s_with_one_warning_each() {
         json!({"tracking": {"shutdownTimeout": 2000}}),
     );
     check(json!({"validation": false}), "validation", json!({"validator": {"type": false}}));
-    check(json!({"metricsRate": 0.5}), "metricsRate", json!({}));
+    check(
+        json!({"metricsRate": 0.5}),
+        "metricsRate",
+        json!({"tracing": {"sampling": {"rate": 0.5}}}),
+    );
     check(
         json!({"metrics": true, "metricsRate": 1}),
         "metricsRate",
-        json!({"metrics": {"enabled": true}}),
+        json!({"metrics": {"enabled": true}, "tracing": {"sampling": {"rate": 1}}}),
     );
     check(
         json!({"statistics": true}),

@@ -8,6 +8,7 @@ use crate::config::log::{self, Format, Level, Levels};
 use crate::config::options::{ControlSocket, NodeOptions};
 use crate::config::schema::{Entry, Kind};
 use crate::config::serializer;
+use crate::config::transmit;
 use crate::config::transporter;
 use crate::config::value::{Located, Value};
 
@@ -58,12 +59,13 @@ fn general() -> Vec<Entry<NodeOptions>> {
         },
         Entry {
             name: "middlewares",
-            kind: Kind::Special("a list of names", |node, value| {
-                names(value).map(|names| node.broker.middlewares = names)
-            }),
+            kind: Kind::Special(
+                "a list of names, or of {\"name\", \"options\"} for Compression and Encryption",
+                middlewares,
+            ),
             default: "[]",
-            doc: "Components that stand around the services, see [middlewares.md](middlewares.md); a later one \
-                  wraps the earlier.",
+            doc: "Components that stand around the services, and what changes the bytes of packets, see \
+                  [middlewares.md](middlewares.md); a later one wraps the earlier.",
         },
         Entry {
             name: "middlewareDir",
@@ -247,17 +249,28 @@ fn hot_reload(value: &Located) -> Result<bool, String> {
     }
 }
 
-/// Names of components, which are names of files without their ending.
-fn names(value: &Located) -> Result<Vec<String>, String> {
-    if matches!(value.value, Value::Null) {
-        return Ok(Vec::new());
+/// Components by their names, which are names of files without their ending, and transmit middlewares.
+fn middlewares(node: &mut NodeOptions, value: &Located) -> Result<(), String> {
+    let (mut components, mut transmit) = (Vec::new(), Vec::new());
+    let items = match value.value {
+        Value::Null => Vec::new(),
+        _ => value.as_list().ok_or("not a list")?,
+    };
+    for item in &items {
+        match transmit::read(item)? {
+            Some(one) => transmit.push(one),
+            None => components.push(component_name(item)?),
+        }
     }
-    let items = value.as_list().ok_or("not a list")?;
-    let name = |item: &Located| match item.as_text() {
+    (node.broker.middlewares, node.broker.transmit) = (components, transmit);
+    Ok(())
+}
+
+fn component_name(item: &Located) -> Result<String, String> {
+    match item.as_text() {
         Some(name) if !name.is_empty() && !name.contains(['/', '\\']) => Ok(name.to_owned()),
         _ => Err(format!("{} is no name", item.found())),
-    };
-    items.iter().map(name).collect()
+    }
 }
 
 /// moleculer: src/service-broker.js registerInternalServices

@@ -257,7 +257,8 @@ impl Store for Redis {
 impl From<redis::Error> for Error {
     fn from(error: redis::Error) -> Self {
         match error {
-            redis::Error::Away => Self::Away,
+            // The loss is told by the link.
+            redis::Error::Away | redis::Error::Lost { .. } => Self::Away,
             redis::Error::Failed { reason } => Self::Failed(reason),
             redis::Error::Address { reason } => Self::Address(reason),
         }

@@ -62,7 +62,7 @@ fn apply(registry: &mut Registry, response: Value) -> Applied {
     registry.apply_gossip(object(response), clock::now())
 }
 
-fn node<'a>(registry: &'a Registry, id: &str) -> &'a crate::registry::Node {
+fn node<'a>(registry: &'a Registry, id: &str) -> &'a Node {
     registry.nodes.get(id).unwrap()
 }
 

@@ -194,6 +194,10 @@ fn object_of(
     raw: Option<&RawValue>,
 ) -> Result<Option<Object>, Fault> {
     let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(None) };
+    if raw.get() == "{}" {
+        // What most packets have needs no share in their bytes.
+        return Ok(Some(Object::default()));
+    }
     let object = Object::from_checked(slice(text, field, raw)?);
     object.map(Some).map_err(|error| Fault::Meaning { field, cause: error.to_string() })
 }

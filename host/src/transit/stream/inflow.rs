@@ -220,9 +220,8 @@ impl<H> Inflows<H> {
             let over = matches!(part, Part::End(_));
             return Ok(if over { State::Over } else { State::Unread });
         }
-        let reserved = match self.room_for_early(inflow, seq, &part) {
-            Ok(reserved) => reserved,
-            Err(()) => return Ok(self.fail(inflow, overflow())),
+        let Ok(reserved) = self.room_for_early(inflow, seq, &part) else {
+            return Ok(self.fail(inflow, overflow()));
         };
         match inflow.order.place(seq, (part, reserved)) {
             Placed::Turn((part, _)) => {

@@ -29,7 +29,7 @@ const PIECE_LEN_MIN: usize = 1 << 10;
 
 /// The streams that go out.
 pub(super) struct Outflows {
-    entries: Mutex<HashMap<u64, (Arc<str>, Arc<Control>)>>,
+    entries: Mutex<HashMap<u64, Going>>,
     last_id: AtomicU64,
     limit: usize,
     /// Streams that are open.
@@ -37,6 +37,9 @@ pub(super) struct Outflows {
     /// Rings when there are none any more.
     idle: Notify,
 }
+
+/// To which node a stream goes, and what stops it.
+type Going = (Arc<str>, Arc<Control>);
 
 /// How a stream is told to stop.
 #[derive(Debug, Default)]

@@ -394,6 +394,36 @@ mod tests {
         assert!(parse(&announced(u32::MAX as usize), MAX).is_err());
     }
 
+    /// Frames with a few bytes changed, from a fixed seed: read, refused or waited for, but never more.
+    #[test]
+    fn no_bytes_make_the_reader_panic_or_wait_for_too_much() {
+        let mut frames = server_method(1, (60, 60), |out| {
+            out.short_text("3").long_long(9).byte(0).short_text("").short_text("q");
+        });
+        publish(&mut frames, ("x", "q"), &[0, 0], b"{}", MAX);
+        heartbeat(&mut frames);
+        frames.extend(server_method(0, (10, 50), |out| {
+            out.short(320).short_text("CONNECTION_FORCED").short(0).short(0);
+        }));
+        let mut seed = 1_u32;
+        for _ in 0..100_000 {
+            let mut bytes = frames.clone();
+            for _ in 0..3 {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let [a, b, value, _] = seed.to_be_bytes();
+                let at = usize::from(u16::from_be_bytes([a, b])) % bytes.len();
+                bytes[at] = value;
+            }
+            let mut rest = &*bytes;
+            while let Ok(Parsed::Whole { size, .. }) = parse(rest, MAX) {
+                rest = &rest[size..];
+            }
+            if let Ok(Parsed::Partial { missing }) = parse(rest, MAX) {
+                assert!((1..=MAX).contains(&missing), "{missing}");
+            }
+        }
+    }
+
     #[test]
     fn a_message_is_split_into_frames_that_the_server_takes() {
         let mut out = Vec::new();

@@ -261,6 +261,31 @@ mod tests {
         assert!(parse(&announced(REST_MAX)).is_err());
     }
 
+    /// Packets with a few bytes changed, from a fixed seed: read, refused or waited for, but never more.
+    #[test]
+    fn no_bytes_make_the_reader_panic_or_wait_for_too_much() {
+        let mut packets = Vec::new();
+        publish(&mut packets, "MOL.REQ.x", b"{}", 1, 7);
+        packets.extend_from_slice(b"\x20\x02\0\0\x90\x03\0\x01\0\x62\x02\0\x01\xd0\0");
+        let mut seed = 1_u32;
+        for _ in 0..100_000 {
+            let mut bytes = packets.clone();
+            for _ in 0..3 {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let [a, b, value, _] = seed.to_be_bytes();
+                let at = usize::from(u16::from_be_bytes([a, b])) % bytes.len();
+                bytes[at] = value;
+            }
+            let mut rest = &*bytes;
+            while let Ok(Parsed::Whole { size, .. }) = parse(rest) {
+                rest = &rest[size..];
+            }
+            if let Ok(Parsed::Partial { missing }) = parse(rest) {
+                assert!((1..=PACKET_MAX + 5).contains(&missing), "{missing}");
+            }
+        }
+    }
+
     #[test]
     fn what_is_said_is_read_as_it_was_meant() {
         for (qos, id) in [(0, 0), (1, 7), (2, 0xffff)] {

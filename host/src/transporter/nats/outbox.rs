@@ -132,22 +132,30 @@ impl Outbox {
     pub(super) async fn publish(self: &Arc<Self>, topic: &str, data: &[u8]) -> Result<(), Error> {
         loop {
             let room = self.room.notified();
-            match self.put(topic, data)? {
-                Put::Promised => return Ok(()),
-                Put::First => {
-                    self.promise();
-                    return Ok(());
-                }
-                Put::Late => {
-                    self.write_now();
-                    return Ok(());
-                }
-                Put::Full => {
-                    self.write_now();
-                    room.await;
-                }
+            if let Some(done) = self.try_publish(topic, data) {
+                return done;
             }
+            room.await;
         }
+    }
+
+    /// The same as far as it goes without waiting; `None` when the buffer is full.
+    pub(super) fn try_publish(
+        self: &Arc<Self>,
+        topic: &str,
+        data: &[u8],
+    ) -> Option<Result<(), Error>> {
+        match self.put(topic, data) {
+            Ok(Put::Promised) => {}
+            Ok(Put::First) => self.promise(),
+            Ok(Put::Late) => self.write_now(),
+            Ok(Put::Full) => {
+                self.write_now();
+                return None;
+            }
+            Err(error) => return Some(Err(error)),
+        }
+        Some(Ok(()))
     }
 
     fn put(&self, topic: &str, data: &[u8]) -> Result<Put, Error> {

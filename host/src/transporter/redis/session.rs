@@ -69,13 +69,13 @@ impl Session {
 
 impl Stream {
     async fn open(server: &Server, client_name: &str) -> Result<Self, Lost> {
-        let socket = TcpStream::connect((server.host.as_str(), server.port)).await?;
+        let socket = TcpStream::connect((server.host(), server.port())).await?;
         // Packets are gathered before they are written; waiting for more would only delay them.
         socket.set_nodelay(true)?;
         let (mut words, answers) = first_words(server, client_name);
         let mut buffer = BytesMut::with_capacity(READ_SIZE);
-        if server.tls {
-            let stream = tls::encrypt(socket, &server.host).await.map_err(Lost::Tls)?;
+        if server.tls() {
+            let stream = tls::encrypt(socket, server.host()).await.map_err(Lost::Tls)?;
             let (mut source, mut sink) = tokio::io::split(stream);
             sink.write_all_buf(&mut words).await?;
             sink.flush().await?;
@@ -103,9 +103,9 @@ enum Answer {
 fn first_words(server: &Server, client_name: &str) -> (bytes::Bytes, Vec<Answer>) {
     let mut out = Vec::new();
     let mut answers = Vec::new();
-    if let Some(password) = &server.password {
+    if let Some((user, password)) = server.login() {
         answers.push(Answer::Needed);
-        match &server.user {
+        match user {
             Some(user) => {
                 protocol::command(&mut out, &[b"AUTH", user.as_bytes(), password.as_bytes()]);
             }

@@ -293,6 +293,10 @@ impl Kit {
         Ok(())
     }
 
+    /// What benchmarks send.
+    #[event("bench.event")]
+    fn on_bench(&self, _data: Payload) {}
+
     #[event("grouped.**", group = "kit-group")]
     fn on_grouped(&mut self, ctx: &Context, data: Value) -> Result<()> {
         self.events.push(json!({ "context": fields(ctx)?, "data": data, "group": "kit-group" }));

@@ -1,0 +1,253 @@
+//! Section `tracing`: spans of calls and events (moleculer: src/tracing).
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use crate::config::names;
+use crate::config::options::NodeOptions;
+use crate::config::quantity;
+use crate::config::schema::{Entry, Kind};
+use crate::config::tracing::{EventExporter, TagRules, TraceExporter};
+use crate::config::value::{Located, Value};
+
+/// What may stand as an exporter.
+const EXPORTERS: &str =
+    "\"Console\", \"Event\", {\"type\", \"options\"} of one of them, or a list of these";
+/// What may stand as tags.
+const TAGS: &str = "a table with params, meta, response, each true, false or a list of keys";
+
+/// Moleculer's exporters that are not here.
+const NOT_OFFERED: [&str; 7] =
+    ["Datadog", "DatadogSimple", "EventLegacy", "Jaeger", "NewRelic", "Zipkin", "OpenTelemetry"];
+
+/// The options.
+pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
+    let mut entries: Vec<Entry<NodeOptions>> = vec![
+        Entry {
+            name: "tracing.enabled",
+            kind: Kind::Switch(|node, on| node.broker.tracing.enabled = on),
+            default: "false",
+            doc: "Make spans of what runs on this node. `tracing = true` is short for it.",
+        },
+        Entry {
+            name: "tracing.exporter",
+            kind: Kind::Special(EXPORTERS, |node, value| {
+                exporters(value).map(|exporters| node.broker.tracing.exporters = exporters)
+            }),
+            default: "",
+            doc: "Where spans go: `Console` draws each chain into the log, `Event` sends lists of spans as \
+                  `$tracing.spans`.",
+        },
+        Entry {
+            name: "tracing.actions",
+            kind: Kind::Switch(|node, on| node.broker.tracing.actions = on),
+            default: "true",
+            doc: "A span for each call.",
+        },
+        Entry {
+            name: "tracing.events",
+            kind: Kind::Switch(|node, on| node.broker.tracing.events = on),
+            default: "false",
+            doc: "A span for each event handler that runs.",
+        },
+    ];
+    entries.extend(sampling());
+    entries.extend(contents());
+    entries
+}
+
+fn sampling() -> Vec<Entry<NodeOptions>> {
+    vec![
+        Entry {
+            name: "tracing.sampling.rate",
+            kind: Kind::Real(0.0, 1.0, |node, rate| node.broker.tracing.sampling.rate = rate),
+            default: "1",
+            doc: "The part of the chains beginning here that are traced.",
+        },
+        Entry {
+            name: "tracing.sampling.tracesPerSecond",
+            kind: Kind::Real(0.0, 1e6, |node, n| {
+                node.broker.tracing.sampling.traces_per_second = Some(n).filter(|n| *n > 0.0);
+            }),
+            default: "",
+            doc: "At most so many chains in a second, instead of the rate; 0 is no limit.",
+        },
+        Entry {
+            name: "tracing.sampling.minPriority",
+            kind: Kind::Real(0.0, 1e6, |node, n| {
+                node.broker.tracing.sampling.min_priority = Some(n);
+            }),
+            default: "",
+            doc: "Spans of a lower priority are not traced; calls and events have 5.",
+        },
+    ]
+}
+
+fn contents() -> Vec<Entry<NodeOptions>> {
+    vec![
+        Entry {
+            name: "tracing.errorFields",
+            kind: Kind::Patterns(|node, fields| node.broker.tracing.error_fields = fields),
+            default: "[\"name\", \"message\", \"code\", \"type\", \"data\"]",
+            doc: "What a span shows of an error.",
+        },
+        Entry {
+            name: "tracing.stackTrace",
+            kind: Kind::Switch(|node, on| node.broker.tracing.stack_trace = on),
+            default: "false",
+            doc: "Show the stack of an error as well.",
+        },
+        Entry {
+            name: "tracing.defaultTags",
+            kind: Kind::Free(|node, tags| node.broker.tracing.default_tags = tags),
+            default: "",
+            doc: "Tags of all spans.",
+        },
+        Entry {
+            name: "tracing.tags.action",
+            kind: Kind::Special(TAGS, |node, value| {
+                tags(value).map(|rules| node.broker.tracing.action_tags = rules)
+            }),
+            default: "",
+            doc: "What spans of calls carry: all params and nothing else, unless this says more or less.",
+        },
+        Entry {
+            name: "tracing.tags.event",
+            kind: Kind::Special(TAGS, |node, value| {
+                tags(value).map(|rules| node.broker.tracing.event_tags = rules)
+            }),
+            default: "",
+            doc: "The same for events.",
+        },
+    ]
+}
+
+fn tags(value: &Located) -> Result<TagRules, String> {
+    match value.to_json() {
+        Json::Null => Ok(TagRules::default()),
+        Json::Object(rules) => TagRules::read(&rules),
+        _ => Err("not a table".into()),
+    }
+}
+
+fn exporters(value: &Located) -> Result<Vec<TraceExporter>, String> {
+    if value.is_off() {
+        return Ok(Vec::new());
+    }
+    match &value.value {
+        Value::List(items) => items.iter().filter(|item| !item.is_off()).map(exporter).collect(),
+        _ => exporter(value).map(|one| vec![one]),
+    }
+}
+
+fn exporter(value: &Located) -> Result<TraceExporter, String> {
+    if let Value::Table(keys) = &value.value {
+        if let Some((key, _)) = keys.iter().find(|(key, _)| key != "type" && key != "options") {
+            return Err(format!("unknown key '{key}'; the keys are type and options"));
+        }
+        let kind = value.find("type").and_then(Located::as_text).ok_or("it has no 'type'")?;
+        return named(kind, value.find("options"));
+    }
+    named(value.as_text().ok_or("not a name or table")?, None)
+}
+
+fn named(name: &str, options: Option<&Located>) -> Result<TraceExporter, String> {
+    let is = |known: &str| known.eq_ignore_ascii_case(name);
+    if is("Console") {
+        console(options)
+    } else if is("Event") {
+        event(options).map(TraceExporter::Event)
+    } else if NOT_OFFERED.into_iter().any(is) {
+        Err(format!(
+            "this version does not offer exporter {name}; \"Event\" gives spans to a service, which \
+                     can send them there"
+        ))
+    } else {
+        Err(format!("'{name}' is no exporter{}", names::did_you_mean(name, ["Console", "Event"])))
+    }
+}
+
+/// The keys of an exporter's options; those that are functions in JavaScript are not known.
+fn keys<'a>(
+    options: Option<&'a Located>,
+    known: &[&'static str],
+) -> Result<Vec<(&'a str, &'a Located)>, String> {
+    let Some(options) = options else { return Ok(Vec::new()) };
+    let Value::Table(entries) = &options.value else {
+        return Err("'options' is not a table".into());
+    };
+    let unknown = |(key, _): &&(String, Located)| !known.contains(&key.as_str());
+    if let Some((key, _)) = entries.iter().find(unknown) {
+        let hint = names::did_you_mean(key, known.iter().copied());
+        return Err(format!("unknown option '{key}'{hint}"));
+    }
+    let given = entries.iter().filter(|(_, value)| !matches!(value.value, Value::Null));
+    Ok(given.map(|(key, value)| (key.as_str(), value)).collect())
+}
+
+fn console(options: Option<&Located>) -> Result<TraceExporter, String> {
+    let (mut width, mut gauge_width) = (100, 40);
+    for (key, value) in keys(options, &["width", "gaugeWidth", "colors"])? {
+        match key {
+            // The log decides about colours.
+            "colors" => {
+                value.as_bool().ok_or("'colors' is not true or false")?;
+            }
+            _ => {
+                let columns = value.as_count().and_then(|n| usize::try_from(n).ok());
+                let columns = columns.filter(|n| (10..=1_000).contains(n));
+                let columns =
+                    columns.ok_or_else(|| format!("'{key}' is not a number from 10 to 1000"))?;
+                *(if key == "width" { &mut width } else { &mut gauge_width }) = columns;
+            }
+        }
+    }
+    Ok(TraceExporter::Console { width, gauge_width })
+}
+
+fn event(options: Option<&Located>) -> Result<EventExporter, String> {
+    let known = [
+        "eventName",
+        "sendStartSpan",
+        "sendFinishSpan",
+        "broadcast",
+        "groups",
+        "interval",
+        "defaultTags",
+    ];
+    let mut exporter = EventExporter::default();
+    for (key, value) in keys(options, &known)? {
+        let switch = || value.as_bool().ok_or_else(|| format!("'{key}' is not true or false"));
+        match key {
+            "eventName" => {
+                let name = value.as_text().filter(|name| !name.is_empty());
+                exporter.event_name = name.ok_or("'eventName' is not text")?.to_owned();
+            }
+            "sendStartSpan" => exporter.send_start_span = switch()?,
+            "sendFinishSpan" => exporter.send_finish_span = switch()?,
+            "broadcast" => exporter.broadcast = switch()?,
+            "groups" => exporter.groups = groups(value)?,
+            "interval" => exporter.interval = seconds(value)?,
+            _ => match value.to_json() {
+                Json::Object(tags) => exporter.default_tags = tags,
+                _ => return Err("'defaultTags' is not a table".into()),
+            },
+        }
+    }
+    Ok(exporter)
+}
+
+fn groups(value: &Located) -> Result<Vec<String>, String> {
+    let list = value.as_list().unwrap_or_else(|| vec![value.clone()]);
+    let names: Option<Vec<_>> = list.iter().map(|item| item.as_text().map(str::to_owned)).collect();
+    names.ok_or_else(|| "'groups' is not a list of names".into())
+}
+
+fn seconds(value: &Located) -> Result<Duration, String> {
+    let seconds = match value.as_number() {
+        Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        None => value.as_text().and_then(quantity::duration),
+    };
+    seconds.ok_or_else(|| "'interval' is not a number of seconds".into())
+}
