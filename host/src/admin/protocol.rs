@@ -281,7 +281,7 @@ where
 /// The same with another limit of time.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub async fn write_within<T, W>(
     stream: &mut W,
     head: &T,
