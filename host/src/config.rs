@@ -18,6 +18,7 @@ pub mod limits;
 pub mod load;
 pub mod log;
 pub mod mask;
+pub mod metrics;
 pub mod names;
 pub mod older;
 pub mod options;
@@ -40,6 +41,7 @@ pub use cacher::Cacher;
 pub use discoverer::Discoverer;
 pub use faults::{Bulkhead, CircuitBreaker, RetryPolicy};
 pub use limits::{Grants, Limits, Mode};
+pub use metrics::Metrics;
 pub use protocol::Protocol;
 pub use serializer::Serializer;
 pub use strategy::{BalanceOptions, Strategy, StrategyOptions};
@@ -104,8 +106,8 @@ pub struct BrokerOptions {
     /// Events whose names begin with `$` stay on this node however they are sent, as before Moleculer 0.13.
     /// false
     pub local_only_dollar_events: bool,
-    /// Measure calls; `$node.metrics` answers only then. false
-    pub metrics_enabled: bool,
+    /// Measuring of calls and events.
+    pub metrics: Metrics,
     /// Spans of calls and events.
     pub tracing: Tracing,
     /// Count calls for `$node.stats`, as before Moleculer 0.14. false
@@ -265,7 +267,7 @@ impl Default for BrokerOptions {
             internal_middlewares: true,
             internal_schema: Map::new(),
             local_only_dollar_events: false,
-            metrics_enabled: false,
+            metrics: Metrics::default(),
             tracing: Tracing::default(),
             statistics: false,
             hot_reload: true,

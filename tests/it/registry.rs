@@ -111,7 +111,7 @@ async fn metrics_and_statistics_are_told_when_they_are_kept() {
     assert_eq!(error.name(), "ServiceNotFoundError");
 
     let on = alone(|options| {
-        options.metrics_enabled = true;
+        options.metrics.enabled = true;
         options.statistics = true;
     });
     on.start().await.unwrap();
@@ -132,6 +132,26 @@ async fn metrics_and_statistics_are_told_when_they_are_kept() {
         assert!(echo["latency"][key].is_number(), "{key}: {echo}");
     }
     assert!(echo["rps"]["values"].is_array());
+    let time = json!({"includes": "moleculer.request.time"});
+    let time = ask(&on, "$node.metrics", time).await.unwrap();
+    let of_echo = time[0]["values"].as_array().unwrap().iter();
+    let of_echo =
+        of_echo.filter(|value| value["labels"]["action"] == "rs.echo").collect::<Vec<_>>();
+    assert_eq!(of_echo.len(), 1, "{time}");
+    assert_eq!(of_echo[0]["count"], 3);
+    assert_eq!(
+        of_echo[0]["labels"],
+        json!({"service": "rs", "action": "rs.echo", "type": "local", "caller": null})
+    );
+    let errors = json!({"includes": "moleculer.request.error.total"});
+    let errors = ask(&on, "$node.metrics", errors).await.unwrap();
+    assert_eq!(
+        (&errors[0]["values"][0]["value"], &errors[0]["values"][0]["labels"]["errorCode"]),
+        (&json!(1), &json!(418))
+    );
+    let process = json!({"includes": "process.**"});
+    let process = ask(&on, "$node.metrics", process).await.unwrap();
+    assert_eq!(names(&process), ["process.pid", "process.uptime", "process.memory.rss"]);
     let params = json!({"types": "counter", "includes": ["moleculer.request.**"], "excludes": "**.fallback.**"});
     let metrics = ask(&on, "$node.metrics", params).await.unwrap();
     assert!(names(&metrics).contains(&"moleculer.request.timeout.total"), "{metrics}");
@@ -465,7 +485,8 @@ struct Both {
 /// A node of each kind, both with metrics and a listener for the node's own events.
 async fn both() -> Both {
     let nats = NatsServer::start().await;
-    let options = BrokerOptions { metrics_enabled: true, ..broker::on_nats("rs-1", &nats.url()) };
+    let mut options = broker::on_nats("rs-1", &nats.url());
+    options.metrics.enabled = true;
     let rs = broker::start(options).await;
     mirror::add(&rs).await;
     let heard = mirror::listen(&rs, "watch", "$**", "").await;

@@ -1,9 +1,10 @@
-//! Spans of calls and events, among our nodes and with a real Moleculer broker; the loggers of calls and packets.
+//! Spans of calls and events among nodes of ours, and reports of metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use isomer_host::broker::ServiceBroker;
+use isomer_host::config::metrics::{MetricReporter, ReporterKind};
 use isomer_host::config::tracing::{EventExporter, Sampling, TraceExporter};
 use isomer_host::config::{BrokerOptions, Tracing};
 use isomer_host::context::{CallOptions, Context, EmitOptions};
@@ -197,4 +198,51 @@ async fn spans_are_sent_together_and_at_the_stop() {
     let three = take(&mut spans, 3).await;
     assert!(begin.elapsed() <= Duration::from_secs(5));
     assert!(three.iter().all(|span| span["tags"]["zone"] == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_are_reported_as_events() {
+    let mut cluster = Cluster::start(&[], |_| {}).await;
+    let a = cluster
+        .add("a", |options| {
+            options.metrics.enabled = true;
+            options.metrics.default_buckets = vec![1.0, 1_000.0];
+            options.metrics.reporters = vec![MetricReporter {
+                kind: ReporterKind::Event {
+                    event_name: "$metrics.snapshot".into(),
+                    broadcast: false,
+                    groups: vec![],
+                },
+                interval: Duration::from_secs(5),
+                only_changes: true,
+                includes: Some(vec!["moleculer.request.**".into()]),
+                excludes: vec!["moleculer.request.levels".into()],
+            }];
+        })
+        .await;
+    let (reports, mut received) = mpsc::channel(10);
+    let schema = json!({"name": "collector", "events": {"$metrics.snapshot": {}}});
+    let handler: EventHandler = Arc::new(move |ctx: Context| {
+        reports.try_send(ctx.params.parse::<Vec<Value>>().unwrap()).unwrap();
+        Box::pin(std::future::ready(Ok(())))
+    });
+    let service =
+        LocalService::native(&schema, vec![], vec![("$metrics.snapshot", handler)]).unwrap();
+    a.add_service(service).await.unwrap();
+    add(&a, json!({"name": "second", "actions": {"run": {}}}), chain(None)).await;
+    let _ = call(&a, "second.run", &json!({}), CallOptions::default()).await;
+    let report = loop {
+        let report = received.recv().await.unwrap();
+        if report.iter().any(|row| row["name"] == "moleculer.request.error.total") {
+            break report;
+        }
+    };
+    let find = |name: &str| report.iter().find(|row| row["name"] == name).unwrap();
+    let time = &find("moleculer.request.time")["values"][0];
+    assert_eq!((&time["count"], &time["labels"]["action"]), (&json!(1), &json!("second.run")));
+    assert_eq!(time["buckets"], json!({"1": 1, "1000": 1}));
+    assert!(report.iter().all(|row| row["name"] != "moleculer.request.levels"));
+    let _ = call(&a, "second.run", &json!({}), CallOptions::default()).await;
+    let report = received.recv().await.unwrap();
+    assert!(report.iter().any(|row| row["name"] == "moleculer.request.total"), "{report:?}");
 }

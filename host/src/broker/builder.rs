@@ -14,7 +14,7 @@ use crate::cacher::{self, Cacher};
 use crate::clock;
 use crate::config::BrokerOptions;
 use crate::error::MoleculerError;
-use crate::metrics::MetricRegistry;
+use crate::metrics::{HistogramOptions, MetricRegistry};
 use crate::middleware::stats::Stats;
 use crate::middleware::{Chain, ComponentMiddleware, ContextTracker, Middleware};
 use crate::packet;
@@ -157,6 +157,13 @@ impl Builder {
             node_id: node_id.to_string(),
             reason: reason.to_string(),
         })?;
+        let measured = &options.metrics;
+        metrics.configure(HistogramOptions {
+            buckets: measured.default_buckets.clone(),
+            quantiles: measured.default_quantiles.clone(),
+            max_age: measured.default_max_age,
+            age_buckets: measured.default_age_buckets,
+        });
         let instance_id = uid::new();
         let info = local_info(&options, &instance_id);
         let registry = Registry::new(Arc::clone(&node_id), info, &options.registry, clock::now());
@@ -167,7 +174,7 @@ impl Builder {
         let transmit = chain::transmit(&options, &metrics)?;
         own.middlewares |= !transmit.is_empty();
         middlewares.extend(transmit);
-        let counted = options.statistics || options.metrics_enabled;
+        let counted = options.statistics || options.metrics.enabled;
         let stats = counted.then(Stats::default);
         let tracer = Tracer::new(options.tracing.clone());
         let cancel = CancellationToken::new();

@@ -17,7 +17,7 @@ use crate::middleware::spans;
 use crate::middleware::stats::Stats;
 use crate::middleware::{
     Bulkhead, Cacher, CircuitBreaker, ComponentMiddleware, Compression, ContextTracker, Debounce,
-    Encryption, Middleware, Throttle, Timeout, Tracing, Validator,
+    Encryption, Metrics, Middleware, Throttle, Timeout, Tracing, Validator,
 };
 use crate::registry::Registry;
 use crate::task::CancellationToken;
@@ -126,6 +126,9 @@ pub(super) fn with_internal(
     }
 
     // Metrics.
+    if options.metrics.enabled {
+        chain.push(Arc::new(Metrics::new(parts.metrics)));
+    }
     if let Some(stats) = parts.stats {
         chain.push(Arc::new(stats.clone()));
     }

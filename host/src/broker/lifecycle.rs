@@ -1,7 +1,7 @@
 //! Starting and stopping, in Moleculer's order (moleculer: src/service-broker.js start, stop).
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::{ServiceBroker, Shared};
 use crate::clock;
-use crate::context::EmitOptions;
+use crate::context::{Caller, EmitOptions};
 use crate::error::MoleculerError;
-use crate::middleware::ComponentMiddleware;
+use crate::middleware::{ComponentMiddleware, metrics};
 use crate::payload::Payload;
 use crate::service::internals;
 
@@ -70,7 +70,7 @@ impl ServiceBroker {
             let service = internals::service(&internals::Parts {
                 registry: &shared.registry,
                 options: &shared.options,
-                metrics: &shared.metrics,
+                collector: shared.collector(),
                 stats: shared
                     .stats
                     .clone()
@@ -78,6 +78,7 @@ impl ServiceBroker {
             })?;
             shared.hooked_create(service).await.map_err(refused("service '$node'"))?;
         }
+        shared.start_reporters();
         shared.start_cacher()?;
         shared.connect().await?;
         shared.start_services().await?;
@@ -132,6 +133,26 @@ impl ServiceBroker {
 }
 
 impl Shared {
+    /// Where lists of all metrics come from.
+    fn collector(&self) -> internals::Collector {
+        internals::Collector {
+            metrics: self.metrics.clone(),
+            registry: Arc::clone(&self.registry),
+            process: self.options.metrics.collect_process_metrics,
+            namespace: self.options.namespace.as_str().into(),
+        }
+    }
+
+    fn start_reporters(&self) {
+        let options = &self.options.metrics;
+        for reporter in options.reporters.iter().filter(|_| options.enabled) {
+            let collector = self.collector();
+            let list: metrics::List = Arc::new(move || collector.list());
+            let caller: Weak<dyn Caller> = Weak::<Self>::clone(&self.this);
+            metrics::report(reporter.clone(), list, caller, &self.work, self.cancel.clone());
+        }
+    }
+
     /// The services of the builder, all at once, because they may wait for each other.
     async fn start_services(&self) -> Result<(), StartError> {
         let services = std::mem::take(&mut *self.own.services.lock());

@@ -68,7 +68,7 @@ const EMBED: &str =
     "a function or class; a Rust program embeds the node with `ServiceBroker::builder`";
 
 /// Options of Moleculer that a node does not read, in the order of the reference.
-pub const ANSWERED: [Answered; 39] = [
+pub const ANSWERED: [Answered; 33] = [
     always_so("contextParamsCloning", "a guest never shares memory with its caller"),
     always_so("dependencyInterval", "awaited services are noticed when they come, without asking"),
     refused("transit.packetLogFilter", "packets are not logged one by one"),
@@ -79,14 +79,8 @@ pub const ANSWERED: [Answered; 39] = [
     refused("uidGenerator", "a function; IDs are UUIDs of version 4"),
     refused("errorHandler", "a function; a middleware sees, changes and answers errors"),
     refused("errorRegenerator", "a class; errors keep all the fields that they came with"),
-    no_effect("metrics.reporter", "there are no reporters; `$node.metrics` gives the figures"),
-    no_effect("metrics.collectProcessMetrics", "`$node.health` has the figures of the process"),
-    no_effect("metrics.collectInterval", "`$node.health` has the figures of the process"),
-    no_effect("metrics.defaultBuckets", "the buckets of histograms are fixed"),
-    no_effect("metrics.defaultQuantiles", "the quantiles of histograms are fixed"),
-    no_effect("metrics.defaultMaxAgeSeconds", "the quantiles of histograms are fixed"),
-    no_effect("metrics.defaultAgeBuckets", "the quantiles of histograms are fixed"),
-    no_effect("metrics.defaultAggregator", "the quantiles of histograms are fixed"),
+    always_so("metrics.collectInterval", "figures are read when somebody asks for them"),
+    always_so("metrics.defaultAggregator", "it is only for reporters that are not offered"),
     no_effect("hotReload.modules", "components are watched, not modules of Node.js"),
     no_effect("hotReload.extraFiles", "components and the .toml files beside them are watched"),
     no_effect("replOptions", "there is no REPL; the verbs of `isomer` ask a running node"),

@@ -17,6 +17,8 @@ mod calls;
 mod general;
 pub mod limits;
 mod mesh;
+mod metrics;
+mod reporting;
 mod tracing;
 mod validator;
 
@@ -73,6 +75,7 @@ pub fn entries() -> Vec<Entry<NodeOptions>> {
     let mut entries = general::entries();
     entries.extend(calls::entries());
     entries.extend(mesh::entries());
+    entries.extend(metrics::entries());
     entries.extend(tracing::entries());
     entries.extend(cacher::entries());
     entries.extend(validator::entries());

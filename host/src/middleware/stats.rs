@@ -1,12 +1,10 @@
 //! Counts the calls that this node runs, for `$node.stats` in the form of Moleculer 0.12
 //! (moleculer 0.12: src/statistics.js).
 //!
-//! The last minute is kept in twelve slices of five seconds. Where Moleculer keeps each latency, a slice
-//! holds a histogram whose classes are an eighth of a power of two wide, so that memory is bounded whatever
-//! the load; percentiles are the middle of their class. There is no timer: slices are turned over when
-//! somebody counts or looks. A call costs one short lock of its action's numbers.
+//! The last minute is kept in twelve slices of five seconds. A call costs one short lock of its action's
+//! numbers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::clock::{self, Instant};
 use crate::context::Outcome;
 use crate::handler::Handler;
+use crate::metrics::window::Window;
 use crate::middleware::Middleware;
 use crate::schema::ActionSchema;
 
@@ -28,9 +27,6 @@ const SLICES_MAX: usize = 12;
 const ACTIONS_MAX: usize = 10_000;
 const CODES_MAX: usize = 100;
 
-/// Classes per power of two.
-const CLASSES: f64 = 8.0;
-
 /// The middleware, and the numbers of all actions.
 #[derive(Clone, Debug, Default)]
 pub struct Stats(Arc<Mutex<Actions>>);
@@ -38,20 +34,18 @@ pub struct Stats(Arc<Mutex<Actions>>);
 type Actions = BTreeMap<Arc<str>, Arc<Mutex<Counts>>>;
 
 /// The numbers of one action.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Counts {
     count: u64,
     errors: BTreeMap<i64, u64>,
-    slices: VecDeque<Slice>,
+    /// Latencies in milliseconds.
+    window: Window,
 }
 
-#[derive(Clone, Debug)]
-struct Slice {
-    begin: Instant,
-    count: u64,
-    sum_ms: f64,
-    /// Calls by the class of their latency.
-    classes: BTreeMap<i16, u64>,
+impl Default for Counts {
+    fn default() -> Self {
+        Self { count: 0, errors: BTreeMap::new(), window: Window::new(SLICE, SLICES_MAX) }
+    }
 }
 
 impl Stats {
@@ -78,7 +72,7 @@ impl Stats {
             .collect();
         for (name, counts) in counts {
             let mut counts = counts.lock();
-            counts.turn(now);
+            counts.window.turn(now);
             total.merge(&counts);
             actions.insert(name.to_string(), counts.to_value(now));
         }
@@ -87,25 +81,7 @@ impl Stats {
 }
 
 impl Counts {
-    /// Begins new slices up to now and drops the oldest. Slices begin at multiples of their length since the
-    /// first, so that those of all actions can be added up.
-    fn turn(&mut self, now: Instant) {
-        let Some(last) = self.slices.back() else { return };
-        let passed = now.saturating_duration_since(last.begin).as_secs() / SLICE.as_secs();
-        let begin = last.begin;
-        let kept = u64::try_from(SLICES_MAX).unwrap_or(u64::MAX);
-        for n in
-            (passed.saturating_sub(kept)..passed).map(|n| u32::try_from(n + 1).unwrap_or(u32::MAX))
-        {
-            self.slices.push_back(Slice::new(begin + SLICE * n));
-        }
-        while self.slices.len() > SLICES_MAX {
-            self.slices.pop_front();
-        }
-    }
-
     fn count(&mut self, now: Instant, latency: Duration, outcome: &Outcome) {
-        self.turn(now);
         self.count += 1;
         if let Err(error) = outcome {
             let code = if error.code() == 0 { 500 } else { error.code() };
@@ -113,30 +89,16 @@ impl Counts {
                 *self.errors.entry(code).or_default() += 1;
             }
         }
-        if self.slices.is_empty() {
-            self.slices.push_back(Slice::new(now));
-        }
-        if let Some(slice) = self.slices.back_mut() {
-            let ms = latency.as_secs_f64() * 1_000.0;
-            slice.count += 1;
-            slice.sum_ms += ms;
-            *slice.classes.entry(class(ms)).or_default() += 1;
-        }
+        self.window.add(now, latency.as_secs_f64() * 1_000.0);
     }
 
-    /// Adds the numbers of another action. Its slices go to ours that are nearest in time.
+    /// Adds the numbers of another action.
     fn merge(&mut self, other: &Self) {
         self.count += other.count;
         for (code, count) in &other.errors {
             *self.errors.entry(*code).or_default() += count;
         }
-        // Both end now, so that slices are counted from the end.
-        for (index, slice) in other.slices.iter().rev().enumerate() {
-            match self.slices.len().checked_sub(index + 1).and_then(|at| self.slices.get_mut(at)) {
-                Some(own) => own.merge(slice),
-                None => self.slices.push_front(slice.clone()),
-            }
-        }
+        self.window.merge(&other.window);
     }
 
     fn to_value(&self, now: Instant) -> Value {
@@ -150,70 +112,28 @@ impl Counts {
 
     #[expect(clippy::cast_precision_loss, reason = "calls of a minute")]
     fn rps(&self, now: Instant) -> Value {
-        let total: u64 = self.slices.iter().map(|slice| slice.count).sum();
-        let time = self.slices.front().map(|first| now.saturating_duration_since(first.begin));
+        let total = self.window.count();
+        let first = self.window.slices().next();
+        let time = first.map(|first| now.saturating_duration_since(first.begin));
         let current =
             time.filter(|time| !time.is_zero()).map(|time| total as f64 / time.as_secs_f64());
         // The last slice has not ended.
-        let ended = self.slices.iter().take(self.slices.len().saturating_sub(1));
+        let ended = self.window.slices().len().saturating_sub(1);
+        let ended = self.window.slices().take(ended);
         let values: Vec<_> = ended.map(|slice| slice.count as f64 / SLICE.as_secs_f64()).collect();
         json!({"current": current, "values": values})
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "calls of a minute")]
     fn latency(&self) -> Value {
-        let mut classes: BTreeMap<i16, u64> = BTreeMap::new();
-        for (class, count) in self.slices.iter().flat_map(|slice| &slice.classes) {
-            *classes.entry(*class).or_default() += count;
-        }
-        let total: u64 = classes.values().sum();
-        let sum: f64 = self.slices.iter().map(|slice| slice.sum_ms).sum();
-        let mean = (total > 0).then(|| sum / total as f64);
-        let percentile = |part: f64| {
-            let wanted = part * total as f64;
-            let mut seen = 0.0;
-            let reached = |(_, count): &(&i16, &u64)| {
-                seen += **count as f64;
-                seen >= wanted
-            };
-            classes.iter().find(reached).map(|(class, _)| middle(*class))
-        };
         json!({
-            "mean": mean,
-            "median": percentile(0.5),
-            "90th": percentile(0.9),
-            "95th": percentile(0.95),
-            "99th": percentile(0.99),
-            "99.5th": percentile(0.995),
+            "mean": self.window.summary().map(|summary| summary.mean),
+            "median": self.window.quantile(0.5),
+            "90th": self.window.quantile(0.9),
+            "95th": self.window.quantile(0.95),
+            "99th": self.window.quantile(0.99),
+            "99.5th": self.window.quantile(0.995),
         })
     }
-}
-
-impl Slice {
-    fn new(begin: Instant) -> Self {
-        Self { begin, count: 0, sum_ms: 0.0, classes: BTreeMap::new() }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.begin = self.begin.min(other.begin);
-        self.count += other.count;
-        self.sum_ms += other.sum_ms;
-        for (class, count) in &other.classes {
-            *self.classes.entry(*class).or_default() += count;
-        }
-    }
-}
-
-/// The class of a latency; nothing is faster than a microsecond.
-fn class(ms: f64) -> i16 {
-    #[expect(clippy::cast_possible_truncation, reason = "a logarithm of a double is below 1100")]
-    let class = (ms.max(1e-3).log2() * CLASSES).floor() as i16;
-    class
-}
-
-/// Milliseconds in the middle of a class.
-fn middle(class: i16) -> f64 {
-    ((f64::from(class) + 0.5) / CLASSES).exp2()
 }
 
 impl Middleware for Stats {
@@ -267,10 +187,10 @@ mod tests {
         {
             assert!(near(&latency[key], expected), "{key}: {latency}");
         }
-        counts.turn(begin + Duration::from_secs(3_600));
+        counts.window.turn(begin + Duration::from_secs(3_600));
         let later = counts.to_value(begin + Duration::from_secs(3_600));
         assert_eq!((&later["count"], &later["latency"]["mean"]), (&json!(100), &Value::Null));
-        assert_eq!(counts.slices.len(), SLICES_MAX);
+        assert_eq!(counts.window.slices().len(), SLICES_MAX);
     }
 
     #[test]

@@ -10,21 +10,21 @@ use parking_lot::RwLock;
 use serde_json::{Map, Value, json};
 
 use super::LocalService;
-use crate::clock;
 use crate::config::BrokerOptions;
 use crate::context::{Context, Outcome};
 use crate::error::MoleculerError;
 use crate::handler::Handler;
-use crate::metrics::MetricRegistry;
 use crate::payload::Payload;
 use crate::registry::Registry;
 use crate::registry::listing::Filter;
 use crate::schema;
 
+pub mod collect;
 pub mod health;
 mod options;
 mod params;
 
+pub use collect::Collector;
 use params::MetricFilter;
 
 /// Flags of the lists.
@@ -43,7 +43,7 @@ pub struct Parts<'a> {
     /// What is shown, and which actions there are.
     pub options: &'a BrokerOptions,
     /// What is measured.
-    pub metrics: &'a MetricRegistry,
+    pub collector: Collector,
     /// What is counted, when it is.
     pub stats: Option<Snapshot>,
 }
@@ -62,7 +62,7 @@ pub fn service(parts: &Parts<'_>) -> Result<LocalService, schema::Error> {
         ("events", listing(registry, &ACTIONS, Registry::list_events)),
         ("health", health_handler(registry)),
         ("options", options_handler(parts.options)),
-        ("metrics", metrics_handler(parts.options.metrics_enabled, parts.metrics)),
+        ("metrics", metrics_handler(parts.options.metrics.enabled, &parts.collector)),
     ];
     let mut schema = schema();
     if let Some(stats) = parts.stats.clone() {
@@ -143,33 +143,21 @@ fn options_handler(options: &BrokerOptions) -> Handler {
     answer(move |_| Ok((*shown).clone()))
 }
 
-fn metrics_handler(enabled: bool, metrics: &MetricRegistry) -> Handler {
-    let metrics = metrics.clone();
+fn metrics_handler(enabled: bool, collector: &Collector) -> Handler {
+    let collector = collector.clone();
     answer(move |ctx| {
         if !enabled {
             let message = "Metrics feature is disabled";
             return Err(MoleculerError::client(400, "METRICS_DISABLED", message));
         }
         let filter = MetricFilter::read(ctx.params())?;
-        let now = clock::unix_ms();
-        let rows = metrics.snapshot().into_iter().filter_map(|(name, value)| {
-            // Counters end in `total`, as in Moleculer; what can go down does not.
-            let kind = if name.ends_with(".total") { "counter" } else { "gauge" };
-            filter.wants(kind, name).then(|| metric_row(kind, name, value, now))
+        let mut rows = collector.list();
+        let text = |row: &Value, key: &str| row.get(key).and_then(Value::as_str).map(str::to_owned);
+        rows.retain(|row| {
+            let (kind, name) = (text(row, "type"), text(row, "name"));
+            filter.wants(kind.as_deref().unwrap_or(""), name.as_deref().unwrap_or(""))
         });
-        Ok(rows.collect())
-    })
-}
-
-/// A metric as JavaScript shows it (moleculer: src/metrics/types/base.js toObject).
-fn metric_row(kind: &str, name: &str, value: i64, now: u64) -> Value {
-    json!({
-        "type": kind,
-        "name": name,
-        "description": null,
-        "labelNames": [],
-        "unit": null,
-        "values": [{"key": "", "value": value, "labels": {}, "timestamp": now}],
+        Ok(rows.into())
     })
 }
 

@@ -290,7 +290,7 @@ fn switches_of_the_mesh_are_read() {
     assert!(node.registry.discoverer.disable_heartbeat_checks);
     assert_eq!(node.registry.discoverer.clean_offline_nodes_timeout, Duration::from_secs(60));
     assert_eq!(node.internal_schema["metadata"]["a"], 1);
-    assert!(node.internal_services && node.local_only_dollar_events && node.metrics_enabled);
+    assert!(node.internal_services && node.local_only_dollar_events && node.metrics.enabled);
     assert_eq!(node.middlewares, ["auth", "audit"]);
     assert_eq!(node.middleware_dir.as_deref(), Some(Path::new("guards")));
 }

@@ -89,12 +89,6 @@ fn general() -> Vec<Entry<NodeOptions>> {
             doc: "Events whose names begin with `$` never leave the node, as before Moleculer 0.13.",
         },
         Entry {
-            name: "metrics.enabled",
-            kind: Kind::Switch(|node, on| node.broker.metrics_enabled = on),
-            default: "false",
-            doc: "Serve `$node.metrics`. `metrics = true` is short for it.",
-        },
-        Entry {
             name: "statistics",
             kind: Kind::Switch(|node, on| node.broker.statistics = on),
             default: "false",

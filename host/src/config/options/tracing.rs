@@ -1,15 +1,12 @@
 //! Section `tracing`: spans of calls and events (moleculer: src/tracing).
 
-use std::time::Duration;
-
 use serde_json::Value as Json;
 
 use crate::config::names;
-use crate::config::options::NodeOptions;
-use crate::config::quantity;
+use crate::config::options::{NodeOptions, reporting};
 use crate::config::schema::{Entry, Kind};
 use crate::config::tracing::{EventExporter, TagRules, TraceExporter};
-use crate::config::value::{Located, Value};
+use crate::config::value::Located;
 
 /// What may stand as an exporter.
 const EXPORTERS: &str =
@@ -132,24 +129,8 @@ fn tags(value: &Located) -> Result<TagRules, String> {
 }
 
 fn exporters(value: &Located) -> Result<Vec<TraceExporter>, String> {
-    if value.is_off() {
-        return Ok(Vec::new());
-    }
-    match &value.value {
-        Value::List(items) => items.iter().filter(|item| !item.is_off()).map(exporter).collect(),
-        _ => exporter(value).map(|one| vec![one]),
-    }
-}
-
-fn exporter(value: &Located) -> Result<TraceExporter, String> {
-    if let Value::Table(keys) = &value.value {
-        if let Some((key, _)) = keys.iter().find(|(key, _)| key != "type" && key != "options") {
-            return Err(format!("unknown key '{key}'; the keys are type and options"));
-        }
-        let kind = value.find("type").and_then(Located::as_text).ok_or("it has no 'type'")?;
-        return named(kind, value.find("options"));
-    }
-    named(value.as_text().ok_or("not a name or table")?, None)
+    let chosen = reporting::list(value)?;
+    chosen.into_iter().map(|(name, options)| named(&name, options.as_ref())).collect()
 }
 
 fn named(name: &str, options: Option<&Located>) -> Result<TraceExporter, String> {
@@ -168,27 +149,9 @@ fn named(name: &str, options: Option<&Located>) -> Result<TraceExporter, String>
     }
 }
 
-/// The keys of an exporter's options; those that are functions in JavaScript are not known.
-fn keys<'a>(
-    options: Option<&'a Located>,
-    known: &[&'static str],
-) -> Result<Vec<(&'a str, &'a Located)>, String> {
-    let Some(options) = options else { return Ok(Vec::new()) };
-    let Value::Table(entries) = &options.value else {
-        return Err("'options' is not a table".into());
-    };
-    let unknown = |(key, _): &&(String, Located)| !known.contains(&key.as_str());
-    if let Some((key, _)) = entries.iter().find(unknown) {
-        let hint = names::did_you_mean(key, known.iter().copied());
-        return Err(format!("unknown option '{key}'{hint}"));
-    }
-    let given = entries.iter().filter(|(_, value)| !matches!(value.value, Value::Null));
-    Ok(given.map(|(key, value)| (key.as_str(), value)).collect())
-}
-
 fn console(options: Option<&Located>) -> Result<TraceExporter, String> {
     let (mut width, mut gauge_width) = (100, 40);
-    for (key, value) in keys(options, &["width", "gaugeWidth", "colors"])? {
+    for (key, value) in reporting::keys(options, &["width", "gaugeWidth", "colors"])? {
         match key {
             // The log decides about colours.
             "colors" => {
@@ -217,18 +180,17 @@ fn event(options: Option<&Located>) -> Result<EventExporter, String> {
         "defaultTags",
     ];
     let mut exporter = EventExporter::default();
-    for (key, value) in keys(options, &known)? {
-        let switch = || value.as_bool().ok_or_else(|| format!("'{key}' is not true or false"));
+    for (key, value) in reporting::keys(options, &known)? {
         match key {
             "eventName" => {
                 let name = value.as_text().filter(|name| !name.is_empty());
                 exporter.event_name = name.ok_or("'eventName' is not text")?.to_owned();
             }
-            "sendStartSpan" => exporter.send_start_span = switch()?,
-            "sendFinishSpan" => exporter.send_finish_span = switch()?,
-            "broadcast" => exporter.broadcast = switch()?,
-            "groups" => exporter.groups = groups(value)?,
-            "interval" => exporter.interval = seconds(value)?,
+            "sendStartSpan" => exporter.send_start_span = reporting::switch(key, value)?,
+            "sendFinishSpan" => exporter.send_finish_span = reporting::switch(key, value)?,
+            "broadcast" => exporter.broadcast = reporting::switch(key, value)?,
+            "groups" => exporter.groups = reporting::names(key, value)?,
+            "interval" => exporter.interval = reporting::seconds(value)?,
             _ => match value.to_json() {
                 Json::Object(tags) => exporter.default_tags = tags,
                 _ => return Err("'defaultTags' is not a table".into()),
@@ -236,18 +198,4 @@ fn event(options: Option<&Located>) -> Result<EventExporter, String> {
         }
     }
     Ok(exporter)
-}
-
-fn groups(value: &Located) -> Result<Vec<String>, String> {
-    let list = value.as_list().unwrap_or_else(|| vec![value.clone()]);
-    let names: Option<Vec<_>> = list.iter().map(|item| item.as_text().map(str::to_owned)).collect();
-    names.ok_or_else(|| "'groups' is not a list of names".into())
-}
-
-fn seconds(value: &Located) -> Result<Duration, String> {
-    let seconds = match value.as_number() {
-        Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        None => value.as_text().and_then(quantity::duration),
-    };
-    seconds.ok_or_else(|| "'interval' is not a number of seconds".into())
 }

@@ -46,7 +46,7 @@ pub(super) fn options(options: &BrokerOptions) -> Value {
         "transit": transit(&options.transit),
         "cacher": options.cacher.as_ref().map(cacher),
         "validator": !matches!(options.validator, Validator::Off),
-        "metrics": {"enabled": options.metrics_enabled},
+        "metrics": {"enabled": options.metrics.enabled},
         "statistics": options.statistics,
         "internalServices": options.internal_services,
         "dependencyTimeout": options.dependency_timeout.as_millis(),
