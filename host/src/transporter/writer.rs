@@ -104,22 +104,29 @@ impl Writer {
     ) -> Result<(), Error> {
         loop {
             let room = self.room.notified();
-            match self.put(&fill)? {
-                Put::Promised => return Ok(()),
-                Put::First => {
-                    self.promise();
-                    return Ok(());
-                }
-                Put::Late => {
-                    self.write_now();
-                    return Ok(());
-                }
-                Put::Full => {
-                    self.write_now();
-                    room.await;
-                }
+            if let Some(done) = self.try_publish(&fill) {
+                return done;
             }
+            room.await;
         }
+    }
+
+    /// The same as far as it goes without waiting; `None` when the buffer is full.
+    pub(super) fn try_publish(
+        self: &Arc<Self>,
+        fill: impl Fn(&mut Vec<u8>),
+    ) -> Option<Result<(), Error>> {
+        match self.put(fill) {
+            Ok(Put::Promised) => {}
+            Ok(Put::First) => self.promise(),
+            Ok(Put::Late) => self.write_now(),
+            Ok(Put::Full) => {
+                self.write_now();
+                return None;
+            }
+            Err(error) => return Some(Err(error)),
+        }
+        Some(Ok(()))
     }
 
     fn put(&self, fill: impl Fn(&mut Vec<u8>)) -> Result<Put, Error> {
@@ -172,11 +179,19 @@ impl Writer {
         Ok(())
     }
 
-    /// There is a new connection, whose sink has this [`Sink::socket`].
-    pub(super) fn open(&self, socket: Option<Arc<OwnedWriteHalf>>) {
+    /// There is a new connection, whose sink has this [`Sink::socket`]. What `greet` appends goes before
+    /// everything that is published on it.
+    pub(super) fn open(
+        &self,
+        socket: Option<Arc<OwnedWriteHalf>>,
+        greet: impl FnOnce(&mut Vec<u8>),
+    ) {
         let mut state = self.state.lock();
         state.socket = socket;
+        greet(&mut state.buffer);
         state.open = true;
+        drop(state);
+        self.write_now();
     }
 
     /// The connection is lost: what is not written is dropped, and nobody waits any more.

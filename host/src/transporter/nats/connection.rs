@@ -146,7 +146,7 @@ impl Connection {
         let outbox = Arc::clone(&self.outbox);
         tokio::select! {
             lost = self.read(&mut *source, &mut buffer) => lost,
-            error = outbox.write_rest(&mut sink) => Lost::Io(error),
+            error = outbox.writer.write_rest(&mut sink) => Lost::Io(error),
             lost = keep_alive(&outbox) => lost,
         }
     }

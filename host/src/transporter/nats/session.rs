@@ -8,9 +8,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::transporter::nats::address::{Auth, Server};
-use crate::transporter::nats::outbox::Sink;
 use crate::transporter::nats::protocol::{self, Fault, Op, Parsed, ServerInfo};
 use crate::transporter::tls;
+use crate::transporter::writer::Sink;
 
 /// How long a server may take from the first packet to its acceptance.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -219,7 +219,7 @@ impl Incoming<'_> {
             Op::Subscribed { topics } => {
                 if self.outbox.confirm(*topics) && self.phase == Phase::Subscribing {
                     self.phase = Phase::Serving;
-                    self.outbox.publisher.writer.open(self.publisher.clone());
+                    self.outbox.publisher.writer.open(self.publisher.clone(), |_| {});
                     self.listener.handle_event(Event::Reconnected);
                 }
                 Ok(())

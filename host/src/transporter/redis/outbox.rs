@@ -101,13 +101,15 @@ impl Outbox {
         let topics = self.topics.lock();
         self.publisher.heard();
         self.subscriber.heard();
-        self.subscriber.writer.open(session.subscriber.sink.socket());
         self.confirmed.send_replace(Some(0));
+        let greet = |out: &mut Vec<u8>| {
+            if !topics.is_empty() {
+                protocol::subscribe(out, &topics);
+            }
+        };
+        self.subscriber.writer.open(session.subscriber.sink.socket(), greet);
         if topics.is_empty() {
-            self.publisher.writer.open(session.publisher.sink.socket());
-        } else {
-            // It was opened a moment ago.
-            let _ = self.subscriber.writer.say(|out| protocol::subscribe(out, &topics));
+            self.publisher.writer.open(session.publisher.sink.socket(), |_| {});
         }
     }
 
