@@ -1,16 +1,10 @@
 // Stacks that name the user's files: the engine knows only lines of the bundle.
 //
-// The build puts a table into the bundle (`setLines`): for every file of the user the first line of each run
-// of lines that follow one another. Lines of the SDK are left out of a stack; they tell a user nothing.
+// The build puts a table behind the bundle, `globalThis.__isomerLines`: `{files: [name], runs: [[line and column
+// of the bundle, index of the file, line in the file]]}`, sorted; each run reaches to the next. Index -1 is the
+// SDK, whose lines are left out of a stack: they tell a user nothing.
 
 const FRAME = /^\s*at (?:(.*?) \()?(?:file:\/\/)?[^\s()]*user\.js:(\d+)(?::(\d+))?\)?\s*$/;
-
-let table = null;
-
-/** `{files: [name], runs: [[bundleLine, fileIndex, fileLine, count]]}`, sorted by line of the bundle. */
-export function setLines(lines) {
-	table = lines;
-}
 
 /** The stack of an error as text with its message in front, as in Node.js. */
 export function userStack(error) {
@@ -26,22 +20,23 @@ export function userStack(error) {
 
 function place(frame) {
 	const match = FRAME.exec(frame);
+	const table = globalThis.__isomerLines;
 	if (!match || !table) return frame.trimEnd();
-	const [, name, line] = match;
-	const found = lookUp(Number(line));
+	const [, name, line, column] = match;
+	const found = lookUp(table, Number(line), Number(column || 1));
 	if (!found) return null;
 	return `    at ${name && name !== "<anonymous>" ? `${name} (${found})` : found}`;
 }
 
-function lookUp(line) {
-	let low = 0;
-	let high = table.runs.length - 1;
-	while (low <= high) {
-		const middle = (low + high) >> 1;
-		const [first, file, from, count] = table.runs[middle];
-		if (line < first) high = middle - 1;
-		else if (line >= first + count) low = middle + 1;
-		else return `${table.files[file]}:${from + line - first}`;
+/** `file:line` of a place in the bundle; `null` in the SDK. */
+export function lookUp({ files, runs }, line, column) {
+	let [low, high] = [0, runs.length - 1];
+	while (low < high) {
+		const middle = (low + high + 1) >> 1;
+		const [atLine, atColumn] = runs[middle];
+		if (atLine < line || (atLine === line && atColumn <= column)) low = middle;
+		else high = middle - 1;
 	}
-	return null;
+	const [atLine, , file, from] = runs[low] || [];
+	return atLine === line && file >= 0 ? `${files[file]}:${from}` : null;
 }

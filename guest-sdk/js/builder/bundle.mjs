@@ -1,0 +1,158 @@
+// Bundles the user's file with the SDK into one module, with esbuild.
+//
+// What the file imports of Node.js is replaced, `moleculer` is the SDK's, and what cannot be in a component is
+// refused here, with the file that imports it and what to do.
+
+import fs from "node:fs/promises";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { isBuiltin, mend, replacement } from "./builtins.mjs";
+
+export const SDK = fileURLToPath(new URL("..", import.meta.url));
+
+const PACKAGES = path.join(SDK, "node_modules");
+const SCRIPT = /\.[cm]?js$/;
+const STUBBED = "isomer-stub";
+
+/** Imports of `moleculer` below its top that services use. */
+const MOLECULER = { "src/errors": "errors.js", "src/service": "service.js", "src/context": "context.js" };
+
+/** The program around the user's file. `check` makes the one that the build runs itself (check.mjs). */
+function program({ entry, moleculer, check }) {
+	const file = name => JSON.stringify(path.join(SDK, name));
+	const parts = `{
+		moleculer: ${JSON.stringify(moleculer ?? null)} ?? undefined,
+		stream: () => require("readable-stream"),
+		events: () => require("events"),
+		validator: () => require("fastest-validator")
+	}`;
+	return `
+import ${file("src/globals.js")};
+import { makeHost } from ${file("src/runtime/host.js")};
+import { createHandler, Instance } from ${file("src/runtime/serve.js")};
+const load = () => require(${JSON.stringify(entry)});
+const host = makeHost(${parts});
+${check ? "export const describe = () => new Instance(load, host).describe();" : "export const handlerAsync = createHandler(load, host);"}
+`;
+}
+
+/** In the build's own trial they are objects of the builder (check.mjs). */
+const trialHost = {
+	name: "isomer-trial",
+	setup(build) {
+		build.onResolve({ filter: HOSTED }, args => ({ path: args.path, namespace: "host" }));
+		build.onLoad({ filter: /.*/, namespace: "host" }, args => ({
+			contents: `export default __host[${JSON.stringify(args.path)}] || {};`
+		}));
+	}
+};
+
+function plugin(stubs) {
+	const inSdk = (build, name, kind) => build.resolve(name, { kind, resolveDir: SDK, pluginData: "sdk" });
+	return {
+		name: "isomer",
+		setup(build) {
+			build.onResolve({ filter: /^moleculer($|\/)/ }, args => moleculerModule(args));
+			build.onResolve({ filter: /\.node$/ }, args => ({
+				errors: [refusal(args, "Native modules cannot be in a component. Use a package in plain JavaScript.")]
+			}));
+			build.onResolve({ filter: /^[^./]/ }, async args => {
+				if (HOSTED.test(args.path)) return undefined;
+				if (args.pluginData === "sdk" || args.kind === "entry-point") return undefined;
+				if (stubs.has(args.path.replace(/^node:/, ""))) return { path: args.path, namespace: STUBBED };
+				// A package may have the name of a module, such as `buffer/`, which has a slash at its end.
+				if (!isBuiltin(args.path)) return undefined;
+				// The SDK's own files build upon the packages of these names.
+				if (args.importer.startsWith(path.join(SDK, "src"))) return inSdk(build, args.path, args.kind);
+				const name = replacement(args.path);
+				if (name) return inSdk(build, name, args.kind);
+				return { errors: [refusal(args, mend(args.path))] };
+			});
+			build.onLoad({ filter: SCRIPT }, args => shrink(build.esbuild, args.path));
+			build.onLoad({ filter: /.*/, namespace: STUBBED }, args => ({ contents: stub(args.path), loader: "js" }));
+		}
+	};
+}
+
+function moleculerModule({ path: name }) {
+	const below = name.slice("moleculer/".length).replace(/\.js$/, "");
+	if (!below) return { path: path.join(SDK, "src/moleculer/index.js") };
+	if (below === "src/errors") return { path: path.join(SDK, "src/moleculer/index.js"), suffix: "?errors" };
+	const known = MOLECULER[below];
+	if (known) return { path: path.join(SDK, "src/moleculer", known) };
+	return { errors: [{ text: `Cannot import ${JSON.stringify(name)}`, notes: [{ text: "Import what the service needs from 'moleculer' itself." }] }] };
+}
+
+function refusal({ path: name, importer }, text) {
+	const what = name.replace(/^node:/, "");
+	const hint = `If this code is never reached, build with --stub ${what}: it then fails only when it is used.`;
+	return { text: `Cannot import ${JSON.stringify(name)} in a component`, notes: [{ text }, { text: hint }], detail: importer };
+}
+
+/**
+ * What belongs to the SDK is minified: the engine keeps the text of each function in the component. The
+ * user's files are not: their lines are shown in stacks, and names of arguments say what a handler takes.
+ */
+async function shrink(esbuild, file) {
+	if (!file.startsWith(SDK)) return undefined;
+	const text = await fs.readFile(file, "utf8");
+	const isPackage = file.startsWith(PACKAGES);
+	const { code } = await esbuild.transform(text, {
+		loader: "js",
+		target: "es2022",
+		charset: "utf8",
+		legalComments: "none",
+		minifyWhitespace: true,
+		minifySyntax: true,
+		// Names of classes are names of errors.
+		minifyIdentifiers: isPackage,
+		keepNames: false
+	});
+	return { contents: code, loader: "js" };
+}
+
+/** A module whose every function fails when it is called. */
+function stub(name) {
+	return `
+const missing = key => function () {
+	throw new Error(${JSON.stringify(`'${name}' is not there in a component: `)} + key + " was called.");
+};
+module.exports = new Proxy(missing("it"), {
+	get: (target, key) => (typeof key === "symbol" || key === "__esModule" || key === "prototype" ? target[key] : missing(key))
+});`;
+}
+
+/** Names of the modules whose functions the node gives, not the bundle. */
+const HOST = ["isomer:*", "wasi:*"];
+const HOSTED = /^(isomer|wasi):/;
+
+/** `{code, map}` of the bundle. Throws esbuild's error, whose `errors` say what is wrong and where. */
+export async function bundle({ esbuild, entry, moleculer, stubs, check }) {
+	const result = await esbuild.build({
+		stdin: { contents: program({ entry, moleculer, check }), resolveDir: SDK, sourcefile: "isomer-program.js" },
+		bundle: true,
+		write: false,
+		format: check ? "iife" : "esm",
+		globalName: check ? "__isomer" : undefined,
+		platform: "neutral",
+		target: "es2022",
+		mainFields: ["module", "main"],
+		conditions: ["node"],
+		loader: { ".node": "empty", ".txt": "text", ".html": "text", ".graphql": "text", ".pem": "text" },
+		external: check ? [] : HOST,
+		keepNames: true,
+		minifyWhitespace: !check,
+		charset: "utf8",
+		legalComments: "none",
+		sourcemap: "external",
+		sourcesContent: false,
+		outfile: path.join(path.dirname(entry), "isomer-bundle.js"),
+		logLevel: "silent",
+		define: { "import.meta.url": '"file:///service.js"', __filename: '"/service.js"', __dirname: '"/"' },
+		inject: ["url", "clone", "abort"].map(name => path.join(SDK, `src/inject/${name}.js`)),
+		plugins: check ? [trialHost, plugin(stubs)] : [plugin(stubs)]
+	});
+	const text = ending => result.outputFiles.find(file => file.path.endsWith(ending)).text;
+	return { code: text(".js"), map: JSON.parse(text(".js.map")), warnings: result.warnings };
+}

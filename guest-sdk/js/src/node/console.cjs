@@ -1,0 +1,3 @@
+// `console` of Node.js as a module.
+
+module.exports = globalThis.console;

@@ -1,0 +1,3 @@
+// `process` of Node.js as a module.
+
+module.exports = globalThis.process;

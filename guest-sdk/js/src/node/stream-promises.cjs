@@ -1,0 +1,3 @@
+// `stream/promises` of Node.js.
+
+module.exports = require("readable-stream").promises;

@@ -1,0 +1,4 @@
+// `tty` of Node.js: there is none.
+
+export const isatty = () => false;
+export default { isatty };
