@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
-use wasmtime::component::Linker;
 
 use crate::metrics::{Metric, MetricRegistry};
 
@@ -30,9 +30,12 @@ mod deadline;
 mod engine;
 mod environment;
 mod failure;
+mod handlers;
+mod holds;
 mod host_imports;
 mod inspect;
 mod instance;
+mod lane;
 mod limiter;
 mod log_sink;
 mod pending_call;
@@ -50,10 +53,11 @@ pub use inspect::{Inspection, WORLD_VERSION};
 pub use instance::intercept::{Decision, Stage};
 pub use log_sink::TARGET as LOG_TARGET;
 pub use pool::{Pool, PoolOptions, Stats, Target, Wish};
-pub use world::Kind;
+pub use world::{Kind, World};
 
 use cache::Cache;
-use state::State;
+use engine::Flavour;
+use lane::Lane;
 
 /// Compilations that run at once; more would take the cores from the guests.
 const COMPILATIONS_MAX: usize = 1;
@@ -194,8 +198,9 @@ pub struct Runtime(Arc<Inner>);
 
 struct Inner {
     options: RuntimeOptions,
-    engine: Engine,
-    linker: Linker<State>,
+    plain: Arc<Lane>,
+    /// Made when the first component needs it.
+    asynchronous: Mutex<Option<Arc<Lane>>>,
     cache: Arc<Cache>,
     compilations: Semaphore,
     compiled: Metric,
@@ -209,21 +214,20 @@ impl std::fmt::Debug for Runtime {
 }
 
 impl Runtime {
-    /// Makes the engine and opens the cache.
+    /// Makes the engine of the plain worlds and opens the cache.
     ///
     /// # Errors
     /// [`Error::Engine`], [`Error::Cache`] and [`Error::UntrustedCache`].
     pub fn new(options: RuntimeOptions) -> Result<Self, Error> {
-        let engine = engine::new(options.stack).map_err(Error::Engine)?;
-        let linker = component::linker(&engine).map_err(Error::Engine)?;
-        let cache = Arc::new(Cache::open(&options.cache_dir, &engine)?);
+        let plain = Lane::new(Flavour::Plain, options.stack).map_err(Error::Engine)?;
+        let cache = Arc::new(Cache::open(&options.cache_dir)?);
         Ok(Self(Arc::new(Inner {
             compiled: options.metrics.metric("isomer.component.compiled.total"),
             cache_hits: options.metrics.metric("isomer.component.cacheHits.total"),
             compilations: Semaphore::new(COMPILATIONS_MAX),
             options,
-            engine,
-            linker,
+            plain: Arc::new(plain),
+            asynchronous: Mutex::default(),
             cache,
         })))
     }
@@ -250,13 +254,28 @@ impl Runtime {
             let bytes = Arc::clone(&bytes);
             blocking(move || Inspection::read(&bytes)).await?
         };
-        let kind = component::check_world(&inspection)?;
-        let key = self.0.cache.key(&inspection.sha256);
-        let loaded = match self.load_cached(&key).await? {
+        let world = component::check_world(&inspection)?;
+        let lane = self.lane(Flavour::of(world))?;
+        let key = lane.key(&inspection.sha256);
+        let loaded = match self.load_cached(&lane, &key).await? {
             Some(loaded) => loaded,
-            None => self.compile_and_load(&key, bytes).await?,
+            None => self.compile_and_load(&lane, &key, bytes).await?,
         };
-        Component::link(&self.0.linker, &loaded, kind, inspection)
+        Component::link(&lane.linker, &loaded, world, inspection)
+    }
+
+    /// The engine for some worlds.
+    fn lane(&self, flavour: Flavour) -> Result<Arc<Lane>, Error> {
+        if flavour == Flavour::Plain {
+            return Ok(Arc::clone(&self.0.plain));
+        }
+        let mut asynchronous = self.0.asynchronous.lock();
+        if let Some(lane) = &*asynchronous {
+            return Ok(Arc::clone(lane));
+        }
+        let lane = Arc::new(Lane::new(flavour, self.0.options.stack).map_err(Error::Engine)?);
+        *asynchronous = Some(Arc::clone(&lane));
+        Ok(lane)
     }
 
     fn check_size(&self, size: u64) -> Result<(), Error> {
@@ -266,12 +285,13 @@ impl Runtime {
 
     async fn load_cached(
         &self,
+        lane: &Arc<Lane>,
         key: &str,
     ) -> Result<Option<wasmtime::component::Component>, Error> {
-        let (inner, key) = (Arc::clone(&self.0), key.to_owned());
+        let (inner, lane, key) = (Arc::clone(&self.0), Arc::clone(lane), key.to_owned());
         blocking(move || {
             let Some(path) = inner.cache.get(&key) else { return Ok(None) };
-            match load_compiled(&inner.engine, &path) {
+            match load_compiled(&lane.engine, &path) {
                 Ok(loaded) => {
                     inner.cache_hits.increment();
                     Ok(Some(loaded))
@@ -288,30 +308,31 @@ impl Runtime {
 
     async fn compile_and_load(
         &self,
+        lane: &Arc<Lane>,
         key: &str,
         bytes: Arc<Vec<u8>>,
     ) -> Result<wasmtime::component::Component, Error> {
         // The semaphore is never closed; should it be, compiling without it does no harm.
         let _permit = self.0.compilations.acquire().await.ok();
         // Somebody else may have compiled the same bytes in the meantime.
-        if let Some(loaded) = self.load_cached(key).await? {
+        if let Some(loaded) = self.load_cached(lane, key).await? {
             return Ok(loaded);
         }
         let output = self.0.cache.temporary();
-        self.compile(bytes, output.path()).await?;
+        self.compile(lane, bytes, output.path()).await?;
         self.0.compiled.increment();
-        let (inner, key) = (Arc::clone(&self.0), key.to_owned());
+        let (inner, lane, key) = (Arc::clone(&self.0), Arc::clone(lane), key.to_owned());
         blocking(move || {
             let path = inner.cache.put(&key, &output)?;
-            load_compiled(&inner.engine, &path).map_err(Error::Engine)
+            load_compiled(&lane.engine, &path).map_err(Error::Engine)
         })
         .await
     }
 
-    async fn compile(&self, bytes: Arc<Vec<u8>>, output: &Path) -> Result<(), Error> {
+    async fn compile(&self, lane: &Lane, bytes: Arc<Vec<u8>>, output: &Path) -> Result<(), Error> {
         match &self.0.options.compile_mode {
             CompileMode::InProcess => {
-                let (engine, output) = (self.0.engine.clone(), output.to_owned());
+                let (engine, output) = (lane.engine.clone(), output.to_owned());
                 blocking(move || compile::in_process(&engine, &bytes, &output)).await
             }
             CompileMode::Child { exe } => {

@@ -6,14 +6,12 @@
 //! renaming, the hash last, so that one which is half-written does not exist.
 
 use std::fs::{self, DirBuilder, File};
-use std::hash::{Hash as _, Hasher as _};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
-use wasmtime::Engine;
 
 use crate::runtime::Error;
 use crate::runtime::inspect::hex;
@@ -30,8 +28,6 @@ const TEMPORARY_AGE_MAX: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) struct Cache {
     dir: PathBuf,
-    /// What the engine and this program add to the key.
-    compatibility: String,
 }
 
 /// A file that is removed when nobody has renamed it.
@@ -53,7 +49,7 @@ impl Drop for Temporary {
 
 impl Cache {
     /// Opens a directory, and makes it if it does not exist.
-    pub(super) fn open(dir: &Path, engine: &Engine) -> Result<Self, Error> {
+    pub(super) fn open(dir: &Path) -> Result<Self, Error> {
         let cache_error = |source| Error::Cache { path: dir.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(cache_error)?;
         let metadata = fs::symlink_metadata(dir).map_err(cache_error)?;
@@ -70,12 +66,7 @@ impl Cache {
         if metadata.mode() & 0o077 != 0 {
             return Err(distrust("others may read or write it; set its mode to 0700"));
         }
-        Ok(Self { dir: dir.to_owned(), compatibility: compatibility(engine) })
-    }
-
-    /// The key of a component.
-    pub(super) fn key(&self, sha256: &str) -> String {
-        format!("{sha256}-{}", self.compatibility)
+        Ok(Self { dir: dir.to_owned() })
     }
 
     /// The compiled file of a key, if there is a sound one.
@@ -159,13 +150,6 @@ impl Cache {
     }
 }
 
-/// What makes compiled code of one engine unusable in another.
-fn compatibility(engine: &Engine) -> String {
-    let mut hasher = std::hash::DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{:016x}-{}", hasher.finish(), env!("CARGO_PKG_VERSION"))
-}
-
 fn hash_file(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
@@ -187,7 +171,7 @@ mod tests {
 
     fn cache() -> (tempfile::TempDir, Cache) {
         let root = tempfile::tempdir().unwrap();
-        let cache = Cache::open(&root.path().join("cache"), &Engine::default()).unwrap();
+        let cache = Cache::open(&root.path().join("cache")).unwrap();
         (root, cache)
     }
 
@@ -229,7 +213,7 @@ mod tests {
     fn a_directory_that_others_can_write_to_is_refused() {
         let root = tempfile::tempdir().unwrap();
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let error = Cache::open(root.path(), &Engine::default()).unwrap_err();
+        let error = Cache::open(root.path()).unwrap_err();
         assert!(matches!(error, Error::UntrustedCache { .. }), "{error}");
     }
 }

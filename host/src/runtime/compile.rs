@@ -14,7 +14,8 @@ use tokio::process::Command;
 use wasmtime::Engine;
 
 use crate::config::Limits;
-use crate::runtime::{Error, engine};
+use crate::runtime::engine::Flavour;
+use crate::runtime::{Error, Inspection, component, engine};
 
 /// Hidden subcommand of the binary.
 pub const SUBCOMMAND: &str = "__compile";
@@ -51,8 +52,9 @@ pub fn child_main(input: &Path, output: &Path) -> Result<(), Error> {
     // Not being nice is no reason to stop.
     let _ = rustix::process::nice(NICENESS);
     let bytes = fs::read(input).map_err(|source| Error::Read { path: input.to_owned(), source })?;
+    let flavour = Flavour::of(component::check_world(&Inspection::read(&bytes)?)?);
     // The stack of the engine has no influence on the code that it makes.
-    let engine = engine::new(Limits::default().stack).map_err(Error::Engine)?;
+    let engine = engine::new(flavour, Limits::default().stack).map_err(Error::Engine)?;
     in_process(&engine, &bytes, output)
 }
 

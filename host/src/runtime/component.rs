@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use wasmtime::Engine;
 use wasmtime::component::{self, Linker};
 
 use crate::clock;
@@ -15,14 +14,13 @@ use crate::runtime::Error;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::environment::{CallLimits, Environment, Parts};
 use crate::runtime::failure::check_len;
-use crate::runtime::host_imports;
 use crate::runtime::inspect::{self, Inspection, WORLD_VERSION};
 use crate::runtime::instance::Instance;
 use crate::runtime::state::State;
-use crate::runtime::world::{Kind, Pre};
+use crate::runtime::world::{Kind, Pre, World};
 use crate::task::CancellationToken;
 
-/// A compiled component of the world `service` or `middleware`. Cheap to clone.
+/// A compiled component of one of the worlds. Cheap to clone.
 #[derive(Clone)]
 pub struct Component(Arc<Inner>);
 
@@ -42,10 +40,10 @@ impl Component {
     pub(super) fn link(
         linker: &Linker<State>,
         loaded: &component::Component,
-        kind: Kind,
+        world: World,
         inspection: Inspection,
     ) -> Result<Self, Error> {
-        let pre = linker.instantiate_pre(loaded).and_then(|pre| Pre::new(kind, pre));
+        let pre = linker.instantiate_pre(loaded).and_then(|pre| Pre::new(world, pre));
         // All names fit, so what is left is a difference in types.
         let pre = pre.map_err(|error| Error::WrongWorld { reason: format!("{error:#}") })?;
         Ok(Self(Arc::new(Inner { pre, inspection })))
@@ -60,7 +58,13 @@ impl Component {
     /// Whether it is a service or a middleware.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.0.pre.kind()
+        self.world().kind()
+    }
+
+    /// The world that it targets.
+    #[must_use]
+    pub fn world(&self) -> World {
+        self.0.pre.world()
     }
 
     pub(super) fn pre(&self) -> &Pre {
@@ -100,17 +104,13 @@ impl Component {
 
 /// Checks by name that a component exports what its world asks for and imports only what this node has,
 /// before anything is spent on compiling it.
-pub(super) fn check_world(inspection: &Inspection) -> Result<Kind, Error> {
+pub(super) fn check_world(inspection: &Inspection) -> Result<World, Error> {
     let exports = &inspection.exports;
-    let interface = |kind: Kind| {
-        let name = exports.iter().find(|name| name.split('@').next() == Some(kind.interface()));
-        name.map(|name| (kind, name))
-    };
-    let reason = match interface(Kind::Service).or_else(|| interface(Kind::Middleware)) {
-        Some((kind, name)) if inspect::is_this_version(name) => {
+    let reason = match world_of(inspection) {
+        Some((world, name)) if inspect::is_this_version(name) => {
             let unknown = inspection.unknown_imports();
             if unknown.is_empty() {
-                return Ok(kind);
+                return Ok(world);
             }
             format!("it imports {}, which this node does not offer", unknown.join(", "))
         }
@@ -121,16 +121,25 @@ pub(super) fn check_world(inspection: &Inspection) -> Result<Kind, Error> {
         None => format!(
             "it does not export {}@{WORLD_VERSION} (it exports {}); build it with an Isomer SDK, or \
              against the files in wit/",
-            Kind::Service.interface(),
+            World::Service.interface(),
             if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
         ),
     };
     Err(Error::WrongWorld { reason })
 }
 
-/// The linker of both worlds, whose imports are the same.
-pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::new(engine);
-    host_imports::add_to_linker(&mut linker)?;
-    Ok(linker)
+/// The world that a component targets, and the export by which it is known.
+fn world_of(inspection: &Inspection) -> Option<(World, &str)> {
+    World::ALL.into_iter().find_map(|world| {
+        let is_it = |name: &&String| name.split('@').next() == Some(world.interface());
+        inspection.exports.iter().find(is_it).map(|name| (world, name.as_str()))
+    })
+}
+
+impl Inspection {
+    /// The world that it targets, by the names of its exports; `None` when it is not for this node.
+    #[must_use]
+    pub fn world(&self) -> Option<World> {
+        world_of(self).map(|(world, _)| world)
+    }
 }

@@ -1,10 +1,12 @@
-//! The wasmtime engine: how guests are compiled and run, decided once for the whole node.
+//! The wasmtime engines: how guests are compiled and run, decided once for the whole node.
 //!
-//! This is the engine of the plain world `service`: without concurrency support, where a warm call costs
-//! less than half. The world `service-async` gets an engine of its own beside this one. Everything here
-//! goes into the compatibility hash of compiled components, so a change recompiles them all.
+//! The plain worlds have one without concurrency support, where a warm call costs less than half. The world
+//! `service-async` has one of its own beside it. Everything here goes into the compatibility hash of compiled
+//! components, so a change recompiles them all.
 
 use wasmtime::{Config, Engine, WasmBacktraceDetails};
+
+use crate::runtime::world::World;
 
 /// A running guest gives way to other tasks after this many units of fuel: every 30–75 µs, which keeps a
 /// neighbour's call at 13 µs beside four spinning guests (`feasibility.md` C).
@@ -13,12 +15,33 @@ pub(super) const FUEL_SLICE: u64 = 1_000_000;
 /// Native stack that host functions have beyond the guest's own. Only touched pages cost memory.
 const HOST_STACK: usize = 1 << 20;
 
-/// Makes the engine. `stack` is the native stack of a guest in bytes; it is a property of the engine, so
+/// For which worlds an engine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flavour {
+    /// `service` and `middleware`.
+    Plain,
+    /// `service-async`: tasks, futures and streams of the component model.
+    Asynchronous,
+}
+
+impl Flavour {
+    /// The engine that a component of this world needs.
+    pub(super) fn of(world: World) -> Self {
+        match world {
+            World::Service | World::Middleware => Self::Plain,
+            World::ServiceAsync => Self::Asynchronous,
+        }
+    }
+}
+
+/// Makes an engine. `stack` is the native stack of a guest in bytes; it is a property of the engine, so
 /// it is the same for all services of a node.
-pub(super) fn new(stack: usize) -> wasmtime::Result<Engine> {
+pub(super) fn new(flavour: Flavour, stack: usize) -> wasmtime::Result<Engine> {
+    let asynchronous = flavour == Flavour::Asynchronous;
     let mut config = Config::new();
     config
-        .concurrency_support(false)
+        .concurrency_support(asynchronous)
+        .wasm_component_model_async(asynchronous)
         .consume_fuel(true)
         .max_wasm_stack(stack)
         .async_stack_size(stack.saturating_add(HOST_STACK))

@@ -1,4 +1,4 @@
-//! What a guest can ask of the host: the imports of the world `service`.
+//! What a guest can ask of the host: the imports of the worlds.
 //!
 //! Everything that a guest hands over is checked before it is used: grants, sizes, JSON, option names. A
 //! wrong use is a failure that the guest can read; only what no guest can do by accident is a trap.
@@ -8,6 +8,7 @@ use wasmtime::component::Linker;
 use crate::runtime::bindings::{self, isomer};
 use crate::runtime::state::{State, Whole};
 
+mod asynchronous;
 mod cacher;
 mod config;
 mod context;
@@ -21,6 +22,12 @@ mod streams;
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     bindings::Service::add_to_linker::<_, Whole>(linker, |state| state)
+}
+
+/// Adds WASI with nothing granted, and the world `service-async`.
+pub(super) fn add_async_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    bindings::asynchronous::ServiceAsync::add_to_linker::<_, Whole>(linker, |state| state)
 }
 
 impl isomer::service::types::Host for State {}

@@ -15,13 +15,17 @@ use crate::runtime::Error;
 pub const WORLD_VERSION: &str = "0.1.0";
 
 /// What this node offers to services.
-const ISOMER_INTERFACES: [&str; 6] = [
+const ISOMER_INTERFACES: [&str; 10] = [
     "isomer:service/types",
     "isomer:service/broker",
     "isomer:service/streams",
     "isomer:service/cacher",
     "isomer:service/logger",
     "isomer:service/config",
+    "isomer:service/broker-async",
+    "isomer:service/streams-async",
+    "isomer:service/cacher-async",
+    "isomer:service/timers",
 ];
 /// Packages of WASI 0.2 that this node offers.
 const WASI_PACKAGES: [&str; 6] =

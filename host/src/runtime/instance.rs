@@ -14,8 +14,9 @@ use crate::payload::Payload;
 use crate::runtime::deadline::{Deadline, Stop, within, within_answer};
 use crate::runtime::engine::FUEL_SLICE;
 use crate::runtime::environment::{CallLimits, Environment};
-use crate::runtime::failure::{check_len, error_from_guest, payload_from_guest, payload_to_guest};
-use crate::runtime::state::{Running, State, context_handle};
+use crate::runtime::failure::{check_len, error_from_guest, payload_from_guest};
+use crate::runtime::handlers::{FIRST_HANDLER, Running};
+use crate::runtime::state::State;
 use crate::runtime::verdict::{self, Cause};
 use crate::runtime::world::{Guest, Pre};
 use crate::task::CancellationToken;
@@ -107,7 +108,7 @@ impl Instance {
         deadline: Deadline,
         closed: &CancellationToken,
     ) -> Result<(), MoleculerError> {
-        let armed = self.begin(ctx, limits, deadline);
+        let armed = self.begin(Running::new(ctx, *limits, Some(deadline.at())));
         let call = self.guest.started(&mut self.store);
         let ended = within(deadline, closed, after(armed, call)).await;
         self.settle("started", limits, ended)?
@@ -121,7 +122,7 @@ impl Instance {
         deadline: Deadline,
         closed: &CancellationToken,
     ) -> Result<(), MoleculerError> {
-        let armed = self.begin(ctx, limits, deadline);
+        let armed = self.begin(Running::new(ctx, *limits, Some(deadline.at())));
         let call = self.guest.stopped(&mut self.store);
         let ended = within(deadline, closed, after(armed, call)).await;
         self.settle("stopped", limits, ended)?
@@ -137,18 +138,13 @@ impl Instance {
         deadline: Deadline,
         closed: &CancellationToken,
     ) -> Outcome {
-        self.guest.handler()?;
         let params = check_payload("params", &ctx, limits, &self.store)?;
         let name = Arc::clone(&ctx.name);
-        let armed = self.begin(ctx.clone(), limits, deadline);
-        if let Some(running) = &mut self.store.data_mut().running {
-            running.action = true;
-            running.cause = cause;
-        }
+        let mut running = Running::new(ctx.clone(), *limits, Some(deadline.at()));
+        (running.action, running.cause) = (true, cause);
+        let armed = self.begin(running);
         let streaming = self.store.data().environment.limits.stream_timeout;
-        let handler = self.guest.handler()?;
-        let params = payload_to_guest(&params);
-        let call = handler.call_call_action(&mut self.store, context_handle(), key, params);
+        let call = self.guest.call_action(&mut self.store, FIRST_HANDLER, key, &params);
         let ended = within_answer(&ctx, deadline, streaming, closed, after(armed, call)).await;
         let outcome = self.settle(&name, limits, ended).and_then(|result| match result {
             // The caller has its answer.
@@ -157,7 +153,7 @@ impl Instance {
                 .inspect_err(|error| self.count_too_large(error)),
             Err(failure) => Err(error_from_guest(failure)),
         });
-        self.store.data_mut().streams.close(outcome.as_ref().err());
+        self.store.data_mut().streams.close(FIRST_HANDLER, outcome.as_ref().err());
         close_request_stream(&ctx);
         outcome
     }
@@ -171,29 +167,20 @@ impl Instance {
         deadline: Deadline,
         closed: &CancellationToken,
     ) -> Result<(), MoleculerError> {
-        self.guest.handler()?;
         let data = check_payload("data", &ctx, limits, &self.store)?;
         let name = Arc::clone(&ctx.name);
-        let armed = self.begin(ctx, limits, deadline);
-        let handler = self.guest.handler()?;
-        let data = payload_to_guest(&data);
-        let call = handler.call_handle_event(&mut self.store, context_handle(), key, data);
+        let armed = self.begin(Running::new(ctx, *limits, Some(deadline.at())));
+        let call = self.guest.handle_event(&mut self.store, FIRST_HANDLER, key, &data);
         let ended = within(deadline, closed, after(armed, call)).await;
         self.settle(&name, limits, ended)?.map_err(error_from_guest)
     }
 
-    /// Prepares a handler: context, limits, fuel.
-    fn begin(
-        &mut self,
-        ctx: Context,
-        limits: &CallLimits,
-        deadline: Deadline,
-    ) -> wasmtime::Result<()> {
-        let until = deadline.at();
-        self.store.data_mut().running =
-            Some(Running { ctx, limits: *limits, until, action: false, cause: None });
+    /// Prepares a handler: context, limits, fuel. It takes the first place, because there is no other one.
+    fn begin(&mut self, running: Running) -> wasmtime::Result<()> {
+        let limits = running.limits;
+        self.store.data_mut().handlers.begin(running);
         self.n_calls += 1;
-        self.arm(limits)
+        self.arm(&limits)
     }
 
     fn arm(&mut self, limits: &CallLimits) -> wasmtime::Result<()> {
@@ -212,7 +199,7 @@ impl Instance {
     ) -> Result<T, MoleculerError> {
         self.fuel_used = limits.fuel.saturating_sub(self.store.get_fuel().unwrap_or(0));
         let state = self.store.data_mut();
-        state.running = None;
+        state.handlers.end(FIRST_HANDLER);
         state.output.flush();
         let fuel = i64::try_from(self.fuel_used).unwrap_or(i64::MAX);
         state.environment.counters.fuel.add(fuel);

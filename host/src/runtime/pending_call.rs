@@ -12,33 +12,40 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::context::Outcome;
 use crate::error::MoleculerError;
 use crate::payload::{Payload, Stream};
+use crate::runtime::handlers::Handle;
 use crate::task;
 
 /// A call in flight, or its result until somebody takes it.
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "the bindings re-export it")]
 pub struct PendingCall {
+    /// The handler that made it.
+    pub(super) handler: Handle,
     progress: Progress,
     /// The stream that it was answered with, until somebody takes it.
     stream: Option<Stream>,
+    /// Where that stream comes from when `done` waits for the result.
+    arriving: Option<oneshot::Receiver<Stream>>,
 }
 
 #[derive(Debug)]
 enum Progress {
-    Running { task: AbortOnDropHandle<()>, result: oneshot::Receiver<Outcome> },
+    Running {
+        task: AbortOnDropHandle<()>,
+        result: oneshot::Receiver<Outcome>,
+    },
+    /// A future of `done` has the result.
+    Awaited {
+        _task: AbortOnDropHandle<()>,
+    },
     Done(Outcome),
     Taken,
-}
-
-impl From<Progress> for PendingCall {
-    fn from(progress: Progress) -> Self {
-        Self { progress, stream: None }
-    }
 }
 
 impl PendingCall {
     /// Starts a call. `permit` counts it as in flight until it is done.
     pub(super) fn start(
+        handler: Handle,
         permit: OwnedSemaphorePermit,
         call: impl Future<Output = Outcome> + Send + 'static,
     ) -> Self {
@@ -49,12 +56,12 @@ impl PendingCall {
             // The guest may have dropped the call in the meantime.
             let _ = sender.send(outcome);
         });
-        Progress::Running { task, result }.into()
+        Self { handler, progress: Progress::Running { task, result }, stream: None, arriving: None }
     }
 
     /// A call that failed before it began.
-    pub(super) fn failed(error: MoleculerError) -> Self {
-        Progress::Done(Err(error)).into()
+    pub(super) fn failed(handler: Handle, error: MoleculerError) -> Self {
+        Self { handler, progress: Progress::Done(Err(error)), stream: None, arriving: None }
     }
 
     /// Ready when the call is done, also after its result has been taken.
@@ -81,12 +88,47 @@ impl PendingCall {
         }
         match std::mem::replace(&mut self.progress, Progress::Taken) {
             Progress::Done(outcome) => Some(outcome),
-            Progress::Taken | Progress::Running { .. } => None,
+            progress @ (Progress::Awaited { .. } | Progress::Running { .. }) => {
+                self.progress = progress;
+                None
+            }
+            Progress::Taken => None,
+        }
+    }
+
+    /// Waits for the result without the call itself, which can still be dropped.
+    pub(super) fn done(&mut self) -> impl Future<Output = Outcome> + Send + use<> {
+        let (arrive, arriving) = oneshot::channel();
+        let waiting = match std::mem::replace(&mut self.progress, Progress::Taken) {
+            Progress::Running { task, result } => {
+                self.progress = Progress::Awaited { _task: task };
+                self.arriving = Some(arriving);
+                Ok(result)
+            }
+            Progress::Done(outcome) => Err(outcome),
+            progress @ (Progress::Awaited { .. } | Progress::Taken) => {
+                self.progress = progress;
+                let message = "The result of the call has been asked for already.";
+                Err(Err(MoleculerError::client(409, "RESULT_TAKEN", message)))
+            }
+        };
+        async move {
+            let outcome = match waiting {
+                Ok(result) => result.await.unwrap_or_else(|_| Err(panicked())),
+                Err(outcome) => outcome,
+            };
+            let Ok(Payload::Stream(stream)) = outcome else { return outcome };
+            // The guest may have dropped the call in the meantime.
+            let _ = arrive.send(stream);
+            Ok(Payload::Absent)
         }
     }
 
     /// Where the stream of the answer waits, if the call was answered with one.
     pub(super) fn stream(&mut self) -> &mut Option<Stream> {
+        if let Some(Ok(stream)) = self.arriving.as_mut().map(oneshot::Receiver::try_recv) {
+            self.stream = Some(stream);
+        }
         if matches!(self.progress, Progress::Running { .. })
             && let Some(outcome) = self.take()
         {
@@ -134,7 +176,7 @@ mod tests {
     #[tokio::test]
     async fn a_result_is_taken_once() {
         let calls = Arc::new(Semaphore::new(1));
-        let mut call = PendingCall::start(permit(&calls).await, async { Ok(Payload::null()) });
+        let mut call = PendingCall::start(1, permit(&calls).await, async { Ok(Payload::null()) });
         assert_eq!(call.take(), None);
         poll_fn(|cx| call.poll_done(cx)).await;
         assert_eq!(call.take(), Some(Ok(Payload::null())));
@@ -145,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn dropping_a_call_stops_it_and_gives_its_permit_back() {
         let calls = Arc::new(Semaphore::new(1));
-        let call = PendingCall::start(permit(&calls).await, pending());
+        let call = PendingCall::start(1, permit(&calls).await, pending());
         tokio::task::yield_now().await;
         drop(call);
         drop(permit(&calls).await);
@@ -154,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_in_the_host_is_an_error_of_the_call() {
         let calls = Arc::new(Semaphore::new(1));
-        let mut call = PendingCall::start(permit(&calls).await, async { panic!("boom") });
+        let mut call = PendingCall::start(1, permit(&calls).await, async { panic!("boom") });
         poll_fn(|cx| call.poll_done(cx)).await;
         assert!(call.take().unwrap().is_err());
     }

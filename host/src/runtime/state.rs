@@ -1,19 +1,17 @@
 //! What the host keeps in the store of one instance.
 //!
-//! A guest holds a context only while its handler runs: no function gives it one to keep, and wasmtime
-//! checks that borrowed handles are returned. So there is one context per store, and its handle needs no
-//! table entry.
+//! A guest holds a context only while its handler runs: the handle is lent, and wasmtime checks that borrowed
+//! handles are returned. So a handle needs no table entry; its number is the place of the handler here.
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-use wasmtime::component::{HasData, Resource, ResourceTable};
+use wasmtime::component::{HasData, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::clock::Instant;
-use crate::context::Context;
 use crate::error::MoleculerError;
-use crate::runtime::environment::{CallLimits, Environment};
+use crate::runtime::environment::Environment;
+use crate::runtime::handlers::{Handle, Handlers, NoHandler, Running};
+use crate::runtime::holds::Holds;
 use crate::runtime::limiter::Limiter;
 use crate::runtime::streams::Streams;
 use crate::runtime::wasi::{self, Output};
@@ -23,45 +21,20 @@ use crate::runtime::wasi::{self, Output};
 #[expect(unreachable_pub, reason = "the bindings re-export it")]
 pub struct CurrentContext;
 
-/// Every context handle has this representation.
-const CONTEXT_REP: u32 = 1;
-
-/// The handle that a handler gets.
-pub(super) fn context_handle() -> Resource<CurrentContext> {
-    Resource::new_borrow(CONTEXT_REP)
-}
-
 /// Data of a store.
 pub(super) struct State {
     pub environment: Arc<Environment>,
     pub limiter: Limiter,
     pub table: ResourceTable,
     pub output: Output,
-    /// The handler that runs now.
-    pub running: Option<Running>,
-    /// What it reads and writes.
+    /// The handlers that run now.
+    pub handlers: Handlers,
+    /// What they read and write.
     pub streams: Streams,
-    /// One permit for each call that may be in flight.
-    pub calls: Arc<Semaphore>,
+    /// Who waits for a `release` (world `service-async`).
+    pub holds: Holds,
     wasi: WasiCtx,
 }
-
-/// A handler that runs.
-pub(super) struct Running {
-    pub ctx: Context,
-    pub limits: CallLimits,
-    /// When the host will stop it.
-    pub until: Instant,
-    /// Whether it is an action, which may have streams of its caller.
-    pub action: bool,
-    /// The error that it answers for, when it is a fallback.
-    pub cause: Option<MoleculerError>,
-}
-
-/// A context was used outside of its handler, which a guest cannot do with the handles that it gets.
-#[derive(Debug, thiserror::Error)]
-#[error("a context was used while no handler runs")]
-struct NoHandler;
 
 impl State {
     pub(super) fn new(environment: &Arc<Environment>) -> Self {
@@ -74,22 +47,30 @@ impl State {
             limiter: Limiter::new(limits),
             table,
             output,
-            running: None,
+            handlers: Handlers::new(limits.calls_in_flight),
             streams: Streams::new(limits, &environment.counters.streams),
-            calls: Arc::new(Semaphore::new(limits.calls_in_flight.min(Semaphore::MAX_PERMITS))),
+            holds: Holds::default(),
             wasi,
         }
     }
 
-    /// The handler that runs now.
-    pub(super) fn running(&self) -> wasmtime::Result<&Running> {
-        self.running.as_ref().ok_or_else(|| NoHandler.into())
+    /// The handler of a context.
+    pub(super) fn running(&self, ctx: Handle) -> wasmtime::Result<&Running> {
+        Ok(self.handlers.get(ctx)?)
     }
 
-    /// The most bytes of a payload of the handler that runs now.
-    pub(super) fn payload_len_max(&self) -> Result<usize, MoleculerError> {
-        let no_handler = |error: wasmtime::Error| MoleculerError::internal(error.to_string());
-        self.running().map(|running| running.limits.payload).map_err(no_handler)
+    /// The most bytes of a payload of the handler of a context.
+    pub(super) fn payload_len_max(&self, ctx: Handle) -> Result<usize, MoleculerError> {
+        Ok(self.handlers.get(ctx)?.limits.payload)
+    }
+
+    /// The most bytes of a payload for whom the guest does not name: the only handler, or the service.
+    pub(super) fn any_payload_len_max(&self) -> Result<usize, MoleculerError> {
+        match self.handlers.only() {
+            Some(running) => Ok(running.limits.payload),
+            None if self.handlers.any() => Ok(self.environment.limits.payload),
+            None => Err(NoHandler.into()),
+        }
     }
 }
 

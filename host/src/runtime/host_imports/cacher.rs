@@ -26,7 +26,7 @@ impl State {
 
     fn ask_to_keep(&self, key: &str, value: PayloadResult, ttl: Option<f64>) -> Asked<()> {
         let ttl = ttl.map(seconds).transpose()?;
-        let value = payload_from_guest("value for the cacher", value, self.payload_len_max()?)?;
+        let value = payload_from_guest("value for the cacher", value, self.any_payload_len_max()?)?;
         self.ask(key, |cacher| cacher.set(key, value, ttl))
     }
 
@@ -46,7 +46,7 @@ impl State {
 
     /// The cacher of the node, for the handler that runs.
     fn cacher(&self) -> Result<Option<&dyn Cacher>, MoleculerError> {
-        self.payload_len_max()?;
+        self.any_payload_len_max()?;
         Ok(self.environment.cacher.as_deref())
     }
 
@@ -64,10 +64,53 @@ impl State {
         Err(MoleculerError::permission_denied(&self.environment.service, &what, "cache"))
     }
 
-    fn lend(&self, value: Payload) -> Result<PayloadResult, MoleculerError> {
-        check_len("value of the cacher", value.len(), self.payload_len_max()?)?;
-        Ok(payload_to_result(value))
+    pub(super) fn kept_value(&self, key: &str) -> impl Answering<Option<PayloadResult>> + use<> {
+        let asked = self.ask(key, |cacher| cacher.get(key));
+        let len_max = self.any_payload_len_max();
+        async move { found(asked).await?.map(|value| lend(value, len_max?)).transpose() }
     }
+
+    pub(super) fn kept_value_with_ttl(
+        &self,
+        key: &str,
+    ) -> impl Answering<Option<(PayloadResult, Option<f64>)>> + use<> {
+        let asked = self.ask(key, |cacher| cacher.get_with_ttl(key));
+        let len_max = self.any_payload_len_max();
+        async move {
+            let Some(Entry { value, ttl }) = found(asked).await? else { return Ok(None) };
+            Ok(Some((lend(value, len_max?)?, ttl.map(|ttl| ttl.as_secs_f64()))))
+        }
+    }
+
+    pub(super) fn keep(
+        &self,
+        key: &str,
+        value: PayloadResult,
+        ttl: Option<f64>,
+    ) -> impl Answering<()> + use<> {
+        kept(self.ask_to_keep(key, value, ttl))
+    }
+
+    pub(super) fn remove(&self, keys: &[String]) -> impl Answering<()> + use<> {
+        removed(self.ask_to_remove(keys))
+    }
+
+    pub(super) fn clean_keys(&self, patterns: &[String]) -> impl Answering<()> + use<> {
+        removed(self.ask_to_clean(patterns))
+    }
+}
+
+/// Waits for the cacher, without the guest's store.
+pub(super) trait Answering<T>:
+    Future<Output = Result<T, MoleculerError>> + Send + 'static
+{
+}
+
+impl<T, F: Future<Output = Result<T, MoleculerError>> + Send + 'static> Answering<T> for F {}
+
+fn lend(value: Payload, len_max: usize) -> Result<PayloadResult, MoleculerError> {
+    check_len("value of the cacher", value.len(), len_max)?;
+    Ok(payload_to_result(value))
 }
 
 /// What was found; a store that fails has nothing.
@@ -127,32 +170,25 @@ impl Host for State {
     }
 
     async fn get(&mut self, key: String) -> Answered<Option<PayloadResult>> {
-        let found = found(self.ask(&key, |cacher| cacher.get(&key))).await;
-        let lent = found.and_then(|value| value.map(|value| self.lend(value)).transpose());
-        Ok(lent.map_err(|error| failure_from(&error)))
+        Ok(self.kept_value(&key).await.map_err(|error| failure_from(&error)))
     }
 
     async fn get_with_ttl(
         &mut self,
         key: String,
     ) -> Answered<Option<(PayloadResult, Option<f64>)>> {
-        let found = found(self.ask(&key, |cacher| cacher.get_with_ttl(&key))).await;
-        let lend =
-            |entry: Entry| Ok((self.lend(entry.value)?, entry.ttl.map(|ttl| ttl.as_secs_f64())));
-        let lent = found.and_then(|entry| entry.map(lend).transpose());
-        Ok(lent.map_err(|error| failure_from(&error)))
+        Ok(self.kept_value_with_ttl(&key).await.map_err(|error| failure_from(&error)))
     }
 
     async fn set(&mut self, key: String, value: PayloadResult, ttl: Option<f64>) -> Answered<()> {
-        let kept = kept(self.ask_to_keep(&key, value, ttl)).await;
-        Ok(kept.map_err(|error| failure_from(&error)))
+        Ok(self.keep(&key, value, ttl).await.map_err(|error| failure_from(&error)))
     }
 
     async fn del(&mut self, keys: Vec<String>) -> Answered<()> {
-        Ok(removed(self.ask_to_remove(&keys)).await.map_err(|error| failure_from(&error)))
+        Ok(self.remove(&keys).await.map_err(|error| failure_from(&error)))
     }
 
     async fn clean(&mut self, patterns: Vec<String>) -> Answered<()> {
-        Ok(removed(self.ask_to_clean(&patterns)).await.map_err(|error| failure_from(&error)))
+        Ok(self.clean_keys(&patterns).await.map_err(|error| failure_from(&error)))
     }
 }

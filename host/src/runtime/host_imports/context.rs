@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::Resource;
 
 use crate::clock;
@@ -21,29 +22,38 @@ use crate::runtime::environment::Permission;
 use crate::runtime::failure::{
     check_len, failure_from, object_from_guest, outcome_to_guest, payload_from_guest,
 };
+use crate::runtime::handlers::{Handle, OWN_CONTEXT};
 use crate::runtime::host_imports::events::{self, Scope};
 use crate::runtime::host_imports::{many_calls, options};
 use crate::runtime::pending_call::{PendingCall, beside};
 use crate::runtime::state::{CurrentContext, State};
 use crate::runtime::streams::{Reader, Writer, without_stream};
 
-type Handle = Resource<CurrentContext>;
+type Ctx = Resource<CurrentContext>;
 /// A result for the guest; the outer one is a trap.
 type Answer<T> = wasmtime::Result<Result<T, Failure>>;
 
 /// Most handles that `wait-any` takes at once is the handle limit, so this needs no bound of its own.
 type Handles = Vec<Resource<PendingCall>>;
 
+/// A call as a guest asks for it.
+pub(super) struct Asked<'a> {
+    pub action: &'a str,
+    pub params: PayloadResult,
+    pub options: Option<&'a str>,
+}
+
 impl State {
-    /// Checks a call of the guest and makes it a future. It does not run before it is polled.
+    /// Checks a call of a handler and makes it a future. It does not run before it is polled. One of the
+    /// service's own context is the root of a chain.
     pub(super) fn prepare_call(
         &self,
+        ctx: Handle,
         action: &str,
         params: PayloadResult,
         call_options: CallOptions,
     ) -> Result<impl Future<Output = Outcome> + Send + use<>, MoleculerError> {
-        let running =
-            self.running().map_err(|error| MoleculerError::internal(error.to_string()))?;
+        let running = self.handlers.get(ctx)?;
         self.environment.permit(Permission::Call, action)?;
         let payload_len_max = running.limits.payload;
         let params = match payload_from_guest("params", params, payload_len_max)? {
@@ -54,7 +64,11 @@ impl State {
             return Err(MoleculerError::service_not_available(action, None));
         };
         let mut call_options = call_options;
-        call_options.parent = Some(running.ctx.clone());
+        if ctx == OWN_CONTEXT {
+            call_options.caller = Some(Arc::clone(&self.environment.service));
+        } else {
+            call_options.parent = Some(running.ctx.clone());
+        }
         let call = caller.call(action, params, call_options);
         Ok(async move {
             let payload = call.await?;
@@ -65,13 +79,24 @@ impl State {
 
     pub(super) fn start(
         &self,
+        ctx: Handle,
         action: &str,
         params: PayloadResult,
         call_options: CallOptions,
     ) -> Result<PendingCall, MoleculerError> {
-        let permit =
-            Arc::clone(&self.calls).try_acquire_owned().map_err(|_| self.too_many_calls(action))?;
-        Ok(PendingCall::start(permit, self.prepare_call(action, params, call_options)?))
+        let permit = self.permit_call(ctx, action)?;
+        let call = self.prepare_call(ctx, action, params, call_options)?;
+        Ok(PendingCall::start(ctx, permit, call))
+    }
+
+    /// Counts a call as in flight.
+    pub(super) fn permit_call(
+        &self,
+        ctx: Handle,
+        action: &str,
+    ) -> Result<OwnedSemaphorePermit, MoleculerError> {
+        let calls = Arc::clone(self.handlers.calls(ctx)?);
+        calls.try_acquire_owned().map_err(|_| self.too_many_calls(action))
     }
 
     /// The error for one call too many in flight.
@@ -80,15 +105,63 @@ impl State {
         MoleculerError::queue_is_full(action, &self.environment.node_id, limit, limit)
     }
 
-    async fn call_and_wait(
+    async fn call_and_wait(&mut self, ctx: Handle, asked: Asked<'_>) -> Outcome {
+        let call_options = options::call_options(asked.options, self.environment.limits.meta)?;
+        let _permit = self.permit_call(ctx, asked.action)?;
+        let call = self.prepare_call(ctx, asked.action, asked.params, call_options)?;
+        without_stream(beside(call).await)
+    }
+
+    /// What `wait-for-services` waits for.
+    pub(super) fn services_wait(
+        &self,
+        services: Vec<String>,
+        timeout: Option<u32>,
+    ) -> impl Future<Output = Result<(), MoleculerError>> + Send + use<> {
+        let timeout = timeout.map(|ms| Duration::from_millis(ms.into()));
+        let waiting = match self.environment.caller() {
+            Some(caller) => Ok(caller.wait_for_services(services, timeout)),
+            None => Err(MoleculerError::wait_for_services(&services.join(", "))),
+        };
+        async move { waiting?.await }
+    }
+
+    pub(super) fn add_meta(&self, ctx: Handle, object: String) -> Answer<()> {
+        let ctx = &self.running(ctx)?.ctx;
+        Ok(self
+            .mergeable("meta", &ctx.meta(), object)
+            .map(|object| ctx.merge_meta(&object))
+            .map_err(|error| failure_from(&error)))
+    }
+
+    pub(super) fn add_response_headers(&self, ctx: Handle, object: String) -> Answer<()> {
+        let ctx = &self.running(ctx)?.ctx;
+        Ok(self
+            .mergeable("response headers", &ctx.response_headers(), object)
+            .map(|object| ctx.merge_response_headers(&object))
+            .map_err(|error| failure_from(&error)))
+    }
+
+    /// Starts a call for the guest; one that cannot be started has failed.
+    pub(super) fn start_asked(&self, ctx: Handle, asked: Asked<'_>) -> PendingCall {
+        options::call_options(asked.options, self.environment.limits.meta)
+            .and_then(|options| self.start(ctx, asked.action, asked.params, options))
+            .unwrap_or_else(|error| PendingCall::failed(ctx, error))
+    }
+
+    async fn send(
         &mut self,
-        action: &str,
-        params: PayloadResult,
-        text: Option<&str>,
-    ) -> Outcome {
-        let call_options = options::call_options(text, self.environment.limits.meta)?;
-        let _permit = self.calls.try_acquire().map_err(|_| self.too_many_calls(action))?;
-        without_stream(beside(self.prepare_call(action, params, call_options)?).await)
+        ctx: &Ctx,
+        scope: Scope,
+        event: &str,
+        data: PayloadResult,
+        options: Option<&str>,
+    ) -> Result<(), Failure> {
+        let sent = match events::prepare(self, ctx.rep(), scope, event, data, options) {
+            Ok(sending) => beside(sending).await,
+            Err(error) => Err(error),
+        };
+        sent.map_err(|error| failure_from(&error))
     }
 
     /// Checks an object against the limit that it has after merging into `base`.
@@ -101,128 +174,117 @@ impl State {
 }
 
 impl HostContext for State {
-    fn id(&mut self, _ctx: Handle) -> wasmtime::Result<String> {
-        Ok(String::from(&*self.running()?.ctx.id))
+    fn id(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
+        Ok(String::from(&*self.running(ctx.rep())?.ctx.id))
     }
 
-    fn request_id(&mut self, _ctx: Handle) -> wasmtime::Result<String> {
-        Ok(String::from(&*self.running()?.ctx.request_id))
+    fn request_id(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
+        Ok(String::from(&*self.running(ctx.rep())?.ctx.request_id))
     }
 
-    fn parent_id(&mut self, _ctx: Handle) -> wasmtime::Result<Option<String>> {
-        Ok(self.running()?.ctx.parent_id.as_deref().map(str::to_owned))
+    fn parent_id(&mut self, ctx: Ctx) -> wasmtime::Result<Option<String>> {
+        Ok(self.running(ctx.rep())?.ctx.parent_id.as_deref().map(str::to_owned))
     }
 
-    fn caller(&mut self, _ctx: Handle) -> wasmtime::Result<Option<String>> {
-        Ok(self.running()?.ctx.caller.as_deref().map(str::to_owned))
+    fn caller(&mut self, ctx: Ctx) -> wasmtime::Result<Option<String>> {
+        Ok(self.running(ctx.rep())?.ctx.caller.as_deref().map(str::to_owned))
     }
 
-    fn level(&mut self, _ctx: Handle) -> wasmtime::Result<u32> {
-        Ok(self.running()?.ctx.level)
+    fn level(&mut self, ctx: Ctx) -> wasmtime::Result<u32> {
+        Ok(self.running(ctx.rep())?.ctx.level)
     }
 
-    fn node_id(&mut self, _ctx: Handle) -> wasmtime::Result<String> {
-        Ok(String::from(&*self.running()?.ctx.node_id))
+    fn node_id(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
+        Ok(String::from(&*self.running(ctx.rep())?.ctx.node_id))
     }
 
-    fn name(&mut self, _ctx: Handle) -> wasmtime::Result<String> {
-        Ok(String::from(&*self.running()?.ctx.name))
+    fn name(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
+        Ok(String::from(&*self.running(ctx.rep())?.ctx.name))
     }
 
-    fn event_type(&mut self, _ctx: Handle) -> wasmtime::Result<Option<GuestEventType>> {
-        Ok(self.running()?.ctx.event.as_ref().map(|event| match event.kind {
+    fn event_type(&mut self, ctx: Ctx) -> wasmtime::Result<Option<GuestEventType>> {
+        Ok(self.running(ctx.rep())?.ctx.event.as_ref().map(|event| match event.kind {
             EventType::Emit => GuestEventType::Emit,
             EventType::Broadcast => GuestEventType::Broadcast,
             EventType::BroadcastLocal => GuestEventType::BroadcastLocal,
         }))
     }
 
-    fn event_groups(&mut self, _ctx: Handle) -> wasmtime::Result<Vec<String>> {
-        let event = self.running()?.ctx.event.as_ref();
+    fn event_groups(&mut self, ctx: Ctx) -> wasmtime::Result<Vec<String>> {
+        let event = self.running(ctx.rep())?.ctx.event.as_ref();
         Ok(event
             .map(|event| event.groups.iter().map(|group| String::from(&**group)).collect())
             .unwrap_or_default())
     }
 
-    fn meta(&mut self, _ctx: Handle) -> wasmtime::Result<String> {
-        Ok(self.running()?.ctx.meta().as_str().to_owned())
+    fn meta(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
+        Ok(self.running(ctx.rep())?.ctx.meta().as_str().to_owned())
     }
 
-    fn set_meta(&mut self, _ctx: Handle, object: String) -> Answer<()> {
-        let ctx = &self.running()?.ctx;
-        Ok(self
-            .mergeable("meta", &ctx.meta(), object)
-            .map(|object| ctx.merge_meta(&object))
-            .map_err(|error| failure_from(&error)))
+    fn set_meta(&mut self, ctx: Ctx, object: String) -> Answer<()> {
+        self.add_meta(ctx.rep(), object)
     }
 
-    fn headers(&mut self, _ctx: Handle) -> wasmtime::Result<String> {
-        Ok(self.running()?.ctx.headers.as_str().to_owned())
+    fn headers(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
+        Ok(self.running(ctx.rep())?.ctx.headers.as_str().to_owned())
     }
 
-    fn set_response_headers(&mut self, _ctx: Handle, object: String) -> Answer<()> {
-        let ctx = &self.running()?.ctx;
-        Ok(self
-            .mergeable("response headers", &ctx.response_headers(), object)
-            .map(|object| ctx.merge_response_headers(&object))
-            .map_err(|error| failure_from(&error)))
+    fn set_response_headers(&mut self, ctx: Ctx, object: String) -> Answer<()> {
+        self.add_response_headers(ctx.rep(), object)
     }
 
-    fn remaining_time(&mut self, _ctx: Handle) -> wasmtime::Result<Option<u32>> {
-        let left = self.running()?.until.saturating_duration_since(clock::now());
-        Ok(Some(u32::try_from(left.as_millis()).unwrap_or(u32::MAX)))
+    fn remaining_time(&mut self, ctx: Ctx) -> wasmtime::Result<Option<u32>> {
+        let until = self.running(ctx.rep())?.until;
+        let left = until.map(|until| until.saturating_duration_since(clock::now()));
+        Ok(left.map(|left| u32::try_from(left.as_millis()).unwrap_or(u32::MAX)))
     }
 
-    fn cause(&mut self, _ctx: Handle) -> wasmtime::Result<Option<Failure>> {
-        Ok(self.running()?.cause.as_ref().map(failure_from))
+    fn cause(&mut self, ctx: Ctx) -> wasmtime::Result<Option<Failure>> {
+        Ok(self.running(ctx.rep())?.cause.as_ref().map(failure_from))
     }
 
     async fn call(
         &mut self,
-        _ctx: Handle,
+        ctx: Ctx,
         action: String,
         params: PayloadResult,
         options: Option<String>,
     ) -> Answer<PayloadResult> {
-        Ok(outcome_to_guest(self.call_and_wait(&action, params, options.as_deref()).await))
+        let asked = Asked { action: &action, params, options: options.as_deref() };
+        Ok(outcome_to_guest(self.call_and_wait(ctx.rep(), asked).await))
     }
 
     fn start_call(
         &mut self,
-        _ctx: Handle,
+        ctx: Ctx,
         action: String,
         params: PayloadResult,
         options: Option<String>,
     ) -> wasmtime::Result<Resource<PendingCall>> {
-        let call = options::call_options(options.as_deref(), self.environment.limits.meta)
-            .and_then(|call_options| self.start(&action, params, call_options))
-            .unwrap_or_else(PendingCall::failed);
+        let asked = Asked { action: &action, params, options: options.as_deref() };
+        let call = self.start_asked(ctx.rep(), asked);
         Ok(self.table.push(call)?)
     }
 
     fn start_stream_call(
         &mut self,
-        _ctx: Handle,
+        ctx: Ctx,
         action: String,
         params: PayloadResult,
         options: Option<String>,
         object_mode: bool,
     ) -> wasmtime::Result<(Resource<Writer>, Resource<PendingCall>)> {
-        let options = options.as_deref();
-        let (writer, call) = self.start_with_stream(&action, params, options, object_mode);
+        let asked = Asked { action: &action, params, options: options.as_deref() };
+        let (writer, call) = self.start_with_stream(ctx.rep(), asked, object_mode);
         Ok((self.table.push(writer)?, self.table.push(call)?))
     }
 
-    fn stream(&mut self, _ctx: Handle) -> wasmtime::Result<Option<Resource<Reader>>> {
-        self.take_request_stream()
+    fn stream(&mut self, ctx: Ctx) -> wasmtime::Result<Option<Resource<Reader>>> {
+        self.take_request_stream(ctx.rep())
     }
 
-    async fn respond_stream(
-        &mut self,
-        _ctx: Handle,
-        object_mode: bool,
-    ) -> Answer<Resource<Writer>> {
-        match self.answer_with_stream(object_mode) {
+    async fn respond_stream(&mut self, ctx: Ctx, object_mode: bool) -> Answer<Resource<Writer>> {
+        match self.answer_with_stream(ctx.rep(), object_mode) {
             Ok(writer) => {
                 let writer = self.table.push(writer)?;
                 // The guest gives way once, so that its caller gets the stream before anything is written.
@@ -235,59 +297,59 @@ impl HostContext for State {
 
     async fn mcall(
         &mut self,
-        _ctx: Handle,
+        ctx: Ctx,
         calls: String,
         options: Option<String>,
     ) -> Answer<PayloadResult> {
-        Ok(outcome_to_guest(many_calls::run(self, &calls, options.as_deref()).await))
+        let outcome = match many_calls::prepare(self, ctx.rep(), &calls, options.as_deref()) {
+            Ok(calls) => calls.await,
+            Err(error) => Err(error),
+        };
+        Ok(outcome_to_guest(outcome))
     }
 
     async fn emit(
         &mut self,
-        _ctx: Handle,
+        ctx: Ctx,
         event: String,
         data: PayloadResult,
         options: Option<String>,
     ) -> Answer<()> {
-        Ok(events::send(self, Scope::Emit, &event, data, options.as_deref()).await)
+        Ok(self.send(&ctx, Scope::Emit, &event, data, options.as_deref()).await)
     }
 
     async fn broadcast(
         &mut self,
-        _ctx: Handle,
+        ctx: Ctx,
         event: String,
         data: PayloadResult,
         options: Option<String>,
     ) -> Answer<()> {
-        Ok(events::send(self, Scope::Broadcast, &event, data, options.as_deref()).await)
+        Ok(self.send(&ctx, Scope::Broadcast, &event, data, options.as_deref()).await)
     }
 
     async fn broadcast_local(
         &mut self,
-        _ctx: Handle,
+        ctx: Ctx,
         event: String,
         data: PayloadResult,
         options: Option<String>,
     ) -> Answer<()> {
-        Ok(events::send(self, Scope::BroadcastLocal, &event, data, options.as_deref()).await)
+        Ok(self.send(&ctx, Scope::BroadcastLocal, &event, data, options.as_deref()).await)
     }
 
     async fn wait_for_services(
         &mut self,
-        _ctx: Handle,
+        ctx: Ctx,
         services: Vec<String>,
         timeout: Option<u32>,
     ) -> Answer<()> {
-        let Some(caller) = self.environment.caller() else {
-            let names = services.join(", ");
-            return Ok(Err(failure_from(&MoleculerError::wait_for_services(&names))));
-        };
-        let timeout = timeout.map(|ms| Duration::from_millis(ms.into()));
-        let waited = beside(caller.wait_for_services(services, timeout)).await;
+        self.running(ctx.rep())?;
+        let waited = beside(self.services_wait(services, timeout)).await;
         Ok(waited.map_err(|error| failure_from(&error)))
     }
 
-    fn drop(&mut self, _ctx: Handle) -> wasmtime::Result<()> {
+    fn drop(&mut self, _ctx: Ctx) -> wasmtime::Result<()> {
         // Handles are borrowed, so this is never called; there is nothing to free.
         Ok(())
     }

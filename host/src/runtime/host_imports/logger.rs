@@ -11,7 +11,7 @@ impl Host for State {
         message: String,
         fields: Option<String>,
     ) -> wasmtime::Result<()> {
-        let origin = self.running.as_ref().map_or_else(Origin::default, |running| Origin {
+        let origin = self.handlers.only().map_or_else(Origin::default, |running| Origin {
             request_id: &running.ctx.request_id,
             context_id: &running.ctx.id,
         });
@@ -25,7 +25,7 @@ impl Host for State {
     }
 }
 
-fn level_of(level: GuestLevel) -> Level {
+pub(super) fn level_of(level: GuestLevel) -> Level {
     match level {
         GuestLevel::Fatal => Level::Fatal,
         GuestLevel::Error => Level::Error,

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt as _};
 use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -14,6 +15,7 @@ use crate::error::MoleculerError;
 use crate::payload::{self, Payload};
 use crate::runtime::bindings::isomer::service::types::PayloadResult;
 use crate::runtime::failure::check_len;
+use crate::runtime::handlers::Handle;
 use crate::runtime::host_imports::options;
 use crate::runtime::pending_call::beside;
 use crate::runtime::state::State;
@@ -35,23 +37,39 @@ struct Calls<'a> {
     items: Vec<Item<'a>>,
 }
 
-/// Makes the calls and waits for all of them, also when one fails, as JavaScript lets them go on.
-pub(super) async fn run(state: &mut State, calls: &str, options: Option<&str>) -> Outcome {
+/// Calls that have been checked.
+type Checked = Vec<Result<BoxFuture<'static, Outcome>, MoleculerError>>;
+
+/// Checks the calls of a handler. The future makes them and waits for all of them, also when one fails, as
+/// JavaScript lets them go on.
+pub(super) fn prepare(
+    state: &State,
+    ctx: Handle,
+    calls: &str,
+    options: Option<&str>,
+) -> Result<impl Future<Output = Outcome> + Send + use<>, MoleculerError> {
     let (common, settled) = options::many_calls_options(options, state.environment.limits.meta)?;
-    let Calls { keys, items } = read(state, calls)?;
+    let len_max = state.payload_len_max(ctx)?;
+    let Calls { keys, items } = read(calls, len_max)?;
     let n_calls = u32::try_from(items.len()).unwrap_or(u32::MAX);
     let first_action = items.first().map(|item| &*item.action).unwrap_or_default();
-    let _permits = Arc::clone(&state.calls)
+    let permits = Arc::clone(state.handlers.calls(ctx)?)
         .try_acquire_many_owned(n_calls)
         .map_err(|_| state.too_many_calls(first_action))?;
-    let calls = items.iter().map(|item| prepare(state, item, &common)).collect();
-    let outcomes = call_all(calls, settled).await?;
-    answer(state, keys, outcomes, settled)
+    let calls: Checked = items
+        .iter()
+        .map(|item| prepare_one(state, ctx, item, &common).map(FutureExt::boxed))
+        .collect();
+    let node_id = Arc::clone(&state.environment.node_id);
+    Ok(async move {
+        let outcomes = call_all(calls, settled).await?;
+        drop(permits);
+        answer(&node_id, len_max, keys, outcomes, settled)
+    })
 }
 
-fn read<'a>(state: &State, text: &'a str) -> Result<Calls<'a>, MoleculerError> {
-    let running = state.running().map_err(|error| MoleculerError::internal(error.to_string()))?;
-    check_len("list of calls", text.len(), running.limits.payload)?;
+fn read(text: &str, len_max: usize) -> Result<Calls<'_>, MoleculerError> {
+    check_len("list of calls", text.len(), len_max)?;
     payload::check_json(text).map_err(|error| wrong(&error.to_string()))?;
     let problem = |error: serde_json::Error| {
         wrong(&format!("not a list or map of {{action, params, options}}: {error}"))
@@ -60,7 +78,7 @@ fn read<'a>(state: &State, text: &'a str) -> Result<Calls<'a>, MoleculerError> {
         let items = serde_json::from_str(text).map_err(problem)?;
         return Ok(Calls { keys: None, items });
     }
-    let map: IndexMap<String, Item<'a>> = serde_json::from_str(text).map_err(problem)?;
+    let map: IndexMap<String, Item<'_>> = serde_json::from_str(text).map_err(problem)?;
     let (keys, items) = map.into_iter().unzip();
     Ok(Calls { keys: Some(keys), items })
 }
@@ -70,10 +88,7 @@ fn wrong(problem: &str) -> MoleculerError {
 }
 
 /// The outcomes in the order of the items; without `settled`, the error that came first in time.
-async fn call_all(
-    calls: Vec<Result<impl Future<Output = Outcome> + Send + 'static, MoleculerError>>,
-    settled: bool,
-) -> Result<Vec<Outcome>, MoleculerError> {
+async fn call_all(calls: Checked, settled: bool) -> Result<Vec<Outcome>, MoleculerError> {
     let mut outcomes: Vec<Outcome> = calls.iter().map(|_| Ok(Payload::Absent)).collect();
     let mut running: FuturesUnordered<_> = calls
         .into_iter()
@@ -98,8 +113,9 @@ async fn call_all(
     }
 }
 
-fn prepare(
+fn prepare_one(
     state: &State,
+    ctx: Handle,
     item: &Item<'_>,
     common: &CallOptions,
 ) -> Result<impl Future<Output = Outcome> + Send + use<>, MoleculerError> {
@@ -109,19 +125,20 @@ fn prepare(
         None => PayloadResult::Absent,
         Some(raw) => PayloadResult::Json(raw.get().to_owned()),
     };
-    state.prepare_call(&item.action, params, options::over(common, own))
+    state.prepare_call(ctx, &item.action, params, options::over(common, own))
 }
 
 /// The result in the form in which the calls were given.
 fn answer(
-    state: &State,
+    node_id: &str,
+    len_max: usize,
     keys: Option<Vec<String>>,
     outcomes: Vec<Outcome>,
     settled: bool,
 ) -> Outcome {
     let texts = outcomes.into_iter().map(|outcome| {
         if settled {
-            return Some(settled_text(outcome, &state.environment.node_id));
+            return Some(settled_text(outcome, node_id));
         }
         match outcome {
             Ok(Payload::Absent) | Err(_) => None,
@@ -146,8 +163,7 @@ fn answer(
             format!("{{{}}}", pairs.join(","))
         }
     };
-    let running = state.running().map_err(|error| MoleculerError::internal(error.to_string()))?;
-    check_len("results of the calls", text.len(), running.limits.payload)?;
+    check_len("results of the calls", text.len(), len_max)?;
     // Spliced from texts that were well-formed each; one level deeper may be one too many.
     Payload::from_json_text(text.into())
         .map_err(|error| MoleculerError::invalid_payload("list of results", &error.to_string()))

@@ -11,6 +11,8 @@ use crate::runtime::bindings::isomer::service::types::{Failure, PayloadResult};
 use crate::runtime::failure::{
     error_from_guest, failure_from, payload_from_guest, payload_to_result,
 };
+use crate::runtime::handlers::Handle;
+use crate::runtime::host_imports::context::Asked;
 use crate::runtime::host_imports::options;
 use crate::runtime::pending_call::PendingCall;
 use crate::runtime::state::State;
@@ -21,14 +23,17 @@ type Answer<T> = wasmtime::Result<Result<T, Failure>>;
 
 impl State {
     /// The stream of the caller, if this handler may have it and it has not been taken.
-    pub(super) fn take_request_stream(&mut self) -> wasmtime::Result<Option<Resource<Reader>>> {
-        let running = self.running()?;
+    pub(super) fn take_request_stream(
+        &mut self,
+        ctx: Handle,
+    ) -> wasmtime::Result<Option<Resource<Reader>>> {
+        let running = self.running(ctx)?;
         let Some(stream) = running.ctx.stream.as_ref().filter(|_| running.action) else {
             return Ok(None);
         };
         let Some(reader) = stream.take() else { return Ok(None) };
         // It is not counted against the limit: there is only one of its kind.
-        Ok(Some(self.table.push(self.streams.add_reader(reader))?))
+        Ok(Some(self.table.push(self.streams.add_reader(ctx, reader))?))
     }
 
     /// The stream that a call was answered with; it waits while there are too many others.
@@ -36,35 +41,35 @@ impl State {
         &mut self,
         call: &Resource<PendingCall>,
     ) -> wasmtime::Result<Result<Option<Reader>, MoleculerError>> {
-        let waiting = self.table.get_mut(call)?.stream();
+        let call = self.table.get_mut(call)?;
+        let handler = call.handler;
+        let waiting = call.stream();
         if waiting.is_none() {
             return Ok(Ok(None));
         }
-        if let Err(error) = self.streams.check_room() {
+        if let Err(error) = self.streams.check_room(handler) {
             return Ok(Err(error));
         }
         let reader = waiting.take().and_then(|stream| stream.take());
-        Ok(Ok(reader.map(|reader| self.streams.add_reader(reader))))
+        Ok(Ok(reader.map(|reader| self.streams.add_reader(handler, reader))))
     }
 
     /// Answers the caller with a stream.
     pub(super) fn answer_with_stream(
         &mut self,
+        ctx: Handle,
         object_mode: bool,
     ) -> Result<Writer, MoleculerError> {
         let streaming = self.environment.limits.stream_timeout;
-        let answered = self.streams.answered();
-        let running =
-            self.running.as_mut().filter(|running| running.action && !answered).ok_or_else(
-                || {
-                    let message = "Only an action can answer with a stream, and only once.";
-                    MoleculerError::client(409, "STREAM_NOT_POSSIBLE", message)
-                },
-            )?;
-        let (writer, stream) = self.streams.open(object_mode)?;
+        let running = self.handlers.get_mut(ctx)?;
+        if !running.action || self.streams.answered(ctx) {
+            let message = "Only an action can answer with a stream, and only once.";
+            return Err(MoleculerError::client(409, "STREAM_NOT_POSSIBLE", message));
+        }
+        let (writer, stream) = self.streams.open(ctx, object_mode)?;
         self.streams.answer_with(&writer);
         let now = clock::now();
-        running.until = now.checked_add(streaming).unwrap_or(running.until);
+        running.until = now.checked_add(streaming).or(running.until);
         running.ctx.answer_with(stream, now);
         Ok(writer)
     }
@@ -72,26 +77,24 @@ impl State {
     /// Starts a call that sends a stream.
     pub(super) fn start_with_stream(
         &mut self,
-        action: &str,
-        params: PayloadResult,
-        text: Option<&str>,
+        ctx: Handle,
+        asked: Asked<'_>,
         object_mode: bool,
     ) -> (Writer, PendingCall) {
-        let started = self.open_and_start(action, params, text, object_mode);
-        started.unwrap_or_else(|error| (self.streams.closed_writer(), PendingCall::failed(error)))
+        self.open_and_start(ctx, asked, object_mode)
+            .unwrap_or_else(|error| (self.streams.closed_writer(), PendingCall::failed(ctx, error)))
     }
 
     fn open_and_start(
         &mut self,
-        action: &str,
-        params: PayloadResult,
-        text: Option<&str>,
+        ctx: Handle,
+        asked: Asked<'_>,
         object_mode: bool,
     ) -> Result<(Writer, PendingCall), MoleculerError> {
-        let mut call_options = options::call_options(text, self.environment.limits.meta)?;
-        let (writer, stream) = self.streams.open(object_mode)?;
+        let mut call_options = options::call_options(asked.options, self.environment.limits.meta)?;
+        let (writer, stream) = self.streams.open(ctx, object_mode)?;
         call_options.stream = Some(stream);
-        match self.start(action, params, call_options) {
+        match self.start(ctx, asked.action, asked.params, call_options) {
             Ok(call) => Ok((writer, call)),
             Err(error) => {
                 self.streams.drop_writer(writer.0);
@@ -100,19 +103,32 @@ impl State {
         }
     }
 
-    async fn read_chunk(&mut self, reader: u64) -> Result<Option<PayloadResult>, MoleculerError> {
-        let len_max = self.payload_len_max()?;
-        let chunk = self.streams.read(reader, len_max).await?;
-        Ok(chunk.map(payload_to_result))
+    /// Waits for the next chunk of a stream.
+    pub(super) fn read_chunk(
+        &self,
+        reader: u64,
+    ) -> impl Future<Output = Result<Option<PayloadResult>, MoleculerError>> + Send + use<> {
+        let len_max = self.chunk_len_max(self.streams.handler_of_reader(reader));
+        let chunk = len_max.map(|len_max| self.streams.read(reader, len_max));
+        async move { Ok(chunk?.await?.map(payload_to_result)) }
     }
 
-    async fn write_chunk(
-        &mut self,
+    /// Waits until a chunk has been added to a stream.
+    pub(super) fn write_chunk(
+        &self,
         writer: u64,
         chunk: PayloadResult,
-    ) -> Result<(), MoleculerError> {
-        let chunk = payload_from_guest("chunk", chunk, self.payload_len_max()?)?;
-        self.streams.write(writer, chunk).await
+    ) -> impl Future<Output = Result<(), MoleculerError>> + Send + use<> {
+        let written = self
+            .chunk_len_max(self.streams.handler_of_writer(writer))
+            .and_then(|len_max| payload_from_guest("chunk", chunk, len_max))
+            .map(|chunk| self.streams.write(writer, chunk));
+        async move { written?.await }
+    }
+
+    /// A stream whose handler has ended is closed, whatever its chunks are.
+    fn chunk_len_max(&self, handler: Option<Handle>) -> Result<usize, MoleculerError> {
+        handler.map_or(Ok(self.environment.limits.payload), |handler| self.payload_len_max(handler))
     }
 }
 

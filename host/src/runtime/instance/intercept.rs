@@ -17,8 +17,9 @@ use crate::runtime::bindings::middleware::isomer::service::types::{
 use crate::runtime::deadline::{Deadline, within};
 use crate::runtime::environment::CallLimits;
 use crate::runtime::failure::{error_from_guest, failure_from, payload_from_guest};
+use crate::runtime::handlers::{FIRST_HANDLER, Running, lend};
 use crate::runtime::instance::{Instance, after, check_payload};
-use crate::runtime::state::{State, context_handle};
+use crate::runtime::state::State;
 use crate::task::CancellationToken;
 
 /// What a middleware is asked about.
@@ -71,7 +72,7 @@ impl Instance {
         self.guest.interceptor()?;
         let params = check_payload("params", &ctx, limits, &self.store)?;
         let name = Arc::clone(&ctx.name);
-        let armed = self.begin(ctx, limits, deadline);
+        let armed = self.begin(Running::new(ctx, *limits, Some(deadline.at())));
         let hooks = self.guest.interceptor()?;
         let call = run(hooks, &mut self.store, &name, &params, stage);
         let ended = within(deadline, closed, after(armed, call)).await;
@@ -95,7 +96,7 @@ async fn run(
     params: &Payload,
     stage: Stage<'_>,
 ) -> Ended {
-    let ctx = context_handle();
+    let ctx = lend(FIRST_HANDLER);
     Ok(match stage {
         Stage::BeforeCall => hooks
             .call_before_call(store, ctx, name, &to_guest(params))

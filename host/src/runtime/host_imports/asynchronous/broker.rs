@@ -1,0 +1,324 @@
+//! The interface `broker-async`: the context of a handler, and the calls that are made through it.
+
+use std::sync::Arc;
+
+use wasmtime::component::{Access, Resource};
+
+use crate::clock;
+use crate::context::{ContextBuilder, EventType};
+use crate::error::MoleculerError;
+use crate::payload::Payload;
+use crate::runtime::bindings::asynchronous::isomer::service::broker_async::{
+    EventType as GuestEventType, Host, HostContext, HostContextWithStore, HostPendingCall,
+    HostPendingCallWithStore,
+};
+use crate::runtime::bindings::isomer::service::logger::Level;
+use crate::runtime::bindings::isomer::service::types::{Failure, PayloadResult};
+use crate::runtime::environment::CallLimits;
+use crate::runtime::failure::{failure_from, payload_to_result};
+use crate::runtime::handlers::{Handle, OWN_CONTEXT, Running};
+use crate::runtime::host_imports::asynchronous::{Promise, Unwanted, promise, until};
+use crate::runtime::host_imports::context::Asked;
+use crate::runtime::host_imports::events::{self, Scope};
+use crate::runtime::host_imports::{logger, many_calls, options};
+use crate::runtime::log_sink::Origin;
+use crate::runtime::pending_call::PendingCall;
+use crate::runtime::state::{CurrentContext, State, Whole};
+use crate::runtime::streams::{Reader, Writer, without_stream};
+
+type Ctx = Resource<CurrentContext>;
+/// A result for the guest; the outer one is a trap.
+type Answer<T> = wasmtime::Result<Result<T, Failure>>;
+type Store<'a, T> = Access<'a, T, Whole>;
+
+impl State {
+    /// Starts a call that answers with a payload.
+    fn call_beside(
+        &mut self,
+        ctx: Handle,
+        asked: Asked<'_>,
+    ) -> Result<impl Future<Output = Result<Payload, MoleculerError>> + use<>, MoleculerError> {
+        let options = options::call_options(asked.options, self.environment.limits.meta)?;
+        let permit = self.permit_call(ctx, asked.action)?;
+        let call = self.prepare_call(ctx, asked.action, asked.params, options)?;
+        self.launch(ctx, Unwanted::Stop, async move {
+            let outcome = call.await;
+            drop(permit);
+            without_stream(outcome)
+        })
+    }
+
+    fn many_beside(
+        &mut self,
+        ctx: Handle,
+        calls: &str,
+        options: Option<&str>,
+    ) -> Result<impl Future<Output = Result<Payload, MoleculerError>> + use<>, MoleculerError> {
+        let calls = many_calls::prepare(self, ctx, calls, options)?;
+        self.launch(ctx, Unwanted::Stop, calls)
+    }
+
+    /// Sends an event, which nothing takes back.
+    fn send_beside(
+        &mut self,
+        ctx: Handle,
+        scope: Scope,
+        event: &str,
+        data: PayloadResult,
+        options: Option<&str>,
+    ) -> Result<impl Future<Output = Result<(), MoleculerError>> + use<>, MoleculerError> {
+        let permit = self.permit_call(ctx, event)?;
+        let sending = events::prepare(self, ctx, scope, event, data, options)?;
+        self.launch(ctx, Unwanted::GoOn, async move {
+            let sent = sending.await;
+            drop(permit);
+            sent
+        })
+    }
+}
+
+fn send<T: 'static>(
+    mut host: Store<'_, T>,
+    ctx: &Ctx,
+    scope: Scope,
+    event: &str,
+    data: PayloadResult,
+    options: Option<&str>,
+) -> Promise<()> {
+    let sent = host.get().send_beside(ctx.rep(), scope, event, data, options);
+    promise(host, sent, |()| ())
+}
+
+impl<T: 'static> HostContextWithStore<T> for Whole {
+    fn call(
+        mut host: Store<'_, T>,
+        ctx: Ctx,
+        action: String,
+        params: PayloadResult,
+        options: Option<String>,
+    ) -> Promise<PayloadResult> {
+        let asked = Asked { action: &action, params, options: options.as_deref() };
+        let call = host.get().call_beside(ctx.rep(), asked);
+        promise(host, call, payload_to_result)
+    }
+
+    fn mcall(
+        mut host: Store<'_, T>,
+        ctx: Ctx,
+        calls: String,
+        options: Option<String>,
+    ) -> Promise<PayloadResult> {
+        let calls = host.get().many_beside(ctx.rep(), &calls, options.as_deref());
+        promise(host, calls, payload_to_result)
+    }
+
+    fn emit(
+        host: Store<'_, T>,
+        ctx: Ctx,
+        event: String,
+        data: PayloadResult,
+        options: Option<String>,
+    ) -> Promise<()> {
+        send(host, &ctx, Scope::Emit, &event, data, options.as_deref())
+    }
+
+    fn broadcast(
+        host: Store<'_, T>,
+        ctx: Ctx,
+        event: String,
+        data: PayloadResult,
+        options: Option<String>,
+    ) -> Promise<()> {
+        send(host, &ctx, Scope::Broadcast, &event, data, options.as_deref())
+    }
+
+    fn broadcast_local(
+        host: Store<'_, T>,
+        ctx: Ctx,
+        event: String,
+        data: PayloadResult,
+        options: Option<String>,
+    ) -> Promise<()> {
+        send(host, &ctx, Scope::BroadcastLocal, &event, data, options.as_deref())
+    }
+
+    fn wait_for_services(
+        mut host: Store<'_, T>,
+        ctx: Ctx,
+        services: Vec<String>,
+        timeout: Option<u32>,
+    ) -> Promise<()> {
+        let state = host.get();
+        let waiting = state.services_wait(services, timeout);
+        let waited = state.launch(ctx.rep(), Unwanted::Stop, waiting);
+        promise(host, waited, |()| ())
+    }
+}
+
+impl HostContext for State {
+    fn id(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
+        Ok(String::from(&*self.running(ctx.rep())?.ctx.id))
+    }
+
+    fn request_id(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
+        Ok(String::from(&*self.running(ctx.rep())?.ctx.request_id))
+    }
+
+    fn parent_id(&mut self, ctx: Ctx) -> wasmtime::Result<Option<String>> {
+        Ok(self.running(ctx.rep())?.ctx.parent_id.as_deref().map(str::to_owned))
+    }
+
+    fn caller(&mut self, ctx: Ctx) -> wasmtime::Result<Option<String>> {
+        Ok(self.running(ctx.rep())?.ctx.caller.as_deref().map(str::to_owned))
+    }
+
+    fn level(&mut self, ctx: Ctx) -> wasmtime::Result<u32> {
+        Ok(self.running(ctx.rep())?.ctx.level)
+    }
+
+    fn node_id(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
+        Ok(String::from(&*self.running(ctx.rep())?.ctx.node_id))
+    }
+
+    fn name(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
+        Ok(String::from(&*self.running(ctx.rep())?.ctx.name))
+    }
+
+    fn event_type(&mut self, ctx: Ctx) -> wasmtime::Result<Option<GuestEventType>> {
+        Ok(self.running(ctx.rep())?.ctx.event.as_ref().map(|event| match event.kind {
+            EventType::Emit => GuestEventType::Emit,
+            EventType::Broadcast => GuestEventType::Broadcast,
+            EventType::BroadcastLocal => GuestEventType::BroadcastLocal,
+        }))
+    }
+
+    fn event_groups(&mut self, ctx: Ctx) -> wasmtime::Result<Vec<String>> {
+        let event = self.running(ctx.rep())?.ctx.event.as_ref();
+        let groups = event.map(|event| event.groups.iter().map(|group| String::from(&**group)));
+        Ok(groups.map(Iterator::collect).unwrap_or_default())
+    }
+
+    fn meta(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
+        Ok(self.running(ctx.rep())?.ctx.meta().as_str().to_owned())
+    }
+
+    fn set_meta(&mut self, ctx: Ctx, object: String) -> Answer<()> {
+        self.add_meta(ctx.rep(), object)
+    }
+
+    fn headers(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
+        Ok(self.running(ctx.rep())?.ctx.headers.as_str().to_owned())
+    }
+
+    fn set_response_headers(&mut self, ctx: Ctx, object: String) -> Answer<()> {
+        self.add_response_headers(ctx.rep(), object)
+    }
+
+    fn remaining_time(&mut self, ctx: Ctx) -> wasmtime::Result<Option<u32>> {
+        let until = self.running(ctx.rep())?.until;
+        let left = until.map(|until| until.saturating_duration_since(clock::now()));
+        Ok(left.map(|left| u32::try_from(left.as_millis()).unwrap_or(u32::MAX)))
+    }
+
+    fn cause(&mut self, ctx: Ctx) -> wasmtime::Result<Option<Failure>> {
+        Ok(self.running(ctx.rep())?.cause.as_ref().map(failure_from))
+    }
+
+    fn log(
+        &mut self,
+        ctx: Ctx,
+        level: Level,
+        message: String,
+        fields: Option<String>,
+    ) -> wasmtime::Result<()> {
+        let ctx = &self.running(ctx.rep())?.ctx;
+        let origin = Origin { request_id: &ctx.request_id, context_id: &ctx.id };
+        let fields = fields.as_deref().unwrap_or_default();
+        self.environment.log.write(logger::level_of(level), origin, &message, fields);
+        Ok(())
+    }
+
+    fn stream(&mut self, ctx: Ctx) -> wasmtime::Result<Option<Resource<Reader>>> {
+        self.take_request_stream(ctx.rep())
+    }
+
+    fn respond_stream(&mut self, ctx: Ctx, object_mode: bool) -> Answer<Resource<Writer>> {
+        match self.answer_with_stream(ctx.rep(), object_mode) {
+            Ok(writer) => Ok(Ok(self.table.push(writer)?)),
+            Err(error) => Ok(Err(failure_from(&error))),
+        }
+    }
+
+    fn start_call(
+        &mut self,
+        ctx: Ctx,
+        action: String,
+        params: PayloadResult,
+        options: Option<String>,
+    ) -> wasmtime::Result<Resource<PendingCall>> {
+        let asked = Asked { action: &action, params, options: options.as_deref() };
+        let call = self.start_asked(ctx.rep(), asked);
+        Ok(self.table.push(call)?)
+    }
+
+    fn start_stream_call(
+        &mut self,
+        ctx: Ctx,
+        action: String,
+        params: PayloadResult,
+        options: Option<String>,
+        object_mode: bool,
+    ) -> wasmtime::Result<(Resource<Writer>, Resource<PendingCall>)> {
+        let asked = Asked { action: &action, params, options: options.as_deref() };
+        let (writer, call) = self.start_with_stream(ctx.rep(), asked, object_mode);
+        Ok((self.table.push(writer)?, self.table.push(call)?))
+    }
+
+    fn drop(&mut self, _ctx: Ctx) -> wasmtime::Result<()> {
+        // The handle of a handler is lent, and the service's own context stays as long as the instance.
+        Ok(())
+    }
+}
+
+impl<T: 'static> HostPendingCallWithStore<T> for Whole {
+    fn done(mut host: Store<'_, T>, call: Resource<PendingCall>) -> Promise<PayloadResult> {
+        let state = host.get();
+        let call = state.table.get_mut(&call)?;
+        let (handler, done) = (call.handler, call.done());
+        let ended = state.handlers.get_mut(handler).map(Running::ended);
+        let done = async move {
+            let ended = ended?;
+            until(&ended, done).await
+        };
+        promise(host, Ok(done), payload_to_result)
+    }
+}
+
+impl HostPendingCall for State {
+    fn take_stream(&mut self, call: Resource<PendingCall>) -> Answer<Option<Resource<Reader>>> {
+        match self.take_answer_stream(&call)? {
+            Ok(Some(reader)) => Ok(Ok(Some(self.table.push(reader)?))),
+            Ok(None) => Ok(Ok(None)),
+            Err(error) => Ok(Err(failure_from(&error))),
+        }
+    }
+
+    fn drop(&mut self, call: Resource<PendingCall>) -> wasmtime::Result<()> {
+        self.table.delete(call)?;
+        Ok(())
+    }
+}
+
+impl Host for State {
+    fn own_context(&mut self) -> wasmtime::Result<Ctx> {
+        if self.handlers.get(OWN_CONTEXT).is_err() {
+            let environment = &self.environment;
+            let ctx = ContextBuilder::new(Arc::from("own"), Arc::clone(&environment.node_id))
+                .with(|ctx| ctx.service = Arc::clone(&environment.service))
+                .build();
+            let limits = CallLimits::new(&environment.limits, &Default::default());
+            self.handlers.put_own(Running::new(ctx, limits, None));
+        }
+        Ok(Resource::new_own(OWN_CONTEXT))
+    }
+}
