@@ -19,6 +19,8 @@ installMathRandom();
 const define = (name, value) =>
 	Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
 
+const clock = globalThis.performance.now.bind(globalThis.performance);
+
 define("global", globalThis);
 define("TextEncoder", TextEncoder);
 define("TextDecoder", TextDecoder);
@@ -29,6 +31,20 @@ define("clearInterval", clearInterval);
 define("clearImmediate", clearImmediate);
 define("console", makeConsole(logger));
 define("process", makeProcess(environment, config));
+// The engine's own counts from when the component was built.
+let origin = null;
+define("performance", {
+	now() {
+		const now = clock();
+		origin = origin ?? now;
+		return now - origin;
+	},
+	get timeOrigin() {
+		return Date.now() - this.now();
+	},
+	mark() {},
+	measure() {}
+});
 define("crypto", {
 	randomUUID: randomUuid,
 	getRandomValues(array) {
