@@ -204,6 +204,8 @@ pub enum Transporter {
     Mqtt(transporter::mqtt::Options),
     /// AMQP 0.9.1.
     Amqp(Box<transporter::amqp::Options>),
+    /// Kafka.
+    Kafka(Box<transporter::kafka::Options>),
     /// Redis: addresses (`redis://host:port`), credentials in the URL.
     Redis {
         /// One, or several nodes of a cluster, tried in turn.

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 mod address;
 pub mod amqp;
 pub mod fake;
+pub mod kafka;
 mod link;
 pub mod mqtt;
 pub mod nats;
@@ -26,6 +27,7 @@ mod writer;
 
 pub use amqp::Amqp;
 pub use fake::Fake;
+pub use kafka::Kafka;
 pub use mqtt::Mqtt;
 pub use nats::Nats;
 pub use redis::Redis;

@@ -24,6 +24,7 @@ use crate::transit::{self, Inbound, PingResult, Transit};
 use crate::transporter;
 use crate::transporter::amqp::Amqp;
 use crate::transporter::fake::{Bus, Fake};
+use crate::transporter::kafka::Kafka;
 use crate::transporter::mqtt::Mqtt;
 use crate::transporter::nats::Nats;
 use crate::transporter::redis::Redis;
@@ -197,6 +198,10 @@ impl Shared {
                 Some(Transporter::Amqp(options)) => {
                     let namespace = &self.options.namespace;
                     Arc::new(Amqp::new(*options.clone(), namespace, &self.node_id)?)
+                }
+                Some(Transporter::Kafka(options)) => {
+                    let largest = self.options.transit.max_packet_size;
+                    Arc::new(Kafka::new(*options.clone(), largest))
                 }
                 Some(Transporter::Redis { urls }) => {
                     let largest = self.options.transit.max_packet_size;

@@ -262,6 +262,9 @@ impl Node {
             Some(Transporter::Nats { urls } | Transporter::Redis { urls }) => shown(urls),
             Some(Transporter::Amqp(options)) => shown(&options.urls),
             Some(Transporter::Mqtt(options)) => shown(&options.urls),
+            Some(Transporter::Kafka(options)) => {
+                format!("kafka://{}", options.bootstrap_brokers.join(","))
+            }
             Some(Transporter::Tcp(_)) => "TCP, without a server".to_owned(),
             Some(Transporter::Fake { bus }) => format!("in this process ({bus})"),
         };

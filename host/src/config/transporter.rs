@@ -11,6 +11,7 @@ use crate::config::names;
 use crate::config::value::{Located, Value};
 
 pub mod amqp;
+pub mod kafka;
 pub mod mqtt;
 mod nats;
 mod redis;
@@ -19,7 +20,7 @@ pub mod tcp;
 /// What is allowed, for messages.
 pub const ALLOWED: &str = "\"NATS\", \"nats://host:4222\" (several with commas between), or \
                            {\"type\": \"NATS\", \"options\": {\"url\", \"servers\", \"user\", \"pass\", \"token\"}}; \
-                           the same for \"TCP\", \"Redis\", \"MQTT\" and \"AMQP\"";
+                           the same for \"TCP\", \"Redis\", \"MQTT\", \"AMQP\" and \"Kafka\"";
 
 /// How one transporter is chosen and read.
 struct Kind {
@@ -33,10 +34,11 @@ struct Kind {
     from_options: fn(&Located) -> Result<Transporter, String>,
 }
 
-const KINDS: [Kind; 5] = [nats::KIND, tcp::KIND, redis::KIND, mqtt::KIND, amqp::KIND];
+const KINDS: [Kind; 6] =
+    [nats::KIND, tcp::KIND, redis::KIND, mqtt::KIND, amqp::KIND, kafka::KIND];
 
 /// Transporters of Moleculer that this version does not have.
-const NOT_OFFERED: [&str; 2] = ["kafka", "stan"];
+const NOT_OFFERED: [&str; 1] = ["stan"];
 
 /// Reads the option; `None` is a node on its own.
 ///
@@ -155,7 +157,7 @@ mod tests {
         check("tls://u:p@[::1]:4222", Ok("tls://u:p@[::1]:4222"));
         check("", Ok("none"));
         check("null", Ok("none"));
-        check("kafka://x", Err("this version does not offer transporter kafka"));
+        check("stan://x", Err("this version does not offer transporter stan"));
         check("redis", Ok("redis://localhost:6379"));
         check("REDISS://:p@h:1/2", Ok("rediss://:p@h:1/2"));
         check("redis://h/x", Err("what follows the host is not the number of a database"));

@@ -109,7 +109,7 @@ async fn reconnect<C: Client>(
 
 /// 50 ms, doubling up to the longest pause, with up to a tenth of jitter so that the nodes of a mesh do not
 /// all come back in the same moment.
-fn reconnect_delay(attempt: u32) -> Duration {
+pub(super) fn reconnect_delay(attempt: u32) -> Duration {
     let delay = Duration::from_millis(50 << attempt.min(10)).min(RECONNECT_DELAY_MAX);
     let jitter_ms = usize::try_from(delay.as_millis() / 10).unwrap_or(0);
     delay + Duration::from_millis(uid::random_below(jitter_ms + 1).try_into().unwrap_or(0))

@@ -20,6 +20,16 @@ pub(crate) async fn encrypt<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+    let connector = TlsConnector::from(client_config()?);
+    connector.connect(name, stream).await.map_err(|error| error.to_string())
+}
+
+/// Whom to trust, and in which versions TLS is spoken.
+///
+/// # Errors
+/// When there is no authority to trust.
+pub(crate) fn client_config() -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     let found = load_native_certs();
     roots.add_parsable_certificates(found.certs);
@@ -32,7 +42,5 @@ where
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-    let connector = TlsConnector::from(Arc::new(config));
-    connector.connect(name, stream).await.map_err(|error| error.to_string())
+    Ok(Arc::new(config))
 }
