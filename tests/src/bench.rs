@@ -15,6 +15,7 @@ pub mod memory;
 pub mod raw_nats;
 pub mod remote;
 pub mod sample;
+mod stream;
 pub mod swap;
 pub mod table;
 

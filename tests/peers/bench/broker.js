@@ -6,6 +6,7 @@
 // here and not in the driver, so that a figure holds nothing but Moleculer's own work.
 
 const readline = require("node:readline");
+const { Readable } = require("node:stream");
 const { performance } = require("node:perf_hooks");
 const { ServiceBroker } = require("moleculer-0.15");
 
@@ -14,6 +15,20 @@ const CALLS_PER_LOOK = 1000;
 
 let broker = null;
 
+/** A stream of `n` chunks of 64 KiB, as the guest `kit` gives one. */
+function chunks(n) {
+	const chunk = Buffer.from(Uint8Array.from({ length: 64 << 10 }, (_, i) => i));
+	return Readable.from(Array(n).fill(chunk), { objectMode: false });
+}
+
+async function count(stream) {
+	let bytes = 0;
+	for await (const chunk of stream) bytes += chunk.length;
+	return bytes;
+}
+
+const countBytes = ctx => count(ctx.stream);
+
 const commands = {
 	/** Starts a broker with all default middlewares. `service`: the name of an echo service, or none. */
 	async start({ options, service }) {
@@ -21,7 +36,7 @@ const commands = {
 		if (service)
 			broker.createService({
 				name: service,
-				actions: { echo: ctx => ctx.params },
+				actions: { echo: ctx => ctx.params, countBytes, giveBytes: ctx => chunks(ctx.params.n) },
 				events: { "bench.event"() {} }
 			});
 		await broker.start();
@@ -77,10 +92,28 @@ const commands = {
 		return { events, ms: performance.now() - start };
 	},
 
+	/** Sends streams of `n` chunks one after the other for about `ms` milliseconds. */
+	async upload({ action, n, ms }) {
+		return await transfer(ms, () => broker.call(action, {}, { stream: chunks(n) }));
+	},
+
+	/** The same in the other direction. */
+	async download({ action, n, ms }) {
+		return await transfer(ms, async () => await count(await broker.call(action, { n })));
+	},
+
 	async stop() {
 		await broker.stop();
 	}
 };
+
+/** Bytes of streams, each of which says at its end how many they were. */
+async function transfer(ms, one) {
+	const start = performance.now();
+	let bytes = 0;
+	while (performance.now() - start < ms) bytes += await one();
+	return { bytes, ms: performance.now() - start };
+}
 
 async function run(line) {
 	const { id, do: name, ...args } = JSON.parse(line);

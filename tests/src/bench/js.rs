@@ -87,6 +87,23 @@ impl JsBroker {
         answer["events"].as_f64().unwrap() / (answer["ms"].as_f64().unwrap() / 1e3)
     }
 
+    /// Bytes per second of streams of `n_chunks` chunks, one after the other. `command` is `upload`, which takes
+    /// an action that counts what it is sent, or `download`, which takes one that gives a stream.
+    ///
+    /// # Panics
+    /// When one fails.
+    pub async fn stream(
+        &self,
+        command: &str,
+        action: &str,
+        n_chunks: usize,
+        slice: Duration,
+    ) -> f64 {
+        let ms = slice.as_secs_f64() * 1e3;
+        let answer = self.ask(command, json!({"action": action, "n": n_chunks, "ms": ms})).await;
+        answer["bytes"].as_f64().unwrap() / (answer["ms"].as_f64().unwrap() / 1e3)
+    }
+
     async fn measure(
         &self,
         command: &str,

@@ -1,4 +1,4 @@
-//! Calls and events between two nodes over one transporter: Isomer, Moleculer JS, and a raw client of the same
+//! Calls, events and streams between two nodes over one transporter: Isomer, Moleculer JS, and a raw client of the same
 //! server, where there is one.
 //!
 //! All of them have the same shape: the caller and the callee are processes of their own beside the server.
@@ -23,7 +23,7 @@ use crate::bench::local::{ACTION, GUEST};
 use crate::bench::raw_nats::{Echo, Place, Requester};
 use crate::bench::sample::Sample;
 use crate::bench::table::{Row, Target, Unit};
-use crate::bench::{PAYLOAD, Scale};
+use crate::bench::{PAYLOAD, Scale, stream};
 use crate::broker;
 use crate::nats_server::NatsServer;
 use crate::node::Node;
@@ -48,13 +48,13 @@ const EVENT: &str = "bench.event";
 /// What lies between two nodes.
 pub struct Medium {
     /// Its name in the table.
-    name: &'static str,
+    pub(super) name: &'static str,
     /// How our nodes are told to use it.
     transporter: Transporter,
     /// The same as text, which the command line and Moleculer JS take.
     text: String,
-    /// How many times as fast as Moleculer JS calls are to be.
-    target: Option<f64>,
+    /// How many times as fast as Moleculer JS calls and streams are to be.
+    pub(super) target: Option<f64>,
     /// Requests without any broker around them, and their name in the table.
     raw: Option<(&'static str, Requester, Echo)>,
     /// The server, until this is dropped.
@@ -111,10 +111,10 @@ impl Medium {
 }
 
 /// All callers and callees.
-struct Mesh {
-    isomer: ServiceBroker,
-    js: JsBroker,
-    medium: Medium,
+pub(super) struct Mesh {
+    pub(super) isomer: ServiceBroker,
+    pub(super) js: JsBroker,
+    pub(super) medium: Medium,
     _callees: (Node, JsBroker),
 }
 
@@ -252,5 +252,6 @@ pub async fn throughput(scale: Scale, medium: Medium) -> Vec<Row> {
     }
     rows.push(mesh.events(scale, false).await);
     rows.push(mesh.events(scale, true).await);
+    rows.extend(stream::rows(scale, &mesh).await);
     rows
 }

@@ -15,6 +15,8 @@ pub enum Unit {
     EventsPerSecond,
     /// Bytes; less is better.
     Bytes,
+    /// Bytes in a second; more is better.
+    BytesPerSecond,
 }
 
 /// What a figure is held against.
@@ -111,6 +113,7 @@ fn quantity(value: f64, unit: Unit) -> String {
         Unit::Seconds => format!("{:.1} ms", value * 1e3),
         Unit::CallsPerSecond | Unit::EventsPerSecond => format!("{value:.0}/s"),
         Unit::Bytes => format!("{:.0} KiB", value / 1024.0),
+        Unit::BytesPerSecond => format!("{:.1} MB/s", value / 1e6),
     }
 }
 

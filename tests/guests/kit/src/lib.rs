@@ -375,6 +375,29 @@ impl Kit {
         (0..params.n).fold(1, step)
     }
 
+    /// How many bytes the caller sends as a stream.
+    #[action(name = "countBytes")]
+    async fn count_bytes(&self, ctx: &Context) -> Result<usize> {
+        let mut count = 0;
+        if let Some(mut stream) = ctx.stream() {
+            while let Some(chunk) = stream.next_bytes().await? {
+                count += chunk.len();
+            }
+        }
+        Ok(count)
+    }
+
+    /// So many chunks of 64 KiB as a stream.
+    #[action(name = "giveBytes")]
+    async fn give_bytes(&self, ctx: &Context, params: Number) -> Result<()> {
+        let mut answer = ctx.respond_stream()?;
+        let chunk: Vec<u8> = (0..=u8::MAX).cycle().take(64 << 10).collect();
+        for _ in 0..params.n {
+            answer.write(chunk.as_slice()).await?;
+        }
+        answer.end()
+    }
+
     /// Waits for what no call will ever bring.
     #[action]
     async fn stuck(&self) {
