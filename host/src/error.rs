@@ -389,6 +389,15 @@ impl MoleculerError {
             .with_data(&json!({"service": service, "cause": cause}))
     }
 
+    /// A shared instance ended because of another call, or with its node's version; this call may be made again.
+    #[must_use]
+    pub fn instance_lost(service: &str, cause: &str) -> Self {
+        let message =
+            format!("The instance of service '{service}' ended because of another call: {cause}");
+        Self::new("InstanceLostError", 503, "INSTANCE_LOST", message, true)
+            .with_data(&json!({"service": service, "cause": cause}))
+    }
+
     /// The guest used up its fuel for one call.
     #[must_use]
     pub fn fuel_exhausted(service: &str, limit: u64, used: u64) -> Self {

@@ -20,6 +20,7 @@ use wasmtime::Engine;
 
 use crate::metrics::{Metric, MetricRegistry};
 
+mod accounts;
 mod admission;
 mod bindings;
 mod cache;

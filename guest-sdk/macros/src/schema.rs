@@ -77,7 +77,7 @@ pub(crate) fn service(mut args: Args, errors: &mut Vec<Error>) -> Service {
             ("dependencies", Kind::Text(_) | Kind::Array(_) | Kind::Object(_)) => {
                 service.entries.push((key.name, value));
             }
-            ("mode", Kind::Text(mode)) if mode == "pooled" || mode == "fresh" => {
+            ("mode", Kind::Text(mode)) if ["pooled", "fresh", "shared"].contains(&mode.as_str()) => {
                 service.isomer.push(("mode", value));
             }
             ("limits", Kind::Object(_)) => {
@@ -94,7 +94,7 @@ pub(crate) fn service(mut args: Args, errors: &mut Vec<Error>) -> Service {
                 "`dependencies` is a list of names, or of objects `{ name: \"users\", version: 2 }`",
             )),
             ("mode", _) => {
-                errors.push(Error::new(value.span, "`mode` is \"pooled\" or \"fresh\""));
+                errors.push(Error::new(value.span, "`mode` is \"pooled\", \"fresh\" or \"shared\""));
             }
             _ => errors.push(unknown("service", &key.name, &SERVICE, key.span, "")),
         }

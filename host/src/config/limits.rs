@@ -10,6 +10,8 @@ pub enum Mode {
     Pooled,
     /// A new instance for every call.
     Fresh,
+    /// One instance for all calls, many at once; for components of the world `service-async`.
+    Shared,
 }
 
 /// Limits of one service; those marked † may be narrowed per action by the schema.
@@ -70,6 +72,8 @@ pub struct Instances {
     pub idle: Duration,
     /// An instance is retired after this many calls; 0 is never. 0
     pub reuse: u64,
+    /// Calls at once in the one instance of the mode `shared`. 100
+    pub concurrency: usize,
 }
 
 impl Default for Limits {
@@ -89,7 +93,13 @@ impl Default for Limits {
             payload: 8 << 20,
             meta: 64 << 10,
             stack: 512 << 10,
-            instances: Instances { min: 1, max: 32, idle: Duration::from_secs(60), reuse: 0 },
+            instances: Instances {
+                min: 1,
+                max: 32,
+                idle: Duration::from_secs(60),
+                reuse: 0,
+                concurrency: 100,
+            },
             queue: 1_000,
             mode: Mode::Pooled,
             log_rate: 200,

@@ -74,7 +74,7 @@ pub fn entries() -> Vec<Entry<ServiceOptions>> {
     let mut entries: Vec<Entry<ServiceOptions>> = vec![
         Entry {
             name: "mode",
-            kind: Kind::Choice(&["pooled", "fresh"], |service, word| {
+            kind: Kind::Choice(&["pooled", "fresh", "shared"], |service, word| {
                 service.limits.mode = options::limits::mode(word);
             }),
             default: "\"pooled\"",

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::config::Limits;
+use crate::config::{Limits, Mode};
 use crate::runtime::deadline::{Deadline, Stop, within};
 use crate::task::CancellationToken;
 
@@ -43,7 +43,11 @@ impl Drop for Place<'_> {
 
 impl Admission {
     pub(super) fn new(limits: &Limits) -> Self {
-        let n_permits = limits.instances.max.clamp(1, Semaphore::MAX_PERMITS);
+        let n_permits = match limits.mode {
+            Mode::Shared => limits.instances.concurrency,
+            Mode::Pooled | Mode::Fresh => limits.instances.max,
+        };
+        let n_permits = n_permits.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             permits: Semaphore::new(n_permits),
             n_permits,

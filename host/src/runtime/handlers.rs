@@ -48,6 +48,16 @@ impl Running {
         Self { ctx, limits, until, action: false, cause: None, ended: None }
     }
 
+    /// A handler that ends with `unwanted`, too.
+    pub(super) fn watched(
+        ctx: Context,
+        limits: CallLimits,
+        until: Option<Instant>,
+        unwanted: CancellationToken,
+    ) -> Self {
+        Self { ctx, limits, until, action: false, cause: None, ended: Some(unwanted) }
+    }
+
     /// What futures of this handler end with.
     pub(super) fn ended(&mut self) -> CancellationToken {
         self.ended.get_or_insert_default().clone()

@@ -22,6 +22,7 @@ use crate::runtime::world::{Guest, Pre};
 use crate::task::CancellationToken;
 
 pub(super) mod intercept;
+pub(super) mod shared;
 
 /// What a guest may hand over in one host call beyond a payload: names, options, the parts of a failure.
 /// Up to here a text that is too large is a failure that the guest can read; beyond it is a trap.
@@ -138,7 +139,7 @@ impl Instance {
         deadline: Deadline,
         closed: &CancellationToken,
     ) -> Outcome {
-        let params = check_payload("params", &ctx, limits, &self.store)?;
+        let params = check_payload("params", &ctx, limits, &self.store.data().environment)?;
         let name = Arc::clone(&ctx.name);
         let mut running = Running::new(ctx.clone(), *limits, Some(deadline.at()));
         (running.action, running.cause) = (true, cause);
@@ -167,7 +168,7 @@ impl Instance {
         deadline: Deadline,
         closed: &CancellationToken,
     ) -> Result<(), MoleculerError> {
-        let data = check_payload("data", &ctx, limits, &self.store)?;
+        let data = check_payload("data", &ctx, limits, &self.store.data().environment)?;
         let name = Arc::clone(&ctx.name);
         let armed = self.begin(Running::new(ctx, *limits, Some(deadline.at())));
         let call = self.guest.handle_event(&mut self.store, FIRST_HANDLER, key, &data);
@@ -247,8 +248,12 @@ async fn after<T>(
 }
 
 /// Refuses params, data or meta that are too large, before the guest sees them.
-fn check_payload(what: &str, ctx: &Context, limits: &CallLimits, store: &Store<State>) -> Outcome {
-    let environment = &store.data().environment;
+pub(super) fn check_payload(
+    what: &str,
+    ctx: &Context,
+    limits: &CallLimits,
+    environment: &Environment,
+) -> Outcome {
     check_len(what, ctx.params().len(), limits.payload)
         .and_then(|()| check_len("meta", ctx.meta().len(), environment.limits.meta))
         .and_then(|()| check_len("headers", ctx.headers.len(), environment.limits.meta))

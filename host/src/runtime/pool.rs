@@ -24,6 +24,7 @@ use crate::runtime::admission::{Admission, Permit, Refusal};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::environment::{CallLimits, Environment, Parts};
 use crate::runtime::instance::Instance;
+use crate::runtime::instance::shared::Handler;
 use crate::runtime::serving::Serving;
 use crate::runtime::verdict;
 use crate::runtime::{Component, Kind, Runtime};
@@ -32,6 +33,9 @@ use crate::task::{self, CancellationToken};
 
 mod intercept;
 mod retire;
+mod sharing;
+
+use sharing::Sharing;
 
 /// How a service is run.
 #[derive(Clone)]
@@ -59,7 +63,7 @@ pub struct PoolOptions {
 pub struct Wish<'a> {
     /// Narrower limits.
     pub limits: &'a ActionLimits,
-    /// The stricter mode.
+    /// Another mode than `pooled`.
     pub mode: Option<Mode>,
     /// Its settings, with the operator's over them.
     pub settings: &'a Map<String, Value>,
@@ -68,8 +72,8 @@ pub struct Wish<'a> {
 }
 
 impl PoolOptions {
-    /// What the operator says, narrowed by what the component asks for. A component may ask for less and for
-    /// the stricter mode, never for more.
+    /// What the operator says, narrowed by what the component asks for. A component may ask for less, for one
+    /// shared instance and for the stricter mode `fresh`, never for more.
     #[must_use]
     pub fn new(
         service: Arc<str>,
@@ -78,8 +82,11 @@ impl PoolOptions {
         caller: Weak<dyn Caller>,
     ) -> Self {
         let mut limits = options.limits.narrowed(wish.limits);
-        if wish.mode == Some(Mode::Fresh) {
-            limits.mode = Mode::Fresh;
+        match wish.mode {
+            Some(Mode::Fresh) => limits.mode = Mode::Fresh,
+            // What the operator made stricter stays so.
+            Some(Mode::Shared) if limits.mode == Mode::Pooled => limits.mode = Mode::Shared,
+            _ => {}
         }
         Self {
             service,
@@ -132,6 +139,8 @@ struct Shared {
     /// Limits of `started` and `stopped`.
     own_limits: CallLimits,
     admission: Admission,
+    /// The one instance of the mode `shared`.
+    sharing: Option<Sharing>,
     slots: Mutex<Slots>,
     /// Calls that wait or run, and instances that are being stopped.
     active: AtomicUsize,
@@ -240,6 +249,7 @@ impl Pool {
             lifecycle: options.lifecycle,
             own_limits: CallLimits::new(&environment.limits, &ActionLimits::default()),
             admission: Admission::new(&environment.limits),
+            sharing: Sharing::new(&environment.limits),
             environment: Arc::new(environment),
             slots: Mutex::default(),
             active: AtomicUsize::new(0),
@@ -267,6 +277,9 @@ impl Pool {
         let shared = &self.0;
         let instances = shared.environment.limits.instances;
         let fresh = shared.environment.limits.mode == Mode::Fresh;
+        if shared.environment.limits.mode == Mode::Shared {
+            return self.start_shared().await;
+        }
         let n_first = if fresh { 1 } else { instances.min.clamp(1, instances.max.max(1)) };
         for _ in 0..n_first {
             let deadline = Deadline::new(None, clock::now(), shared.own_limits.timeout);
@@ -321,6 +334,9 @@ impl Pool {
         cause: Option<MoleculerError>,
         target: &Target,
     ) -> Outcome {
+        if let Some(sharing) = &self.0.sharing {
+            return self.share(sharing, Handler::Action, ctx, cause, target).await;
+        }
         let mut busy = self.check_out(&ctx, target).await?;
         let deadline = busy.deadline;
         let Some(instance) = &mut busy.instance else { return Err(no_instance()) };
@@ -336,6 +352,9 @@ impl Pool {
     /// # Errors
     /// As [`Pool::call_action`].
     pub async fn handle_event(&self, ctx: Context, target: &Target) -> Result<(), MoleculerError> {
+        if let Some(sharing) = &self.0.sharing {
+            return self.share(sharing, Handler::Event, ctx, None, target).await.map(|_| ());
+        }
         let mut busy = self.check_out(&ctx, target).await?;
         let deadline = busy.deadline;
         let Some(instance) = &mut busy.instance else { return Err(no_instance()) };
@@ -366,21 +385,7 @@ impl Pool {
     async fn check_out(&self, ctx: &Context, target: &Target) -> Result<Busy<'_>, MoleculerError> {
         let shared = &*self.0;
         let active = Active::new(shared);
-        shared.counts.calls.fetch_add(1, Ordering::Relaxed);
-        if shared.closed.is_cancelled() {
-            return Err(MoleculerError::service_not_available(&ctx.name, None));
-        }
-        let timeout = shared.time_for(ctx, target);
-        let mut deadline = Deadline::new(Some(ctx), clock::now(), timeout);
-        let permit = match shared.admission.try_admit() {
-            Some(permit) => permit,
-            None => {
-                let permit = self.wait_for_permit(ctx, deadline).await?;
-                // The time in the queue is the caller's, not the service's.
-                deadline = Deadline::new(Some(ctx), clock::now(), timeout);
-                permit
-            }
-        };
+        let (permit, deadline) = self.admit(ctx, target).await?;
         let warm = shared.take_idle(&ctx.id);
         let mut busy = Busy {
             pool: self,
@@ -395,6 +400,27 @@ impl Pool {
             busy.instance = Some(self.make(deadline).await?);
         }
         Ok(busy)
+    }
+
+    /// Counts a call and lets it in, after waiting for its turn.
+    async fn admit(
+        &self,
+        ctx: &Context,
+        target: &Target,
+    ) -> Result<(Permit<'_>, Deadline), MoleculerError> {
+        let shared = &*self.0;
+        shared.counts.calls.fetch_add(1, Ordering::Relaxed);
+        if shared.closed.is_cancelled() {
+            return Err(MoleculerError::service_not_available(&ctx.name, None));
+        }
+        let timeout = shared.time_for(ctx, target);
+        let deadline = Deadline::new(Some(ctx), clock::now(), timeout);
+        if let Some(permit) = shared.admission.try_admit() {
+            return Ok((permit, deadline));
+        }
+        let permit = self.wait_for_permit(ctx, deadline).await?;
+        // The time in the queue is the caller's, not the service's.
+        Ok((permit, Deadline::new(Some(ctx), clock::now(), timeout)))
     }
 
     async fn wait_for_permit(

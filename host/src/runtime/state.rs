@@ -9,6 +9,7 @@ use wasmtime::component::{HasData, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::error::MoleculerError;
+use crate::runtime::accounts::Accounts;
 use crate::runtime::environment::Environment;
 use crate::runtime::handlers::{Handle, Handlers, NoHandler, Running};
 use crate::runtime::holds::Holds;
@@ -33,6 +34,8 @@ pub(super) struct State {
     pub streams: Streams,
     /// Who waits for a `release` (world `service-async`).
     pub holds: Holds,
+    /// The fuel of each call, when many run at once.
+    pub accounts: Option<Accounts>,
     wasi: WasiCtx,
 }
 
@@ -50,6 +53,7 @@ impl State {
             handlers: Handlers::new(limits.calls_in_flight),
             streams: Streams::new(limits, &environment.counters.streams),
             holds: Holds::default(),
+            accounts: None,
             wasi,
         }
     }

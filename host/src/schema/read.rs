@@ -354,8 +354,9 @@ impl Reader {
             None | Some(Value::Null) => None,
             Some(Value::String(word)) if word == "pooled" => Some(Mode::Pooled),
             Some(Value::String(word)) if word == "fresh" => Some(Mode::Fresh),
+            Some(Value::String(word)) if word == "shared" => Some(Mode::Shared),
             Some(other) => {
-                self.fault("isomer.mode", other, "pooled or fresh");
+                self.fault("isomer.mode", other, "pooled, fresh or shared");
                 None
             }
         }

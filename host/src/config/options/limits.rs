@@ -113,11 +113,12 @@ fn instances<T: HasLimits>() -> Vec<Entry<T>> {
     vec![
         Entry {
             name: "limits.mode",
-            kind: Kind::Choice(&["pooled", "fresh"], |target: &mut T, word| {
+            kind: Kind::Choice(&["pooled", "fresh", "shared"], |target: &mut T, word| {
                 target.limits().mode = mode(word);
             }),
             default: "\"pooled\"",
-            doc: "Keep instances warm for the next call, or make a new one for every call.",
+            doc: "Keep instances warm for the next call, make a new one for every call, or have one \
+                  for all calls, many at once (only for `service-async`).",
         },
         Entry {
             name: "limits.instances.min",
@@ -150,6 +151,14 @@ fn instances<T: HasLimits>() -> Vec<Entry<T>> {
             }),
             default: "0",
             doc: "An instance is retired after this many calls; 0 is never.",
+        },
+        Entry {
+            name: "limits.instances.concurrency",
+            kind: Kind::Number(1, 100_000, |target: &mut T, n| {
+                target.limits().instances.concurrency = narrow(n);
+            }),
+            default: "100",
+            doc: "Calls at once in the one instance of mode `shared`.",
         },
         Entry {
             name: "limits.queue",
@@ -233,6 +242,7 @@ fn counts<T: HasLimits>() -> Vec<Entry<T>> {
 pub(crate) fn mode(word: &str) -> Mode {
     match word {
         "fresh" => Mode::Fresh,
+        "shared" => Mode::Shared,
         _ => Mode::Pooled,
     }
 }

@@ -70,7 +70,7 @@ impl Instance {
         closed: &CancellationToken,
     ) -> Result<Decision, MoleculerError> {
         self.guest.interceptor()?;
-        let params = check_payload("params", &ctx, limits, &self.store)?;
+        let params = check_payload("params", &ctx, limits, &self.store.data().environment)?;
         let name = Arc::clone(&ctx.name);
         let armed = self.begin(Running::new(ctx, *limits, Some(deadline.at())));
         let hooks = self.guest.interceptor()?;

@@ -48,6 +48,9 @@ impl Pool {
             // A call that does not notice is stopped when its caller drops it.
             let _ = tokio::time::timeout(CLOSE_TIME_MAX, shared.until_quiet()).await;
         }
+        if let Some(sharing) = &shared.sharing {
+            sharing.stop(STOP_TIME_MAX + CLOSE_TIME_MAX).await;
+        }
         let idle = std::mem::take(&mut shared.slots.lock().idle);
         let stops = idle.into_iter().map(|idle| self.stop_instance(idle.instance));
         futures_util::future::join_all(stops).await;
