@@ -29,6 +29,7 @@ mod hooks;
 mod hostile;
 mod hot_reload;
 mod interop;
+mod javascript;
 mod kit;
 mod matrix;
 mod mqtt;

@@ -49,6 +49,16 @@ command -v rabbitmq-server >/dev/null || install_idle rabbitmq-server
 command -v node >/dev/null || install nodejs
 command -v npm >/dev/null || install npm
 
+# The packages of the JavaScript SDK, among them the tool that makes components.
+if [ guest-sdk/js/package-lock.json -nt guest-sdk/js/node_modules/.package-lock.json ]; then
+	echo "peers: installing the packages of the JavaScript SDK"
+	npm ci --prefix guest-sdk/js --no-audit --no-fund --loglevel=error || {
+		echo "npm could not install the packages of guest-sdk/js; the tests need the npm registry once." >&2
+		exit 1
+	}
+	touch guest-sdk/js/node_modules/.package-lock.json
+fi
+
 cd tests/peers
 # npm writes this file last, so it is older than the lock file when something is missing.
 if [ package-lock.json -nt node_modules/.package-lock.json ]; then

@@ -16,7 +16,14 @@ const SCRIPT = /\.[cm]?js$/;
 const STUBBED = "isomer-stub";
 
 /** Imports of `moleculer` below its top that services use. */
-const MOLECULER = { "src/errors": "errors.js", "src/service": "service.js", "src/context": "context.js" };
+const MOLECULER = {
+	"src/errors": "below/errors.cjs",
+	"src/service": "below/service.cjs",
+	"src/context": "below/context.cjs",
+	"src/utils": "below/utilities.cjs"
+};
+/** The same, from a file that lies in Moleculer's own package (its tests and examples). */
+const MOLECULER_ITSELF = /[\\/]node_modules[\\/]moleculer[\\/](src[\\/].*)$/;
 
 /** The program around the user's file. `check` makes the one that the build runs itself (check.mjs). */
 function program({ entry, moleculer, check }) {
@@ -30,10 +37,10 @@ function program({ entry, moleculer, check }) {
 	return `
 import ${file("src/globals.js")};
 import { makeHost } from ${file("src/runtime/host.js")};
-import { createHandler, Instance } from ${file("src/runtime/serve.js")};
+import { Instance, exportsOf } from ${file("src/runtime/serve.js")};
 const load = () => require(${JSON.stringify(entry)});
-const host = makeHost(${parts});
-${check ? "export const describe = () => new Instance(load, host).describe();" : "export const handlerAsync = createHandler(load, host);"}
+const instance = new Instance(load, makeHost(${parts}));
+${check ? "export const describe = () => instance.describe();" : "export const handlerAsync = exportsOf(instance);"}
 `;
 }
 
@@ -54,6 +61,10 @@ function plugin(stubs) {
 		name: "isomer",
 		setup(build) {
 			build.onResolve({ filter: /^moleculer($|\/)/ }, args => moleculerModule(args));
+			build.onResolve({ filter: /^\.\.?[\\/]/ }, args => {
+				const match = MOLECULER_ITSELF.exec(path.resolve(args.resolveDir, args.path));
+				return match ? moleculerModule({ path: `moleculer/${match[1].replaceAll("\\", "/")}` }) : undefined;
+			});
 			build.onResolve({ filter: /\.node$/ }, args => ({
 				errors: [refusal(args, "Native modules cannot be in a component. Use a package in plain JavaScript.")]
 			}));
@@ -78,7 +89,6 @@ function plugin(stubs) {
 function moleculerModule({ path: name }) {
 	const below = name.slice("moleculer/".length).replace(/\.js$/, "");
 	if (!below) return { path: path.join(SDK, "src/moleculer/index.js") };
-	if (below === "src/errors") return { path: path.join(SDK, "src/moleculer/index.js"), suffix: "?errors" };
 	const known = MOLECULER[below];
 	if (known) return { path: path.join(SDK, "src/moleculer", known) };
 	return { errors: [{ text: `Cannot import ${JSON.stringify(name)}`, notes: [{ text: "Import what the service needs from 'moleculer' itself." }] }] };

@@ -10,7 +10,7 @@ import { Streams } from "../src/runtime/streams.js";
 import { setValidator } from "../src/moleculer/validator.js";
 import { decode, encode } from "../src/runtime/payload.js";
 import { failureFromError } from "../src/runtime/failure.js";
-import { createHandler } from "../src/runtime/serve.js";
+import { Instance, exportsOf } from "../src/runtime/serve.js";
 
 const require = createRequire(import.meta.url);
 
@@ -148,7 +148,8 @@ export class MockHost {
 /** A service on a mock host, with ways to use it that read well in tests. */
 export function serve(schema, options) {
 	const host = new MockHost(options);
-	const handler = createHandler(() => schema, host);
+	const instance = new Instance(() => schema, host);
+	const handler = exportsOf(instance);
 	const call = async (action, params, context = {}) => {
 		const handle = host.context({ name: action, ...context });
 		try {
@@ -162,5 +163,5 @@ export function serve(schema, options) {
 		const handle = host.context({ name: key, eventType: "emit", ...context });
 		await handler.handleEvent(handle, key, encode(data));
 	};
-	return { host, handler, call, event, schema: () => JSON.parse(handler.describe()) };
+	return { host, handler, instance, call, event, schema: () => JSON.parse(handler.describe()) };
 }

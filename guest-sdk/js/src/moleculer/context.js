@@ -36,7 +36,6 @@ export class Context {
 		this.eventType = null;
 		this.eventGroups = null;
 		this.params = null;
-		this.options = {};
 		this.responseHeaders = {};
 		this.locals = {};
 		this.tracing = null;
@@ -60,7 +59,7 @@ export class Context {
 		known.headers = options.headers || {};
 		known.stream = options.stream || null;
 		ctx._parent = parent || null;
-		ctx.options = options;
+		known.options = options;
 		ctx.params = params == null ? {} : params;
 		return ctx;
 	}
@@ -85,6 +84,19 @@ export class Context {
 	}
 	set headers(headers) {
 		this._known.headers = headers;
+	}
+
+	/** Those of the call, as far as they are the callee's business. */
+	get options() {
+		const known = this._known;
+		if (known.options === undefined) {
+			const timeout = this._ask(handle => handle.remainingTime(), null);
+			known.options = timeout === null || timeout === undefined ? {} : { timeout };
+		}
+		return known.options;
+	}
+	set options(options) {
+		this._known.options = options;
 	}
 
 	get stream() {

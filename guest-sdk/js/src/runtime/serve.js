@@ -9,6 +9,7 @@
 
 import { Errors } from "../moleculer/errors.js";
 import { ServiceBroker } from "../moleculer/broker.js";
+import { Service } from "../moleculer/service.js";
 import { checkParams } from "../moleculer/validator.js";
 import { describe } from "./describe.js";
 import { errorFromFailure, failureFromError } from "./failure.js";
@@ -24,9 +25,8 @@ const QUICK_TURNS = 6;
 
 const asArray = value => (value == null ? [] : Array.isArray(value) ? value : [value]);
 
-/** The exports for a service; `load()` gives what the user's file exports. */
-export function createHandler(load, host) {
-	const instance = new Instance(load, host);
+/** The exports for an instance. */
+export function exportsOf(instance) {
 	return {
 		describe: () => JSON.stringify(instance.describe().schema),
 		started: handle => instance.guarded(() => instance.start(handle)),
@@ -38,6 +38,7 @@ export function createHandler(load, host) {
 }
 
 export class Instance {
+	/** `load()` gives what the user's file exports. */
 	constructor(load, host) {
 		this.load = load;
 		this.host = host;
@@ -58,6 +59,7 @@ export class Instance {
 	make() {
 		if (!this.service) {
 			this.broker = new ServiceBroker(this.host);
+			this.broker.ServiceFactory = Service;
 			this.service = serviceOf(this.load(), this.broker);
 		}
 		return this.service;

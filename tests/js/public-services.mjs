@@ -1,0 +1,182 @@
+// Builds services that others have published on npm, runs them on a node and under Moleculer, compares what
+// they answer, and writes the table of docs/javascript.md. Usage: node public-services.mjs ISOMER [--keep DIR]
+//
+// Versions are pinned. Nothing that is downloaded stays in the repository.
+
+import { execFileSync, spawn } from "node:child_process";
+import fs from "node:fs";
+import { createRequire } from "node:module";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
+
+const TOP = fileURLToPath(new URL("../..", import.meta.url));
+const PAGE = path.join(TOP, "docs/javascript.md");
+const { ServiceBroker } = createRequire(path.join(TOP, "tests/peers/package.json"))("moleculer-0.15");
+
+const isomer = path.resolve(process.argv[2] ?? path.join(TOP, "target/debug/isomer"));
+const keep = process.argv[3] === "--keep" ? path.resolve(process.argv[4]) : null;
+
+/** A mixin becomes a service as its README shows. */
+const withMixin = (name, mixin, more = "") => `module.exports = { name: "${name}", mixins: [require("${mixin}")]${more} };`;
+
+/** `calls`: [action, params, compare]; without `compare` the results have to be the same. */
+const SERVICES = [
+	{ from: "moleculer@0.13.0", file: "test/services/math.service.js", calls: [["math.add", { a: 2, b: 3 }], ["math.mult", { a: 2, b: 3 }], ["math.mult", { a: "x", b: 3 }], ["math.div", { a: 1, b: 0 }]] },
+	{ from: "moleculer@0.13.0", file: "test/services/greeter.es6._ervice.js", calls: [["v2.greeter.hello", {}], ["v2.greeter.welcome", { name: "ada" }]] },
+	{ from: "moleculer@0.13.0", file: "test/services/users.service.js", with: ["fakerator@0.3.0", "bluebird@3.7.2", "lodash@4.17.21"], calls: [["users.get", { id: 2 }, "kind"], ["users.find", {}, "kind"], ["users.dangerous", {}]] },
+	{ from: "moleculer@0.13.0", file: "test/services/posts.service.js", with: ["fakerator@0.3.0", "bluebird@3.7.2", "lodash@4.17.21"], calls: [["posts.find", {}, "kind"], ["posts.get", { id: 3 }, "kind"], ["posts.author", { id: 3 }, "kind"]] },
+	{ from: "moleculer@0.13.0", file: "test/services/utils/util.service.js", calls: [] },
+	{ from: "moleculer@0.13.0", file: "test/unit/__factories/my.service.js", calls: [] },
+	{ from: "moleculer-cli@0.8.2", file: "src/create/service/javascript.template", as: "made.service.js", fill: { serviceName: "made" }, calls: [["made.test", {}]] },
+	{ from: "moleculer-fake@1.0.18", file: "src/index.js", calls: [["fake.name", {}, "kind"], ["fake.email", {}, "kind"], ["fake.number", { min: 5, max: 6 }, "kind"]] },
+	{ from: "moleculer-db@0.9.0", as: "articles.service.js", text: withMixin("articles", "moleculer-db", ', settings: { fields: ["_id", "title", "votes"], entityValidator: { title: "string" } }'), calls: [["articles.insert", { entity: { _id: "a1", title: "one", votes: 1 } }], ["articles.create", { _id: "a2", title: "two", votes: 2 }], ["articles.find", { sort: "title", query: { votes: { $gt: 0 } } }], ["articles.get", { id: "a1" }], ["articles.get", { id: "none" }], ["articles.update", { id: "a2", votes: 5 }], ["articles.list", { sort: "-votes", pageSize: 1 }], ["articles.count", {}], ["articles.create", { title: 5 }], ["articles.remove", { id: "a1" }]] },
+	{ from: "moleculer-mail@2.0.0", file: "src/index.js", calls: [] },
+	{ from: "moleculer-cron@0.0.2", as: "timetable.service.js", text: withMixin("timetable", "moleculer-cron", ', actions: { jobs() { return this.settings === undefined ? 0 : 1; } }'), calls: [["timetable.jobs", {}]] },
+	{ from: "moleculer-auto-openapi@1.1.7", as: "openapi.service.js", text: withMixin("openapi", "moleculer-auto-openapi"), calls: [] },
+	{ from: "moleculer-decorators@1.3.0", file: "test/services/get.service.ts", calls: [] },
+	{ from: "moleculer-web@0.11.0", as: "gateway.service.js", text: withMixin("gateway", "moleculer-web"), calls: [] }
+];
+
+const npm = (cwd, ...args) => execFileSync("npm", [...args, "--no-audit", "--no-fund", "--loglevel=error"], { cwd, stdio: ["ignore", "ignore", "inherit"] });
+
+/** A folder with the package (and what it needs), and the file of the service in it. */
+function fetched(service, root) {
+	const name = `${service.from}-${path.basename(service.file ?? service.as)}`.replace(/[^\w.-]/g, "_");
+	const folder = path.join(root, name);
+	fs.mkdirSync(folder, { recursive: true });
+	if (!fs.existsSync(path.join(folder, "package.json"))) {
+		fs.writeFileSync(path.join(folder, "package.json"), '{"private":true}');
+		npm(folder, "install", "--ignore-scripts", "--legacy-peer-deps", "--save-exact", service.from, ...(service.with ?? []));
+	}
+	const [package_] = service.from.split(/(?!^)@/);
+	const entry = service.as ? path.join(folder, service.as) : path.join(folder, "node_modules", package_, service.file);
+	if (service.as) {
+		let text = service.text ?? fs.readFileSync(path.join(folder, "node_modules", package_, service.file), "utf8");
+		for (const [key, value] of Object.entries(service.fill ?? {})) text = text.replaceAll(`{{${key}}}`, value);
+		fs.writeFileSync(entry, text);
+	}
+	return { name, entry };
+}
+
+function built(entry, output) {
+	try {
+		const text = execFileSync("node", [path.join(TOP, "guest-sdk/js/build.mjs"), entry, "-o", output, "--json"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+		return JSON.parse(text);
+	} catch (error) {
+		return JSON.parse(error.stdout || '{"errors":["it ended without a word"]}');
+	}
+}
+
+/** What a call answers, in a form that can be compared. */
+const plain = value => (value === undefined ? undefined : JSON.parse(JSON.stringify(value)));
+const wrong = ({ name, code, type, message, data }) => ({ error: plain({ name, code, type, message, data }) });
+
+function onNode(folder, action, params) {
+	try {
+		const text = execFileSync(isomer, ["call", action, JSON.stringify(params), "--json", "--socket", path.join(folder, "node.sock")], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+		return { value: text.trim() === "" ? undefined : JSON.parse(text) };
+	} catch (error) {
+		const text = `${error.stdout}${error.stderr}`;
+		const line = text.split("\n").find(part => part.trimStart().startsWith("{"));
+		return line ? wrong(JSON.parse(line)) : { error: text };
+	}
+}
+
+/** Items of a failed validation name the node that found them. */
+const withoutNode = outcome => JSON.parse(JSON.stringify(outcome, (key, value) => (key === "nodeID" ? undefined : value)));
+
+const kind = value => (Array.isArray(value) ? value.slice(0, 1).map(kind) : value && typeof value === "object" ? Object.keys(value).sort() : typeof value);
+
+function same(ours, theirs, how) {
+	if (how === "kind" && "value" in ours && "value" in theirs) return isDeepStrictEqual(kind(ours.value), kind(theirs.value));
+	return isDeepStrictEqual(withoutNode(ours), withoutNode(theirs));
+}
+
+async function underMoleculer(services) {
+	const broker = new ServiceBroker({ logger: false });
+	for (const { entry } of services) {
+		const schema = createRequire(entry)(entry);
+		try {
+			broker.createService(typeof schema === "function" && !schema.prototype?.parseServiceSchema ? schema(broker) : schema);
+		} catch {
+			// A class of another Moleculer makes its service itself.
+			new schema(broker);
+		}
+	}
+	await broker.start();
+	return broker;
+}
+
+async function main() {
+	const root = keep ?? fs.mkdtempSync(path.join(os.tmpdir(), "public-services-"));
+	const components = path.join(root, "components");
+	fs.rmSync(components, { recursive: true, force: true });
+	fs.mkdirSync(components, { recursive: true });
+	const rows = [];
+	for (const service of SERVICES) {
+		const { name, entry } = fetched(service, root);
+		const result = built(entry, path.join(components, `${name}.wasm`));
+		console.error(`${name}: ${result.errors ? result.errors[0] : `${(result.bytes / 1e6).toFixed(1)} MB`}`);
+		rows.push({ service, entry, ...result });
+	}
+	const node = spawn(isomer, ["start", components, "--set", `controlSocket=${path.join(root, "node.sock")}`], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+	const broker = await underMoleculer(rows.filter(row => !row.errors && row.service.calls.length > 0));
+	try {
+		await ready(node);
+		for (const row of rows.filter(row => !row.errors)) await compare(row, root, broker);
+	} finally {
+		node.kill("SIGTERM");
+		await broker.stop();
+		if (!keep) fs.rmSync(root, { recursive: true, force: true });
+	}
+	write(rows);
+}
+
+function ready(node) {
+	return new Promise((resolve, reject) => {
+		let text = "";
+		node.stdout.on("data", data => {
+			text += data;
+			if (/^try  /m.test(text)) resolve();
+		});
+		node.on("exit", () => reject(new Error(`the node ended:\n${text}`)));
+	});
+}
+
+async function compare(row, root, broker) {
+	row.same = 0;
+	row.differs = [];
+	for (const [action, params, how] of row.service.calls) {
+		const theirs = await broker.call(action, params).then(value => ({ value: plain(value) }), wrong);
+		const ours = onNode(root, action, params);
+		if (same(ours, theirs, how)) row.same += 1;
+		else row.differs.push({ action, ours, theirs });
+	}
+	for (const { action, ours, theirs } of row.differs) {
+		console.error(`${row.schema.name}: ${action}\n  node      ${JSON.stringify(ours)}\n  Moleculer ${JSON.stringify(theirs)}`);
+	}
+}
+
+function outcome({ errors, schema, differs, same: count, service }) {
+	if (errors) return `refused: ${errors[0].replace(/\s+/g, " ").replace(/^.*?: (Cannot|Could)/, "$1").slice(0, 240)}`;
+	if (differs.length > 0) return `differs in ${differs.map(({ action }) => `\`${action}\``).join(", ")}`;
+	const named = `\`${schema.name}\` runs`;
+	return service.calls.length === 0 ? named : `${named}; ${count} of ${service.calls.length} calls as under Moleculer`;
+}
+
+function write(rows) {
+	const lines = rows.map(row => {
+		const { service } = row;
+		const size = row.bytes ? `${(row.bytes / 1e6).toFixed(1)} MB` : "";
+		return `| ${service.from} | ${service.file ?? "as its README shows"} | ${outcome(row)} | ${size} |`;
+	});
+	const table = ["| package | file | result | size |", "|---|---|---|---|", ...lines].join("\n");
+	const page = fs.readFileSync(PAGE, "utf8");
+	const marks = /(<!-- public services: begin -->\n)[\s\S]*(\n<!-- public services: end -->)/;
+	fs.writeFileSync(PAGE, page.replace(marks, (_, begin, end) => begin + table + end));
+	console.log(table);
+}
+
+await main();
