@@ -12,10 +12,12 @@ use crate::config::load::{self, Configuration, Flag, Sources};
 use crate::config::options::NodeOptions;
 
 pub mod arguments;
+pub mod build;
 pub mod call;
 pub mod component;
 pub mod config;
 pub mod list;
+pub mod new;
 pub mod ping;
 pub mod start;
 mod stream;
@@ -28,6 +30,7 @@ pub mod target;
 #[command(after_help = "Examples:
   isomer start services                             run every *.wasm below services/
   isomer call greeter.hello '{\"name\":\"Ada\"}'        call an action of the node on this machine
+  isomer new posts --lang rust                      make a service; then: cd posts; isomer build
   isomer services --transporter nats://localhost    look at a mesh
 
 Exit codes: 0 done, 1 tried and failed, 2 wrong use or bad configuration.")]
@@ -58,6 +61,10 @@ pub enum Verb {
     Events(list::ListArgs),
     /// Measure how long other nodes need to answer
     Ping(ping::PingArgs),
+    /// Make a new service project
+    New(new::NewArgs),
+    /// Build the component of a service, in whatever language it is written
+    Build(build::BuildArgs),
     /// Show what a component is: language, imports, schema, limits; no node is needed
     Inspect(component::InspectArgs),
     /// Show the configuration that is in force, and where each value comes from
@@ -144,6 +151,8 @@ impl Cli {
             Verb::Actions(args) => list::run(&list::ACTIONS, args).await,
             Verb::Events(args) => list::run(&list::EVENTS, args).await,
             Verb::Ping(args) => ping::run(args).await,
+            Verb::New(args) => new::run(&args),
+            Verb::Build(args) => build::run(args).await,
             Verb::Inspect(args) => component::inspect(args).await,
             Verb::Config(args) => config::run(&args),
             Verb::Compile(args) => component::compile(args).await,

@@ -31,6 +31,7 @@ pub mod runtime;
 pub mod transporter;
 
 pub mod service;
+pub mod toolchain;
 pub mod transit;
 
 pub mod discoverer;

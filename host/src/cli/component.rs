@@ -122,17 +122,7 @@ pub async fn inspect(args: InspectArgs) -> Done {
     let inspection = Inspection::read(&bytes).map_err(|error| fail(explained(&error)))?;
     let service = sidecar::read(file, &options.broker.limits)
         .map_err(|problems| Failure::Use(problems.to_string()))?;
-    let runtime = runtime(&options, Arc::from("inspect"), Default::default())?;
-    let schema = match runtime.load_bytes(bytes).await {
-        Ok(component) => component
-            .describe(&service.limits)
-            .await
-            .map_err(|error| format!("it cannot describe itself: {}", show_error(&error))),
-        Err(error) => Err(explained(&error)),
-    };
-    let schema: Result<Value, String> = schema.and_then(|text| {
-        serde_json::from_str(&text).map_err(|error| format!("its schema is not JSON: {error}"))
-    });
+    let schema = schema(&options, bytes, &service.limits).await;
     let mut out = std::io::stdout().lock();
     if args.json {
         let value = as_json(file, &inspection, &service, schema.as_ref().ok());
@@ -144,6 +134,21 @@ pub async fn inspect(args: InspectArgs) -> Done {
         Ok(_) => Ok(ExitCode::SUCCESS),
         Err(why) => Err(fail(why)),
     }
+}
+
+/// What a component says of itself, or why it cannot.
+pub(super) async fn schema(
+    options: &NodeOptions,
+    bytes: Vec<u8>,
+    limits: &Limits,
+) -> Result<Value, String> {
+    let runtime = runtime(options, Arc::from("inspect"), Default::default());
+    let runtime = runtime.map_err(|failure| failure.text().to_owned())?;
+    let component = runtime.load_bytes(bytes).await.map_err(|error| explained(&error))?;
+    let text = component.describe(limits).await;
+    let text =
+        text.map_err(|error| format!("it cannot describe itself: {}", show_error(&error)))?;
+    serde_json::from_str(&text).map_err(|error| format!("its schema is not JSON: {error}"))
 }
 
 fn as_json(
@@ -223,28 +228,39 @@ fn as_text(
             ),
         ),
     ];
-    let field = |key: &str| schema.and_then(|schema| schema.get(key));
-    if let Some(name) = field("name").and_then(Value::as_str) {
-        let version = field("version").filter(|version| !version.is_null());
+    lines.extend(schema.map(schema_lines).unwrap_or_default());
+    let mut text: String =
+        lines.iter().map(|(name, value)| format!("{name:<11}  {value}\n")).collect();
+    text.push_str(&schema.map(schema_tables).unwrap_or_default());
+    text
+}
+
+/// Name and kind of a component, as names and values.
+pub(super) fn schema_lines(schema: &Value) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if let Some(name) = schema.get("name").and_then(Value::as_str) {
+        let version = schema.get("version").filter(|version| !version.is_null());
         let version = version.map(|version| format!(", version {version}")).unwrap_or_default();
-        let what = if field("hooks").is_some() { "middleware" } else { "service" };
+        let what = if schema.get("hooks").is_some() { "middleware" } else { "service" };
         lines.push((what, printable(&format!("{name}{version}"))));
     }
-    if let Some(hooks) = field("hooks").and_then(Value::as_array) {
+    if let Some(hooks) = schema.get("hooks").and_then(Value::as_array) {
         lines.push(("hooks", texts(hooks)));
         for key in ["actions", "events"] {
             let everything = || "**".to_owned();
-            let patterns = field(key).and_then(Value::as_array);
+            let patterns = schema.get(key).and_then(Value::as_array);
             lines.push((key, patterns.map_or_else(everything, |patterns| texts(patterns))));
         }
     }
-    let mut text: String =
-        lines.iter().map(|(name, value)| format!("{name:<11}  {value}\n")).collect();
+    lines
+}
+
+/// Actions and events of a service, as tables with a blank line before each.
+pub(super) fn schema_tables(schema: &Value) -> String {
+    let mut text = String::new();
     for (key, heading) in [("actions", "ACTION"), ("events", "EVENT")] {
-        let Some(items) = field(key).and_then(Value::as_object).filter(|items| !items.is_empty())
-        else {
-            continue;
-        };
+        let items = schema.get(key).and_then(Value::as_object);
+        let Some(items) = items.filter(|items| !items.is_empty()) else { continue };
         let mut table = Table::new(&[heading, "DEFINITION"]);
         for (name, definition) in items {
             table.add(vec![name.clone(), shortened(&definition.to_string())]);

@@ -36,6 +36,10 @@ fn every_verb_takes_its_flags() {
         "isomer events",
         "isomer ping",
         "isomer ping a b --timeout 5 --json --transporter nats://h",
+        "isomer new posts --lang rust --dir d",
+        "isomer new posts -l python",
+        "isomer build",
+        "isomer build d -o x.wasm --release --json -c x.toml --set a=1",
         "isomer inspect a.wasm --json",
         "isomer compile a.wasm --cache-dir d",
         "isomer __compile a b",
@@ -56,6 +60,8 @@ fn wrong_use_is_exit_code_2() {
         ("isomer services --namespace x", ErrorKind::MissingRequiredArgument),
         ("isomer services --transporter nats://h --socket /s", ErrorKind::ArgumentConflict),
         ("isomer compile", ErrorKind::MissingRequiredArgument),
+        ("isomer new posts", ErrorKind::MissingRequiredArgument),
+        ("isomer new posts --lang cobol", ErrorKind::ValueValidation),
     ] {
         let error = parse(line).err().unwrap_or_else(|| panic!("{line} was taken"));
         assert_eq!(error.kind(), kind, "{line}");
