@@ -28,6 +28,7 @@ mod hooks;
 mod hostile;
 mod hot_reload;
 mod interop;
+mod kafka;
 mod kit;
 mod matrix;
 mod mqtt;

@@ -24,6 +24,7 @@ pub mod etcd_server;
 pub mod gateway;
 pub mod guests;
 pub mod host;
+pub mod kafka_server;
 pub mod matrix;
 pub mod mirror;
 pub mod mqtt_server;
