@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use tests::amqp_server::AmqpServer;
 use tests::pair::{self, Pair};
 use tests::peer::{Peer, Version, value};
-use tests::{broker, mirror, wait};
+use tests::process::Process;
+use tests::{broker, mirror, node, tree, wait};
 
 fn ours(server: &AmqpServer) -> Options {
     Options::new(vec![server.url()])
@@ -49,6 +50,34 @@ async fn server_amqp_carries_everything_to_and_from_moleculer() {
     credentials_are_used(&server).await;
     calls_are_shared_and_events_reach_one_of_a_group(&server).await;
     a_request_of_a_killed_node_is_given_to_another(&server).await;
+    tls_is_spoken_with_whom_the_system_trusts(&server).await;
+    a_node_id_that_is_taken_is_refused(&server).await;
+}
+
+/// The authority must be given to a process by its environment.
+async fn tls_is_spoken_with_whom_the_system_trusts(server: &AmqpServer) {
+    let file = |name: &str| tree::top().join("tests/tls").join(name).display().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("services")).unwrap();
+    let start = |trusted: &str| {
+        let mut command = node::command(folder.path());
+        command.args(["start", "services", "--transporter", &server.tls_url()]);
+        command.env("SSL_CERT_FILE", trusted);
+        Process::spawn("isomer start", &mut command)
+    };
+    start(&file("ca.pem")).line("connected to the transporter").await;
+    let line = start(&file("server.pem")).line("cannot be joined").await;
+    assert!(line.contains("TLS: invalid peer certificate"), "{line}");
+}
+
+async fn a_node_id_that_is_taken_is_refused(server: &AmqpServer) {
+    let peer = js(server, "taken", &json!({}));
+    let js = Peer::listening(Version::V15, "taken", "", peer, &[]).await;
+    let error = refusal(on("taken", "taken", ours(server))).await;
+    assert!(error.contains("another process uses the node ID 'taken'"), "{error}");
+    // A node of JavaScript ends its process when it hears of a second one.
+    assert_eq!(js.call("js.node", json!({})).await.unwrap(), "taken");
+    js.stop().await;
 }
 
 /// Each side declares the queues that the other sends to, so that a difference would be refused.

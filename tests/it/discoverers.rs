@@ -97,6 +97,20 @@ impl Mesh {
     }
 }
 
+#[tokio::test]
+async fn server_a_node_id_that_is_taken_is_refused_with_both_stores() {
+    for mesh in [Mesh::redis().await, Mesh::etcd().await] {
+        let js = mesh.js(Version::V15, "taken").await;
+        let second = ServiceBroker::new(mesh.options("taken")).unwrap();
+        let refused = second.start().await.unwrap_err().to_string();
+        assert!(refused.contains("another process uses the node ID 'taken'"), "{refused}");
+        second.stop().await;
+        // A node of JavaScript ends its process when it hears of a second one.
+        assert_eq!(js.call("js.node", json!({})).await.unwrap(), "taken");
+        js.stop().await;
+    }
+}
+
 async fn ask(node: &ServiceBroker, action: &str, params: Value) -> Value {
     call(node, action, &params, CallOptions::default()).await.unwrap()
 }

@@ -30,6 +30,7 @@ mod hostile;
 mod hot_reload;
 mod interop;
 mod javascript;
+mod kafka;
 mod kit;
 mod matrix;
 mod mqtt;

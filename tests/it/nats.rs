@@ -1,6 +1,11 @@
 //! How a node meets a real nats-server: with credentials, over TLS, and when there is none.
 
 use isomer_host::broker::ServiceBroker;
+use isomer_host::config::Transporter;
+use isomer_host::config::problem::Place;
+use isomer_host::config::transporter;
+use isomer_host::config::value::Located;
+use serde_json::json;
 use tests::nats_server::NatsServer;
 use tests::process::Process;
 use tests::{broker, node, tree};
@@ -28,6 +33,26 @@ async fn server_credentials_in_the_url_are_used() {
     assert!(!connects(&nats.url()).await);
     let nats = NatsServer::start_with(&["--auth", "secret"]).await;
     assert!(connects(&format!("nats://secret@127.0.0.1:{}", nats.port())).await);
+}
+
+/// The pair in the documentation of nats-server.
+#[tokio::test]
+async fn server_a_user_is_known_by_its_key() {
+    const SEED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
+    const USER: &str = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nats.conf");
+    std::fs::write(&file, format!("authorization {{ users: [ {{ nkey: {USER} }} ] }}\n")).unwrap();
+    let nats = NatsServer::start_with(&["-c", &file.display().to_string()]).await;
+    let port = nats.port();
+    let options = json!({"type": "NATS", "options": {"url": nats.url(), "nkeySeed": SEED}});
+    let located = Located::from_json(options, &Place::Flag("--transporter"));
+    let Some(Transporter::Nats { urls }) = transporter::read(&located).unwrap() else {
+        panic!("no NATS")
+    };
+    assert!(connects(&urls[0]).await);
+    assert!(!connects(&nats.url()).await);
+    assert!(!connects(&format!("nats://secret@127.0.0.1:{port}")).await);
 }
 
 /// The authority must be given to a process by its environment.

@@ -2,13 +2,16 @@
 //! action that goes while its service is called, errors that lack what their class needs.
 
 use isomer_host::broker::ServiceBroker;
-use isomer_host::config::Protocol;
+use isomer_host::config::transporter::mqtt;
+use isomer_host::config::{Protocol, Transporter};
 use isomer_host::payload::Payload;
 use isomer_host::service::LocalService;
 use serde_json::{Map, Value, json};
+use tests::mqtt_server::MqttServer;
 use tests::nats_server::NatsServer;
 use tests::peer::{Peer, Version, value};
-use tests::{broker, mirror, wait};
+use tests::redis_server::RedisServer;
+use tests::{broker, mirror, pair, wait};
 
 #[tokio::test]
 async fn server_a_node_id_that_is_taken_is_refused_before_javascript_hears_of_it() {
@@ -22,6 +25,25 @@ async fn server_a_node_id_that_is_taken_is_refused_before_javascript_hears_of_it
         assert!(refused.contains("another process uses the node ID 'taken'"), "{refused}");
         second.stop().await;
         // A node of JavaScript ends its process when it hears of a second one.
+        assert_eq!(js.call("js.node", json!({})).await.unwrap(), "taken");
+        js.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn server_a_node_id_that_is_taken_is_refused_over_redis_and_mqtt() {
+    let (redis, mqtt) = (RedisServer::start().await, MqttServer::start().await);
+    let mqtt_options = mqtt::Options::new(vec![mqtt.url()]);
+    for (transporter, url) in [
+        (Transporter::Redis { urls: vec![redis.url()] }, redis.url()),
+        (Transporter::Mqtt(mqtt_options), mqtt.url()),
+    ] {
+        let js = pair::js_options("", &json!({"transporter": url}));
+        let js = Peer::listening(Version::V15, "taken", "", js, &[]).await;
+        let second = ServiceBroker::new(pair::on("taken", "", transporter)).unwrap();
+        let refused = second.start().await.unwrap_err().to_string();
+        assert!(refused.contains("another process uses the node ID 'taken'"), "{refused}");
+        second.stop().await;
         assert_eq!(js.call("js.node", json!({})).await.unwrap(), "taken");
         js.stop().await;
     }

@@ -46,6 +46,8 @@ export PATH="$PATH:/usr/sbin"
 command -v etcd >/dev/null || install_idle etcd-server
 command -v mosquitto >/dev/null || install_idle mosquitto
 command -v rabbitmq-server >/dev/null || install_idle rabbitmq-server
+# With the cluster that librdkafka has for tests.
+command -v kcat >/dev/null || install kcat
 command -v node >/dev/null || install nodejs
 command -v npm >/dev/null || install npm
 

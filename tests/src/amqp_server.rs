@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::process::Process;
-use crate::wait;
+use crate::{tree, wait};
 
 /// Some seconds on an idle machine, of which much is work for the processor.
 const START_PATIENCE: Duration = Duration::from_secs(180);
@@ -19,6 +19,7 @@ const START_PATIENCE: Duration = Duration::from_secs(180);
 #[derive(Debug)]
 pub struct AmqpServer {
     port: u16,
+    tls_port: u16,
     distribution: u16,
     process: Process,
     folder: TempDir,
@@ -31,15 +32,24 @@ impl AmqpServer {
     /// When there is no `rabbitmq-server`; `make test` installs it.
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (port, distribution) = (free_port(), free_port());
-        let process = Self::spawn(&folder, port, distribution).await;
-        Self { port, distribution, process, folder }
+        let (port, tls_port, distribution) = (free_port(), free_port(), free_port());
+        let process = Self::spawn(&folder, port, tls_port, distribution).await;
+        Self { port, tls_port, distribution, process, folder }
     }
 
-    async fn spawn(folder: &TempDir, port: u16, distribution: u16) -> Process {
+    async fn spawn(folder: &TempDir, port: u16, tls_port: u16, distribution: u16) -> Process {
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("plugins"), "[].\n").unwrap();
-        let lines = "log.console = true\nlog.console.level = info\nlog.file = false\n";
+        let file = |name: &str| tree::top().join("tests/tls").join(name).display().to_string();
+        let lines = format!(
+            "log.console = true\nlog.console.level = info\nlog.file = false\n\
+             listeners.ssl.default = 127.0.0.1:{tls_port}\nssl_options.cacertfile = {}\n\
+             ssl_options.certfile = {}\nssl_options.keyfile = {}\n\
+             ssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n",
+            file("ca.pem"),
+            file("server.pem"),
+            file("server.key"),
+        );
         std::fs::write(at("rabbitmq.conf"), lines).unwrap();
         // The script of Debian becomes another user; what it starts does as well without.
         let script = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -70,6 +80,12 @@ impl AmqpServer {
         format!("amqp://127.0.0.1:{}", self.port)
     }
 
+    /// Its address with encryption, `amqps://localhost:PORT`; the certificate is that of `tests/tls`.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        format!("amqps://localhost:{}", self.tls_port)
+    }
+
     /// Kills it, with everything that its script has started.
     pub async fn kill(&mut self) {
         self.process.kill_group();
@@ -83,7 +99,7 @@ impl AmqpServer {
 
     /// Starts it again on its old ports, after [`AmqpServer::kill`]. Durable queues are still there.
     pub async fn restart(&mut self) {
-        self.process = Self::spawn(&self.folder, self.port, self.distribution).await;
+        self.process = Self::spawn(&self.folder, self.port, self.tls_port, self.distribution).await;
     }
 }
 

@@ -26,6 +26,7 @@ pub mod gateway;
 pub mod guests;
 pub mod host;
 pub mod javascript;
+pub mod kafka_server;
 pub mod matrix;
 pub mod mirror;
 pub mod mqtt_server;

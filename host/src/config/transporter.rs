@@ -34,8 +34,7 @@ struct Kind {
     from_options: fn(&Located) -> Result<Transporter, String>,
 }
 
-const KINDS: [Kind; 6] =
-    [nats::KIND, tcp::KIND, redis::KIND, mqtt::KIND, amqp::KIND, kafka::KIND];
+const KINDS: [Kind; 6] = [nats::KIND, tcp::KIND, redis::KIND, mqtt::KIND, amqp::KIND, kafka::KIND];
 
 /// Transporters of Moleculer that this version does not have.
 const NOT_OFFERED: [&str; 1] = ["stan"];

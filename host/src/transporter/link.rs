@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backoff;
 use crate::clock;
 use crate::transporter::{Event, Listener};
-use crate::uid;
 
 mod outbox;
 mod socket;
@@ -18,7 +18,7 @@ pub(super) use outbox::Outbox;
 pub(super) use socket::{Socket, read_more};
 
 /// Longest pause between two attempts to reconnect.
-const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
+pub(super) const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
 
 /// Why there is no connection with a server, or no more.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ pub(super) trait Client: Send {
 }
 
 /// A connection that was lost sooner counts as an attempt that failed.
-const SESSION_MIN: Duration = Duration::from_secs(5);
+pub(super) const SESSION_MIN: Duration = Duration::from_secs(5);
 
 /// Serves a session and those that follow it, until the outbox is finished or the task is cancelled.
 pub(super) async fn keep<C: Client>(mut client: C, mut session: C::Session) {
@@ -94,8 +94,8 @@ async fn reconnect<C: Client>(
     attempt: &mut u32,
 ) -> C::Session {
     loop {
-        tokio::time::sleep(reconnect_delay(*attempt)).await;
         *attempt = attempt.saturating_add(1);
+        tokio::time::sleep(backoff::delay(*attempt, RECONNECT_DELAY_MAX)).await;
         match client.connect().await {
             Ok(session) => return session,
             Err(trouble) if trouble == *last_trouble => {}
@@ -105,14 +105,6 @@ async fn reconnect<C: Client>(
             }
         }
     }
-}
-
-/// 50 ms, doubling up to the longest pause, with up to a tenth of jitter so that the nodes of a mesh do not
-/// all come back in the same moment.
-pub(super) fn reconnect_delay(attempt: u32) -> Duration {
-    let delay = Duration::from_millis(50 << attempt.min(10)).min(RECONNECT_DELAY_MAX);
-    let jitter_ms = usize::try_from(delay.as_millis() / 10).unwrap_or(0);
-    delay + Duration::from_millis(uid::random_below(jitter_ms + 1).try_into().unwrap_or(0))
 }
 
 /// What several servers said, as one text.

@@ -20,6 +20,7 @@ use crate::transporter::{Attempt, Error, Listener, Queue, Transporter};
 
 mod address;
 mod connection;
+mod nkey;
 mod outbox;
 mod protocol;
 mod session;

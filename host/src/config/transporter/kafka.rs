@@ -226,7 +226,9 @@ fn check_address(address: &str) -> Result<String, String> {
     // Credentials may stand here by mistake, so a message never repeats the address.
     let address = address.strip_prefix("kafka://").unwrap_or(address).trim_end_matches('/');
     if address.contains('@') {
-        return Err("an address has no user here; give sasl = {mechanism, username, password}".into());
+        return Err(
+            "an address has no user here; give sasl = {mechanism, username, password}".into()
+        );
     }
     let (host, port) = split_port(address);
     if host.is_empty() || host.contains([' ', '/', '?', '#']) {
@@ -264,11 +266,7 @@ mod tests {
         let all = json!({"bootstrapBrokers": ["a:1", "b:2"], "clientId": "me", "maxMessageSize": 5000,
             "producer": {"tls": {}, "sasl": {"mechanism": "plain", "username": "u", "password": "p"}},
             "consumer": {"maxWaitTime": 50}, "publishMessage": {"partition": 0}});
-        let sasl = Sasl {
-            mechanism: Mechanism::Plain,
-            username: "u".into(),
-            password: "p".into(),
-        };
+        let sasl = Sasl { mechanism: Mechanism::Plain, username: "u".into(), password: "p".into() };
         let expected = Options {
             client_id: "me".into(),
             tls: true,

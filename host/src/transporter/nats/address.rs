@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::transporter::Error;
 use crate::transporter::address::{self, percent_decoded};
+use crate::transporter::nats::nkey::Seed;
 
 /// Port of a server whose address names none.
 const DEFAULT_PORT: u16 = 4222;
@@ -28,6 +29,27 @@ pub(super) enum Auth {
     Token(String),
     /// `nats://user:password@host`
     Password { user: String, password: String },
+    /// `nats://seed@host`, or `nats://jwt:seed@host`: a user's key, with the words of who vouches for it.
+    Key { seed: Seed, jwt: Option<String> },
+}
+
+impl Auth {
+    /// What stands before the `@`. Whatever is a seed of a key, with its mark and checksum, is meant as one.
+    fn read(credentials: &str) -> Self {
+        let Some((user, password)) = credentials.split_once(':') else {
+            let token = percent_decoded(credentials);
+            return match Seed::read(&token) {
+                Some(seed) => Self::Key { seed, jwt: None },
+                None if token.is_empty() => Self::None,
+                None => Self::Token(token),
+            };
+        };
+        let (user, password) = (percent_decoded(user), percent_decoded(password));
+        match Seed::read(&password) {
+            Some(seed) => Self::Key { seed, jwt: Some(user) },
+            None => Self::Password { user, password },
+        }
+    }
 }
 
 impl fmt::Display for Server {
@@ -61,14 +83,7 @@ pub(super) fn parse_url(url: &str) -> Result<(Server, Auth), Error> {
         return Err(refused("the scheme must be nats or tls"));
     }
     let server = Server::parse(scheme == "tls", host).map_err(refused)?;
-    let auth = match credentials.split_once(':') {
-        Some((user, password)) => {
-            Auth::Password { user: percent_decoded(user), password: percent_decoded(password) }
-        }
-        None if credentials.is_empty() => Auth::None,
-        None => Auth::Token(percent_decoded(credentials)),
-    };
-    Ok((server, auth))
+    Ok((server, Auth::read(credentials)))
 }
 
 #[cfg(test)]

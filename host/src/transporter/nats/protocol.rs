@@ -126,6 +126,8 @@ pub(super) struct ServerInfo {
     pub(super) tls_required: bool,
     /// Other servers of its cluster: `host:port`.
     pub(super) connect_urls: Vec<String>,
+    /// What a key has to sign.
+    pub(super) nonce: Option<String>,
     /// "Lame duck mode": it is going to shut down and wants its clients to leave.
     pub(super) ldm: bool,
 }
@@ -137,7 +139,7 @@ impl ServerInfo {
 }
 
 /// The first words of a client, and a PING whose PONG says that they were accepted.
-pub(super) fn connect(auth: &Auth, client_name: &str, tls: bool) -> Vec<u8> {
+pub(super) fn connect(auth: &Auth, client_name: &str, tls: bool, nonce: &str) -> Vec<u8> {
     let mut options = json!({
         "verbose": false,
         "pedantic": false,
@@ -158,6 +160,14 @@ pub(super) fn connect(auth: &Auth, client_name: &str, tls: bool) -> Vec<u8> {
             Auth::Password { user, password } => {
                 options.insert("user".into(), user.as_str().into());
                 options.insert("pass".into(), password.as_str().into());
+            }
+            Auth::Key { seed, jwt } => {
+                let (public, signature) = seed.sign(nonce).unwrap_or_default();
+                options.insert("nkey".into(), public.into());
+                options.insert("sig".into(), signature.into());
+                if let Some(jwt) = jwt {
+                    options.insert("jwt".into(), jwt.as_str().into());
+                }
             }
         }
     }
@@ -282,7 +292,7 @@ mod tests {
         publish(&mut out, "MOL.REQ.b", b"{}");
         assert_eq!(out, b"SUB MOL.REQ.a 2\r\nPUB MOL.REQ.b 2\r\n{}\r\n");
         let password = Auth::Password { user: "u\"".into(), password: "p".into() };
-        let hello = String::from_utf8(connect(&password, "n", false)).unwrap();
+        let hello = String::from_utf8(connect(&password, "n", false, "")).unwrap();
         let options = hello.strip_prefix("CONNECT ").unwrap().strip_suffix("\r\nPING\r\n").unwrap();
         let options: serde_json::Value = serde_json::from_str(options).unwrap();
         assert_eq!((&options["user"], &options["pass"]), (&json!("u\""), &json!("p")));

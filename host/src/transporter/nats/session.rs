@@ -75,9 +75,10 @@ impl Session {
         socket.set_nodelay(true)?;
         let mut buffer = BytesMut::with_capacity(READ_SIZE);
         let info = read_info(&mut socket, &mut buffer).await?;
+        let nonce = &*info.nonce.clone().unwrap_or_default();
         if !server.tls && !info.tls_required {
             let (mut source, mut sink) = socket.into_split();
-            sink.write_all(&protocol::connect(auth, client_name, false)).await?;
+            sink.write_all(&protocol::connect(auth, client_name, false, nonce)).await?;
             wait_for_pong(&mut source, &mut buffer).await?;
             let (source, sink) = (Box::new(source), Sink::Plain(Arc::new(sink)));
             return Ok(Self { source, sink, buffer, info });
@@ -88,7 +89,7 @@ impl Session {
         }
         let stream = tls::encrypt(socket, &server.host).await.map_err(Lost::Tls)?;
         let (mut source, mut sink) = tokio::io::split(stream);
-        sink.write_all(&protocol::connect(auth, client_name, true)).await?;
+        sink.write_all(&protocol::connect(auth, client_name, true, nonce)).await?;
         sink.flush().await?;
         wait_for_pong(&mut source, &mut buffer).await?;
         Ok(Self { source: Box::new(source), sink: Sink::Task(Box::new(sink)), buffer, info })
