@@ -16,6 +16,7 @@ pub mod call;
 pub mod component;
 pub mod config;
 pub mod list;
+pub mod notify;
 pub mod ping;
 pub mod start;
 mod stream;

@@ -42,3 +42,6 @@ pub mod admin;
 pub mod reload;
 
 pub mod cli;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;

@@ -100,6 +100,21 @@ impl Default for Limits {
     }
 }
 
+/// What compiling one component may need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// Address space of the compiler in bytes. 4 GiB; a 22 MB Python component needs about 1.5 GiB
+    pub memory: u64,
+    /// Time. 60 s: ten times what the largest known component takes on two cores
+    pub timeout: Duration,
+}
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        Self { memory: 4 << 30, timeout: Duration::from_secs(60) }
+    }
+}
+
 /// What a service may do beside computing. `None` means everything, `Some` a list of patterns (matched as
 /// event names are) of what is allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

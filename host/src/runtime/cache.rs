@@ -70,7 +70,10 @@ impl Cache {
         if metadata.mode() & 0o077 != 0 {
             return Err(distrust("others may read or write it; set its mode to 0700"));
         }
-        Ok(Self { dir: dir.to_owned(), compatibility: compatibility(engine) })
+        let cache = Self { dir: dir.to_owned(), compatibility: compatibility(engine) };
+        // What a node has left that was killed.
+        cache.prune(ENTRIES_MAX, CACHE_LEN_MAX);
+        Ok(cache)
     }
 
     /// The key of a component.
