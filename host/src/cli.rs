@@ -19,6 +19,7 @@ pub mod config;
 pub mod dev;
 pub mod list;
 pub mod new;
+pub mod notify;
 pub mod ping;
 pub mod start;
 mod stream;

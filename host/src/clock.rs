@@ -45,7 +45,22 @@ pub async fn within<T>(at: Instant, work: impl Future<Output = T>) -> Option<T> 
 #[must_use]
 pub fn unix_ms() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+    let now = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+    #[cfg(test)]
+    let now = now.saturating_add_signed(SHIFT_MS.get());
+    now
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How far the wall clock of this thread is off, in milliseconds.
+    static SHIFT_MS: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
+}
+
+/// Lets the wall clock of this thread jump.
+#[cfg(test)]
+pub(crate) fn jump(by_ms: i64) {
+    SHIFT_MS.set(SHIFT_MS.get() + by_ms);
 }
 
 /// A moment as `2026-01-31T12:00:00.000Z`, like JavaScript's `toISOString`.

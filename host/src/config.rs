@@ -120,6 +120,8 @@ pub struct BrokerOptions {
     pub limits: Limits,
     /// Compiled components. `None`: `$XDG_CACHE_HOME/isomer` or `~/.cache/isomer`
     pub cache_dir: Option<PathBuf>,
+    /// What compiling one component may need.
+    pub compile: limits::CompileLimits,
 }
 
 /// Section `tracking`.
@@ -276,6 +278,7 @@ impl Default for BrokerOptions {
             metadata: Map::new(),
             limits: Limits::default(),
             cache_dir: None,
+            compile: limits::CompileLimits::default(),
         }
     }
 }

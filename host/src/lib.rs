@@ -44,3 +44,6 @@ pub mod reload;
 pub mod scenario;
 
 pub mod cli;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;

@@ -47,6 +47,9 @@ pub const NODES_MAX: usize = 10_000;
 /// Most actions, and most events, that one remote service may offer.
 pub const REMOTE_ITEMS_MAX: usize = 10_000;
 
+/// Longest way of a ping there and back that is believed, in milliseconds. Nobody waits longer for one.
+const PONG_MS_MAX: f64 = 60_000.0;
+
 /// What the rest of the node must do after a change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
@@ -616,6 +619,10 @@ impl Registry {
 
     /// A node has answered a ping; the figures of its host are those of all its nodes.
     pub fn apply_pong(&mut self, node_id: &str, elapsed_ms: f64) {
+        // A wall clock that jumped, or a peer that invents.
+        if !(0.0..=PONG_MS_MAX).contains(&elapsed_ms) {
+            return;
+        }
         let Some(node) = self.nodes.get(node_id).filter(|node| node.available) else { return };
         let Some(average) = self.latency.record(&node.info.hostname, elapsed_ms) else { return };
         for other in self.nodes.iter().filter(|one| one.info.hostname == node.info.hostname) {

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::broker::ServiceBroker;
+use crate::clock::{self, Instant};
 use crate::error::MoleculerError;
 use crate::runtime::Runtime;
 use crate::task::{self, CancellationToken};
@@ -35,6 +36,11 @@ use watch::{Change, Watcher};
 const SETTLE: Duration = Duration::from_millis(200);
 /// How often.
 const SETTLE_ATTEMPTS: u32 = 4;
+
+/// Files that fail for a reason which lies around the node, such as a full disk, are looked at again after this
+/// time, without anybody's doing; each time after twice as long, up to [`TRY_AGAIN_MAX`].
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+const TRY_AGAIN_MAX: Duration = Duration::from_secs(300);
 
 /// Puts the components of some directories and files into service.
 #[derive(Clone)]
@@ -101,6 +107,8 @@ enum Outcome {
     InService,
     Gone,
     Failed,
+    /// For a reason that may pass.
+    FailedForNow,
     /// The file changed while it was waiting for dependencies.
     Superseded,
 }
@@ -113,6 +121,10 @@ struct Work {
     busy: BTreeMap<PathBuf, CancellationToken>,
     /// Files that changed while they had a task.
     again: BTreeSet<PathBuf>,
+    /// Files that failed for a reason that may pass, and when they are looked at again.
+    later: BTreeMap<PathBuf, Instant>,
+    /// How long they waited the last time.
+    pauses: BTreeMap<PathBuf, Duration>,
     /// Files of the start that have no outcome yet.
     initial: BTreeSet<PathBuf>,
     loaded: Loaded,
@@ -127,6 +139,8 @@ impl Work {
             running: JoinSet::new(),
             busy: BTreeMap::new(),
             again: BTreeSet::new(),
+            later: BTreeMap::new(),
+            pauses: BTreeMap::new(),
             loaded: Loaded::default(),
             done: Some(done),
         }
@@ -149,14 +163,22 @@ impl Work {
                     }
                 },
                 Some(done) = self.running.join_next() => self.finished(done.ok()),
+                () = next_time(&self.later) => self.look_at_those_of_later(),
             }
-            if watcher.is_none() && self.running.is_empty() {
+            if watcher.is_none() && self.running.is_empty() && self.later.is_empty() {
                 return;
             }
         }
     }
 
+    fn look_at_those_of_later(&mut self) {
+        let now = clock::now();
+        let due = self.later.iter().filter(|(_, at)| **at <= now).map(|(path, _)| path.clone());
+        due.collect::<Vec<_>>().into_iter().for_each(|path| self.look_at(path));
+    }
+
     fn look_at(&mut self, path: PathBuf) {
+        self.later.remove(&path);
         if let Some(waiting) = self.busy.get(&path) {
             waiting.cancel();
             self.again.insert(path);
@@ -183,10 +205,18 @@ impl Work {
             self.look_at(path);
             return;
         }
+        if matches!(outcome, Outcome::FailedForNow) {
+            let last = self.pauses.get(&path);
+            let pause = last.map_or(TRY_AGAIN, |last| TRY_AGAIN_MAX.min(*last * 2));
+            self.pauses.insert(path.clone(), pause);
+            self.later.insert(path.clone(), clock::now() + pause);
+        } else {
+            self.pauses.remove(&path);
+        }
         if self.initial.remove(&path) {
             match outcome {
                 Outcome::InService => self.loaded.in_service += 1,
-                Outcome::Failed => self.loaded.failed += 1,
+                Outcome::Failed | Outcome::FailedForNow => self.loaded.failed += 1,
                 Outcome::Gone | Outcome::Superseded => {}
             }
             self.report_start();
@@ -200,6 +230,14 @@ impl Work {
             // Nobody listens any more when the node is stopped while it starts.
             let _ = done.send(self.loaded);
         }
+    }
+}
+
+/// Until one of these files is to be looked at again; never when there is none.
+async fn next_time(later: &BTreeMap<PathBuf, Instant>) {
+    match later.values().min() {
+        Some(at) => tokio::time::sleep_until(*at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -250,7 +288,8 @@ impl Shared {
                 }
                 Err(error) => {
                     self.report(path, &error);
-                    return Outcome::Failed;
+                    let for_now = error.may_pass();
+                    return if for_now { Outcome::FailedForNow } else { Outcome::Failed };
                 }
             }
         }
@@ -282,7 +321,7 @@ impl Shared {
                     "the new version cannot be used; the one in service stays"
                 );
                 if let Some(fields) = origin.as_object_mut() {
-                    let at = crate::clock::iso_8601(crate::clock::unix_ms());
+                    let at = clock::iso_8601(clock::unix_ms());
                     fields.insert("lastError".into(), json!({"message": reason, "time": at}));
                 }
                 self.broker.set_service_origin(&name, origin);

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
+use crate::config::limits::CompileLimits;
 use crate::metrics::{Metric, MetricRegistry};
 
 mod accounts;
@@ -48,8 +49,10 @@ mod verdict;
 mod wasi;
 mod world;
 
-pub use compile::{CompileMode, SUBCOMMAND as COMPILE_SUBCOMMAND, child_main};
+pub use compile::{CompileMode, SUBCOMMAND as COMPILE_SUBCOMMAND, SURROUNDINGS, child_main};
 pub use component::Component;
+#[cfg(any(test, fuzzing))]
+pub(crate) use host_imports::fuzz_options;
 pub use inspect::{Inspection, WORLD_VERSION};
 pub use instance::intercept::{Decision, Stage};
 pub use log_sink::TARGET as LOG_TARGET;
@@ -108,14 +111,19 @@ pub enum Error {
         reason: String,
     },
     /// The compiler took too long.
-    #[error("compiling took longer than {} s", limit.as_secs())]
+    #[error(
+        "compiling took longer than compile.timeout ({} ms); raise it, or compile the file beforehand \
+         with `isomer compile`",
+        limit.as_millis()
+    )]
     CompileTimeout {
         /// The limit.
         limit: Duration,
     },
     /// The compiler needed too much memory.
     #[error(
-        "compiling was stopped, most likely because it needed more than {limit} bytes of memory"
+        "compiling was stopped, most likely because it needed more memory than compile.memory \
+         ({limit} bytes); raise it, or build a smaller component"
     )]
     CompileMemory {
         /// The limit in bytes.
@@ -156,6 +164,17 @@ impl Error {
     pub(crate) fn may_be_half_written(&self) -> bool {
         matches!(self, Self::NotWasm { .. } | Self::Invalid { .. } | Self::Read { .. })
     }
+
+    /// Whether something around the node is to blame, such as a full disk, which may pass by itself.
+    #[must_use]
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Compiler { .. } | Self::Cache { .. } | Self::CompileTimeout { .. } => true,
+            // Such as too many open files.
+            Self::Read { source, .. } => source.kind() != io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
 }
 
 /// What a runtime is made with.
@@ -173,6 +192,8 @@ pub struct RuntimeOptions {
     pub stack: usize,
     /// Largest file that is taken, in bytes.
     pub component_len_max: u64,
+    /// What compiling one component in a child may need.
+    pub compile: CompileLimits,
     /// Where the runtime counts.
     pub metrics: MetricRegistry,
 }
@@ -188,6 +209,7 @@ impl RuntimeOptions {
             namespace: Arc::from(""),
             stack: crate::config::Limits::default().stack,
             component_len_max: 64 << 20,
+            compile: CompileLimits::default(),
             metrics: MetricRegistry::default(),
         }
     }
@@ -324,8 +346,13 @@ impl Runtime {
         self.0.compiled.increment();
         let (inner, lane, key) = (Arc::clone(&self.0), Arc::clone(lane), key.to_owned());
         blocking(move || {
-            let path = inner.cache.put(&key, &output)?;
-            load_compiled(&lane.engine, &path).map_err(Error::Engine)
+            // Loaded before others can see it: a node that shares the cache may replace or remove the entry.
+            let loaded = load_compiled(&lane.engine, output.path()).map_err(Error::Engine)?;
+            if let Err(error) = inner.cache.put(&key, &output) {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, cause, "a compiled component is not kept");
+            }
+            Ok(loaded)
         })
         .await
     }
@@ -342,7 +369,7 @@ impl Runtime {
                 tokio::fs::write(input.path(), &**bytes)
                     .await
                     .map_err(|source| Error::Cache { path: input.path().to_owned(), source })?;
-                compile::in_child(exe, input.path(), output).await
+                compile::in_child(exe, input.path(), output, self.0.options.compile).await
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::handler::{EventHandler, Handler};
 use crate::payload::{Object, Payload};
 use crate::service::LocalService;
 
+mod clock_jumps;
 mod fault_tests;
 mod services;
 mod stream_tests;

@@ -14,7 +14,7 @@ use crate::cli::{self, ConfigArgs, Done, Failure};
 use crate::clock;
 use crate::config::options::NodeOptions;
 use crate::config::{Limits, ServiceOptions, quantity, sidecar};
-use crate::runtime::{CompileMode, Inspection, Runtime, RuntimeOptions};
+use crate::runtime::{CompileMode, Inspection, Runtime, RuntimeOptions, SURROUNDINGS};
 
 /// Flags of `inspect`.
 #[derive(Debug, Args)]
@@ -58,6 +58,8 @@ pub struct CompileChildArgs {
     pub input: PathBuf,
     /// Where to write the compiled code
     pub output: PathBuf,
+    /// Address space in bytes
+    pub memory: u64,
 }
 
 /// Where compiled components are kept: as configured, else the user's cache.
@@ -93,6 +95,7 @@ pub fn runtime(
         compile_mode: CompileMode::Child { exe },
         namespace: Arc::from(options.broker.namespace.as_str()),
         stack: options.broker.limits.stack,
+        compile: options.broker.compile,
         metrics,
         ..RuntimeOptions::new(cache_dir(options)?, node_id)
     });
@@ -317,13 +320,13 @@ pub async fn compile(args: CompileArgs) -> Done {
 /// # Errors
 /// When standard error is closed.
 pub fn compile_child(args: &CompileChildArgs) -> Done {
-    let reason = match crate::runtime::child_main(&args.input, &args.output) {
+    let (code, reason) = match crate::runtime::child_main(&args.input, &args.output, args.memory) {
         Ok(()) => return Ok(ExitCode::SUCCESS),
-        Err(crate::runtime::Error::Invalid { reason }) => reason,
-        Err(error) => explained(&error),
+        Err(crate::runtime::Error::Invalid { reason }) => (ExitCode::FAILURE, reason),
+        Err(error) => (ExitCode::from(SURROUNDINGS), explained(&error)),
     };
     writeln!(std::io::stderr(), "{reason}")?;
-    Ok(ExitCode::FAILURE)
+    Ok(code)
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {

@@ -17,6 +17,7 @@ use crate::admin::place::{self, Claim};
 use crate::admin::server::Server;
 use crate::broker::ServiceBroker;
 use crate::cli::component::{explained, runtime};
+use crate::cli::notify::Manager;
 use crate::cli::table::printable;
 use crate::cli::{self, ConfigArgs, Done, Failure};
 use crate::config::load::{Configuration, Flag};
@@ -111,6 +112,7 @@ pub async fn run(args: StartArgs) -> Done {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    let manager = Manager::from_environment();
     let mut signals = Signals::new()?;
     let mut node = Node { broker, options, roots, server: None, reload: CancellationToken::new() };
     let started = tokio::select! {
@@ -120,6 +122,8 @@ pub async fn run(args: StartArgs) -> Done {
     let failed = match started {
         Ok(Some(loaded)) => {
             node.greet(loaded)?;
+            let status = format!("{} service(s), {} failed", loaded.in_service, loaded.failed);
+            manager.ready(&status, &node.reload);
             signals.next().await;
             None
         }
@@ -127,6 +131,7 @@ pub async fn run(args: StartArgs) -> Done {
         Err(failure) => Some(failure),
     };
     tracing::info!("stopping; a second signal stops at once");
+    manager.stopping(node.options.broker.tracking.shutdown_timeout);
     tokio::select! {
         () = node.stop() => failed.map_or(Ok(ExitCode::SUCCESS), Err),
         () = signals.next() => Ok(ExitCode::from(STOPPED_AT_ONCE)),

@@ -71,10 +71,27 @@ impl Configuration {
 /// # Errors
 /// Everything that is wrong, with its place.
 pub fn load(sources: Sources) -> Result<Configuration, Problems> {
-    let entries = options::entries();
     let mut problems = Problems::default();
+    let file = sources.file.as_deref().and_then(|path| file::read(path, &mut problems));
+    assemble(file, sources, problems)
+}
+
+/// Reads the text of a configuration file as if it were the only source; see `crate::fuzz`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn load_text(path: &Path, text: &str) -> Result<Configuration, Problems> {
+    let mut problems = Problems::default();
+    let file = file::parse(path, text, &mut problems);
+    assemble(file, Sources::default(), problems)
+}
+
+fn assemble(
+    file: Option<Located>,
+    sources: Sources,
+    mut problems: Problems,
+) -> Result<Configuration, Problems> {
+    let entries = options::entries();
     let mut tree = Located::table(Place::Flag("--config"));
-    for source in trees(sources, &entries, &mut problems) {
+    for source in trees(file, sources, &entries, &mut problems) {
         tree.merge(source);
     }
     complete(&mut tree);
@@ -88,6 +105,7 @@ pub fn load(sources: Sources) -> Result<Configuration, Problems> {
 
 /// The tree of each source, later ones over earlier ones, in today's names.
 fn trees(
+    file: Option<Located>,
     sources: Sources,
     entries: &[Entry<NodeOptions>],
     problems: &mut Problems,
@@ -102,7 +120,7 @@ fn trees(
     // LIMITS_MODE may well be another program's.
     let plain: Vec<&str> = names.iter().copied().filter(|name| !is_own(name)).collect();
     let mut trees = vec![
-        sources.file.and_then(|path| file_tree(&path, problems)),
+        file.and_then(|tree| file_tree(tree, problems)),
         Some(env::read_plain(&sources.variables, &plain)),
         Some(env::read(sources.variables, &names)),
         Some(flag_tree(sources.flags, sources.settings)),
@@ -119,6 +137,7 @@ fn is_own(name: &str) -> bool {
     let own = [
         "limits.",
         "cacheDir",
+        "compile.",
         "controlSocket",
         "compat",
         "localOnlyDollarEvents",
@@ -128,8 +147,7 @@ fn is_own(name: &str) -> bool {
     own.iter().any(|start| name.starts_with(start))
 }
 
-fn file_tree(path: &Path, problems: &mut Problems) -> Option<Located> {
-    let tree = file::read(path, problems)?;
+fn file_tree(tree: Located, problems: &mut Problems) -> Option<Located> {
     if !matches!(tree.value, Value::Table(_)) {
         problems.add(&tree.place, format!("the file holds {}; allowed: a table", tree.found()));
         return None;

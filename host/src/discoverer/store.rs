@@ -30,6 +30,8 @@ use crate::serializer::{Json, Serializer as _};
 use crate::uid;
 
 mod etcd;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod http;
 mod redis;
 

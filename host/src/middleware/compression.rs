@@ -114,6 +114,41 @@ fn take(decoder: impl Read, size_max: usize) -> Result<Bytes, Error> {
     if data.len() > size_max { Err(Error::TooLarge(size_max)) } else { Ok(data.into()) }
 }
 
+/// What holds whatever comes as compressed bytes; see `crate::fuzz`.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz {
+    use super::{Bytes, Method, Options, pack, unpack};
+
+    /// Largest packet that is taken.
+    const SIZE_MAX: usize = 64 << 10;
+    const METHODS: [Method; 3] = [Method::Deflate, Method::DeflateRaw, Method::Gzip];
+
+    /// Bytes in each format. What comes out is no larger than it may be, and goes in again.
+    pub(crate) fn packed(data: &[u8]) {
+        let n_given = data.len();
+        for method in METHODS {
+            let Ok(data) = unpack(method, &Bytes::copy_from_slice(data), SIZE_MAX) else {
+                continue;
+            };
+            // Bytes that go as they are were measured before.
+            assert!(data.len() <= SIZE_MAX.max(n_given), "{}", data.len());
+            let options = Options { method, threshold: None };
+            let again = unpack(method, &pack(options, &data), data.len());
+            assert!(again.is_ok_and(|again| again == data), "it does not come back");
+        }
+    }
+
+    /// A packet in each format, and one as it is.
+    pub(crate) fn seeds() -> Vec<Vec<u8>> {
+        let packet =
+            Bytes::from_static(br#"{"ver":"5","sender":"n","cpu":12,"x":"aaaaaaaaaaaaaa"}"#);
+        let mut seeds = vec![[&[0], &*packet].concat()];
+        let packed = |method| pack(Options { method, threshold: None }, &packet).to_vec();
+        seeds.extend(METHODS.map(packed));
+        seeds
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -140,6 +140,36 @@ where
     }
 }
 
+/// What holds whatever comes as encrypted bytes; see `crate::fuzz`.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz {
+    use super::{Cipher, CipherMode, Options};
+    use crate::config::transmit::Algorithm;
+
+    /// Bytes in each mode. What comes out goes in again.
+    pub(crate) fn encrypted(data: &[u8]) {
+        for mode in [CipherMode::Cbc, CipherMode::Ctr, CipherMode::Ecb] {
+            let algorithm = Algorithm { key_size: 16, mode };
+            let options = Options { algorithm, password: vec![3; 16], iv: vec![5; 16] };
+            let Ok(cipher) = Cipher::new(&options) else { continue };
+            if let Some(plain) = cipher.decrypt(data) {
+                assert_eq!(cipher.encrypt(&plain), data, "{mode:?}");
+            }
+        }
+    }
+
+    /// Packets in each mode.
+    pub(crate) fn seeds() -> Vec<Vec<u8>> {
+        let of = |mode| {
+            let algorithm = Algorithm { key_size: 16, mode };
+            let options = Options { algorithm, password: vec![3; 16], iv: vec![5; 16] };
+            let cipher = Cipher::new(&options).ok()?;
+            Some(cipher.encrypt(br#"{"ver":"5","sender":"n"}"#).to_vec())
+        };
+        [CipherMode::Cbc, CipherMode::Ctr, CipherMode::Ecb].into_iter().filter_map(of).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -64,10 +64,7 @@ impl ActionCatalog {
         definition: &Arc<Map<String, Value>>,
         available: bool,
     ) -> Option<Arc<Endpoint>> {
-        let mut endpoints = self.lists.get(name)?.endpoints().iter();
-        let endpoint = endpoints.find(|one| Arc::ptr_eq(&one.definition, definition))?;
-        endpoint.set_available(available);
-        Some(Arc::clone(endpoint))
+        self.lists.get(name)?.set_available(definition, available)
     }
 
     /// The endpoint for one call. Actions of the node's own services (`$node.…`) stay local.

@@ -1,7 +1,11 @@
 //! The endpoints of one action, or of one event pattern and group.
+//!
+//! Choosing one costs the same however many there are, as long as no circuit is open and the strategy does
+//! not look at all of them itself: a mesh of 500 nodes asks for that with every call.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -38,7 +42,15 @@ impl Endpoint {
     /// Whether it may be called.
     #[must_use]
     pub fn available(&self) -> bool {
+        #[cfg(test)]
+        looked::count();
         self.available.load(Ordering::Acquire)
+    }
+
+    fn is_on(&self, node_id: &str) -> bool {
+        #[cfg(test)]
+        looked::count();
+        *self.node_id == *node_id
     }
 
     /// The same action wherever it runs, for calls whose node is chosen by the transporter: without a
@@ -60,10 +72,6 @@ impl Endpoint {
             available: true.into(),
         }
     }
-
-    pub(super) fn set_available(&self, available: bool) {
-        self.available.store(available, Ordering::Release);
-    }
 }
 
 impl Candidate for Endpoint {
@@ -76,10 +84,19 @@ impl Candidate for Endpoint {
     }
 }
 
+/// From this many endpoints on, those of a node are found by an index. Shorter lists are searched as fast.
+const INDEXED_MIN: usize = 9;
+
 /// Endpoints with the state of their balancing.
 #[derive(Debug)]
 pub struct EndpointList {
     endpoints: Vec<Arc<Endpoint>>,
+    /// Those of them that are on this node, in the same order.
+    locals: Vec<Arc<Endpoint>>,
+    /// Where the first one of each node is. Empty while the list is short enough to be searched.
+    first_on: HashMap<Arc<str>, usize>,
+    /// How many circuits are open.
+    n_unavailable: AtomicUsize,
     balance: BalanceOptions,
     strategy: Strategy,
     local_strategy: Strategy,
@@ -89,6 +106,9 @@ impl EndpointList {
     pub(super) fn new(balance: BalanceOptions) -> Self {
         Self {
             endpoints: Vec::new(),
+            locals: Vec::new(),
+            first_on: HashMap::new(),
+            n_unavailable: AtomicUsize::new(0),
             strategy: Strategy::new(&balance),
             local_strategy: Strategy::within_node(&balance),
             balance,
@@ -122,32 +142,100 @@ impl EndpointList {
     /// Whether one of them is on this node.
     #[must_use]
     pub fn has_local(&self) -> bool {
-        self.endpoints.iter().any(|endpoint| endpoint.local)
+        !self.locals.is_empty()
     }
 
     /// Puts an endpoint in the place of the one with the same node and service, which it gives back, or
     /// adds it.
     pub(super) fn set(&mut self, endpoint: Arc<Endpoint>) -> Option<Arc<Endpoint>> {
-        let same = |old: &&mut Arc<Endpoint>| {
-            old.node_id == endpoint.node_id && old.service == endpoint.service
-        };
-        match self.endpoints.iter_mut().find(same) {
-            Some(old) => Some(std::mem::replace(old, endpoint)),
+        let local = endpoint.local;
+        let old = match self.position(&endpoint.node_id, &endpoint.service) {
+            Some(at) => self.endpoints.get_mut(at).map(|place| std::mem::replace(place, endpoint)),
             None => {
                 self.strategy.add(&endpoint.node_id);
+                self.index(&endpoint.node_id);
                 self.endpoints.push(endpoint);
                 None
             }
+        };
+        if local || old.as_ref().is_some_and(|old| !old.available()) {
+            self.count();
         }
+        old
     }
 
     /// Removes those that the test picks and gives them back.
     pub(super) fn remove(&mut self, gone: impl Fn(&Endpoint) -> bool) -> Vec<Arc<Endpoint>> {
         let removed: Vec<_> = self.endpoints.extract_if(.., |endpoint| gone(endpoint)).collect();
+        if removed.is_empty() {
+            return removed;
+        }
         for endpoint in &removed {
             self.strategy.remove(&endpoint.node_id);
         }
+        self.first_on.clear();
+        if self.endpoints.len() >= INDEXED_MIN {
+            self.index_all();
+        }
+        self.count();
         removed
+    }
+
+    /// Makes the endpoint with this definition (un)available and gives it back.
+    pub(super) fn set_available(
+        &self,
+        definition: &Arc<Map<String, Value>>,
+        available: bool,
+    ) -> Option<Arc<Endpoint>> {
+        let mut endpoints = self.endpoints.iter();
+        let endpoint = endpoints.find(|one| Arc::ptr_eq(&one.definition, definition))?;
+        match (endpoint.available.swap(available, Ordering::AcqRel), available) {
+            (true, false) => _ = self.n_unavailable.fetch_add(1, Ordering::AcqRel),
+            (false, true) => _ = self.n_unavailable.fetch_sub(1, Ordering::AcqRel),
+            _ => {}
+        }
+        Some(Arc::clone(endpoint))
+    }
+
+    /// Brings what is kept beside the endpoints in line with them.
+    fn count(&mut self) {
+        self.locals = self.endpoints.iter().filter(|one| one.local).cloned().collect();
+        let unavailable = self.endpoints.iter().filter(|one| !one.available()).count();
+        self.n_unavailable = AtomicUsize::new(unavailable);
+    }
+
+    /// Notes that the next endpoint to be added is on this node.
+    fn index(&mut self, node_id: &Arc<str>) {
+        let at = self.endpoints.len();
+        if at + 1 == INDEXED_MIN {
+            self.index_all();
+        }
+        if at + 1 >= INDEXED_MIN {
+            self.first_on.entry(Arc::clone(node_id)).or_insert(at);
+        }
+    }
+
+    fn index_all(&mut self) {
+        for (at, endpoint) in self.endpoints.iter().enumerate() {
+            self.first_on.entry(Arc::clone(&endpoint.node_id)).or_insert(at);
+        }
+    }
+
+    fn position(&self, node_id: &str, service: &str) -> Option<usize> {
+        let same = |one: &Arc<Endpoint>| one.is_on(node_id) && *one.service == *service;
+        match self.first_on.get(node_id) {
+            None if !self.first_on.is_empty() => None,
+            // Two services of one node with the same action are rare, and beside the first one.
+            first => {
+                let start = first.copied().unwrap_or(0);
+                let rest = self.endpoints.get(start..).unwrap_or_default();
+                rest.iter().position(same).map(|at| start + at)
+            }
+        }
+    }
+
+    fn all_available(&self) -> bool {
+        self.n_unavailable.load(Ordering::Acquire) == 0
     }
 
     /// Whether one of them may be called.
@@ -166,6 +254,9 @@ impl EndpointList {
         if prefer_local && let Some(local) = self.next_local() {
             return Some(local);
         }
+        if self.all_available() {
+            return self.strategy.select(self.endpoints.iter(), subject);
+        }
         let available = self.endpoints.iter().filter(|endpoint| endpoint.available());
         self.strategy.select(available, subject)
     }
@@ -173,7 +264,7 @@ impl EndpointList {
     /// The node of the next one. Does not count as a turn of the local endpoints, since which of them
     /// handles an event is decided on its node.
     pub(super) fn next_node(&self, prefer_local: bool, subject: Subject<'_>) -> Option<&Arc<str>> {
-        let local = self.endpoints.iter().find(|endpoint| prefer_local && endpoint.local);
+        let local = self.locals.first().filter(|_| prefer_local);
         let endpoint = local.or_else(|| self.strategy.select(self.endpoints.iter(), subject));
         endpoint.map(|endpoint| &endpoint.node_id)
     }
@@ -181,18 +272,42 @@ impl EndpointList {
     /// The next one on this node that is available.
     #[must_use]
     pub fn next_local(&self) -> Option<&Arc<Endpoint>> {
-        let locals = self.endpoints.iter().filter(|one| one.local && one.available());
+        let locals = self.locals.iter().filter(|one| one.available());
         self.local_strategy.select(locals, Subject::default())
     }
 
     /// The one of a service on a given node.
     pub(super) fn of_service(&self, node_id: &str, service: &str) -> Option<&Arc<Endpoint>> {
-        self.endpoints.iter().find(|e| *e.node_id == *node_id && *e.service == *service)
+        self.position(node_id, service).and_then(|at| self.endpoints.get(at))
     }
 
     /// The one on a given node.
     #[must_use]
     pub fn on_node(&self, node_id: &str) -> Option<&Arc<Endpoint>> {
-        self.endpoints.iter().find(|endpoint| *endpoint.node_id == *node_id)
+        if !self.first_on.is_empty() {
+            return self.first_on.get(node_id).and_then(|at| self.endpoints.get(*at));
+        }
+        self.endpoints.iter().find(|endpoint| endpoint.is_on(node_id))
+    }
+}
+
+/// How many endpoints this thread has looked at; for tests of what a call costs.
+#[cfg(test)]
+pub(super) mod looked {
+    use std::cell::Cell;
+
+    thread_local! {
+        static AT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn count() {
+        AT.set(AT.get() + 1);
+    }
+
+    /// How many `work` looks at.
+    pub(in crate::registry) fn at(work: impl FnOnce()) -> usize {
+        let before = AT.get();
+        work();
+        AT.get() - before
     }
 }

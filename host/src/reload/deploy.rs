@@ -60,6 +60,11 @@ impl Error {
         matches!(self, Self::Runtime(error) if error.may_be_half_written())
     }
 
+    /// Whether something around the node is to blame, which may pass while the file stays as it is.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Runtime(error) if error.may_pass())
+    }
+
     /// The error with its causes, in one line.
     pub(super) fn explained(&self) -> String {
         let mut text = self.to_string();

@@ -66,7 +66,10 @@ impl Cache {
         if metadata.mode() & 0o077 != 0 {
             return Err(distrust("others may read or write it; set its mode to 0700"));
         }
-        Ok(Self { dir: dir.to_owned() })
+        let cache = Self { dir: dir.to_owned() };
+        // What a node has left that was killed.
+        cache.prune(ENTRIES_MAX, CACHE_LEN_MAX);
+        Ok(cache)
     }
 
     /// The compiled file of a key, if there is a sound one.

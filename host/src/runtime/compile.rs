@@ -1,29 +1,27 @@
 //! Compiling a component away from the process that serves.
 //!
 //! A compiler can be driven to use any amount of memory and time, and leaves hundreds of megabytes behind.
-//! So the program runs itself again as a child (`isomer __compile IN OUT`), which has limits for both, and
-//! only takes its output. Programs that embed the host and have no such subcommand compile in process.
+//! So the program runs itself again as a child (`isomer __compile IN OUT MEMORY`), which has limits for both,
+//! ends with the node, and is only asked for its output. Programs that embed the host and have no such
+//! subcommand compile in process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Resource, Rlimit, Signal};
 use tokio::process::Command;
 use wasmtime::Engine;
 
 use crate::config::Limits;
+use crate::config::limits::CompileLimits;
 use crate::runtime::engine::Flavour;
 use crate::runtime::{Error, Inspection, component, engine};
 
 /// Hidden subcommand of the binary.
 pub const SUBCOMMAND: &str = "__compile";
-/// Address space of the child. A 22 MB Python component needs about 1.5 GiB.
-const MEMORY_MAX: u64 = 4 << 30;
-/// Time for one component. The largest known one (Python, 22 MB) takes 13 s on two idle cores, and several
-/// times that beside other work, since compiling comes last.
-const TIME_MAX: Duration = Duration::from_secs(300);
+/// How the child says that the component is not to blame but what is around it, such as a full disk.
+pub const SURROUNDINGS: u8 = 3;
 /// Serving goes before compiling.
 const NICENESS: i32 = 10;
 /// Longest message of the child that is kept, in bytes.
@@ -41,15 +39,20 @@ pub enum CompileMode {
     InProcess,
 }
 
-/// The body of `isomer __compile IN OUT`: limits itself, compiles, writes.
+/// The body of `isomer __compile IN OUT MEMORY`: limits itself, compiles, writes.
 ///
 /// # Errors
 /// [`Error::Invalid`] when the component cannot be compiled, [`Error::Read`] and [`Error::Cache`] for the
 /// two files.
-pub fn child_main(input: &Path, output: &Path) -> Result<(), Error> {
-    let limit = Rlimit { current: Some(MEMORY_MAX), maximum: Some(MEMORY_MAX) };
-    rustix::process::setrlimit(Resource::As, limit)
-        .map_err(|errno| Error::Compiler { source: errno.into() })?;
+pub fn child_main(input: &Path, output: &Path, memory: u64) -> Result<(), Error> {
+    // Where the node itself may use less, that stands.
+    let allowed = rustix::process::getrlimit(Resource::As).maximum.unwrap_or(memory);
+    let memory = memory.min(allowed);
+    let limit = Rlimit { current: Some(memory), maximum: Some(memory) };
+    let failed = |errno: rustix::io::Errno| Error::Compiler { source: errno.into() };
+    rustix::process::setrlimit(Resource::As, limit).map_err(failed)?;
+    // A node that is killed cannot end its children itself.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed)?;
     // Not being nice is no reason to stop.
     let _ = rustix::process::nice(NICENESS);
     let bytes = fs::read(input).map_err(|source| Error::Read { path: input.to_owned(), source })?;
@@ -68,11 +71,17 @@ pub(super) fn in_process(engine: &Engine, bytes: &[u8], output: &Path) -> Result
 }
 
 /// Compiles in a child process. Dropping the future kills the child.
-pub(super) async fn in_child(exe: &Path, input: &Path, output: &Path) -> Result<(), Error> {
+pub(super) async fn in_child(
+    exe: &Path,
+    input: &Path,
+    output: &Path,
+    limits: CompileLimits,
+) -> Result<(), Error> {
     let child = Command::new(exe)
         .arg(SUBCOMMAND)
         .arg(input)
         .arg(output)
+        .arg(limits.memory.to_string())
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -80,8 +89,8 @@ pub(super) async fn in_child(exe: &Path, input: &Path, output: &Path) -> Result<
         .kill_on_drop(true)
         .spawn()
         .map_err(|source| Error::Compiler { source })?;
-    let ended = tokio::time::timeout(TIME_MAX, child.wait_with_output()).await;
-    let ended = ended.map_err(|_| Error::CompileTimeout { limit: TIME_MAX })?;
+    let ended = tokio::time::timeout(limits.timeout, child.wait_with_output()).await;
+    let ended = ended.map_err(|_| Error::CompileTimeout { limit: limits.timeout })?;
     let ended = ended.map_err(|source| Error::Compiler { source })?;
     if ended.status.success() {
         return Ok(());
@@ -90,9 +99,13 @@ pub(super) async fn in_child(exe: &Path, input: &Path, output: &Path) -> Result<
     // A child that ends by a signal was stopped by the system or by its allocator, and both mean memory:
     // rejecting a component is an ordinary exit.
     if ended.status.code().is_none() {
-        return Err(Error::CompileMemory { limit: MEMORY_MAX });
+        return Err(Error::CompileMemory { limit: limits.memory });
     }
     let reason = message.trim().trim_start_matches("error: ");
     let end = reason.floor_char_boundary(MESSAGE_LEN_MAX);
-    Err(Error::Invalid { reason: reason.get(..end).unwrap_or_default().to_owned() })
+    let reason = reason.get(..end).unwrap_or_default().to_owned();
+    if ended.status.code() == Some(SURROUNDINGS.into()) {
+        return Err(Error::Compiler { source: std::io::Error::other(reason) });
+    }
+    Err(Error::Invalid { reason })
 }

@@ -18,6 +18,9 @@ mod many_calls;
 mod options;
 mod streams;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use options::fuzz as fuzz_options;
+
 /// Adds WASI with nothing granted, and the world `service`.
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;

@@ -55,9 +55,14 @@ impl Transit {
             return Err(MoleculerError::server("PING_QUEUE_FULL", "Too many pings are under way."));
         };
         let ping = Ping { time: now_ms(), id: Some(id) };
+        let sent = clock::now();
         self.send(Body::Ping(ping), Some(node_id)).await?;
         match tokio::time::timeout(timeout, waiting.wait()).await {
-            Ok(Settled::Answer(result)) => Ok(Some(result)),
+            // What the packets say of it is wrong when a wall clock jumps meanwhile.
+            Ok(Settled::Answer(result)) => {
+                let elapsed = clock::now().saturating_duration_since(sent);
+                Ok(Some(PingResult { elapsed_time: elapsed.as_secs_f64() * 1e3, ..result }))
+            }
             Ok(Settled::NodeLost | Settled::Closed) | Err(_) => Ok(None),
         }
     }

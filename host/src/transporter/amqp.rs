@@ -23,6 +23,8 @@ use crate::transporter::address::{Address, Scheme};
 use crate::transporter::link::{self, Client as _};
 use crate::transporter::{Error, Listener, Queue, Transporter};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod protocol;
 mod session;
 #[cfg(test)]

@@ -21,6 +21,8 @@ use crate::transporter::link::{self, Client as _};
 use crate::transporter::{Error, Listener, Transporter};
 use crate::uid;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod protocol;
 mod session;
 #[cfg(test)]

@@ -21,6 +21,8 @@ use crate::transporter::{Attempt, Error, Listener, Queue, Transporter};
 mod address;
 mod connection;
 mod nkey;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod outbox;
 mod protocol;
 mod session;

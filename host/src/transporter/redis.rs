@@ -20,6 +20,8 @@ use crate::transporter::{Error, Listener, Transporter};
 
 mod address;
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod outbox;
 mod protocol;
 mod session;

@@ -34,6 +34,8 @@ use crate::transporter::{Error, Event, Gossip, Listener, Transporter};
 
 mod counters;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod inbound;
 mod link;
 mod outbox;

@@ -1,12 +1,13 @@
 //! What a node is and what surrounds it: name, mesh, own services, files, log.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value as Json;
 
 use crate::config::log::{self, Format, Level, Levels};
 use crate::config::options::{ControlSocket, NodeOptions};
-use crate::config::schema::{Entry, Kind};
+use crate::config::schema::{Entry, Kind, Unit};
 use crate::config::serializer;
 use crate::config::transmit;
 use crate::config::transporter;
@@ -135,6 +136,20 @@ fn surroundings() -> Vec<Entry<NodeOptions>> {
             }),
             default: "",
             doc: "Where compiled components are kept. Without it: `$XDG_CACHE_HOME/isomer` or `~/.cache/isomer`.",
+        },
+        Entry {
+            name: "compile.memory",
+            kind: Kind::Size(64 << 20, 1 << 40, |node, n| node.broker.compile.memory = n),
+            default: "\"4GiB\"",
+            doc: "Address space of the process that compiles a component.",
+        },
+        Entry {
+            name: "compile.timeout",
+            kind: Kind::Time(Unit::Milliseconds, Duration::from_millis(1), |node, time| {
+                node.broker.compile.timeout = time;
+            }),
+            default: "60000",
+            doc: "How long compiling one component may take.",
         },
         Entry {
             name: "controlSocket",

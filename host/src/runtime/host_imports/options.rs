@@ -213,6 +213,21 @@ fn wrong(key: &str, problem: &str, allowed: &[&str]) -> MoleculerError {
     )
 }
 
+/// What holds whatever a guest gives as options; see `crate::fuzz`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(text: &str) {
+    const META_LEN_MAX: usize = 100;
+    let small = |object: Option<&Object>| object.is_none_or(|one| one.len() <= META_LEN_MAX);
+    if let Ok(options) = call_options(Some(text), META_LEN_MAX) {
+        assert!(small(options.meta.as_ref()) && small(options.headers.as_ref()));
+        let _ = over(&options, CallOptions::default());
+    }
+    if let Ok(options) = emit_options(Some(text), META_LEN_MAX) {
+        assert!(small(options.meta.as_ref()) && small(options.headers.as_ref()));
+    }
+    let _ = many_calls_options(Some(text), META_LEN_MAX);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -154,7 +154,7 @@ impl Ears {
 }
 
 /// Namespace, node ID and port.
-fn parse(datagram: &[u8]) -> Option<(&str, &str, u16)> {
+pub(super) fn parse(datagram: &[u8]) -> Option<(&str, &str, u16)> {
     let text = std::str::from_utf8(datagram.get(..datagram.len().min(DATAGRAM_MAX + 1))?).ok()?;
     let mut parts = text.split('|');
     let (namespace, node_id, port) = (parts.next()?, parts.next()?, parts.next()?);

@@ -1,6 +1,0 @@
-//! Packets in the format `JsonExt`.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    isomer_fuzz::read_packet(&isomer_host::serializer::JsonExt, data);
-});
