@@ -19,6 +19,7 @@ use crate::service::Service;
 use crate::{Context, Error, Payload, Result};
 
 pub(crate) mod interceptor;
+pub(crate) mod shared;
 
 /// What wit-bindgen makes of the WIT.
 ///
@@ -253,7 +254,13 @@ impl Host for Borrowed {
     }
 
     fn wait_any(&self, calls: &[&Pending]) -> Option<usize> {
-        let calls: Vec<&PendingCall> = calls.iter().map(|Pending::Host(call)| call).collect();
+        let calls: Vec<&PendingCall> = calls
+            .iter()
+            .filter_map(|call| match call {
+                Pending::Host(call) => Some(call),
+                Pending::Task(_) => None,
+            })
+            .collect();
         broker::wait_any(&calls).and_then(|index| usize::try_from(index).ok())
     }
 

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 
 use crate::cacher::Cacher;
 use crate::executor::{self, Calls};
-use crate::host::{EventType, Host};
+use crate::host::{Beside, EventType, Host};
 use crate::logger::Logger;
-use crate::request::{EventRequest, MultiRequest, Request, WaitRequest};
+use crate::request::{EventRequest, Later, MultiRequest, Request, WaitRequest};
 use crate::{Error, Result};
 
 /// The context of one running action, event or lifecycle handler. Valid until the handler returns.
@@ -291,6 +291,19 @@ impl Context {
         WaitRequest::new(self, services.into_iter().map(Into::into).collect())
     }
 
+    /// Waits for so long. In the mode `shared` other calls go on meanwhile; in the others the instance sleeps.
+    #[must_use = "it waits when it is awaited"]
+    pub fn sleep(&self, time: Duration) -> Later<'_, ()> {
+        let ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        match self.host.begin(&Beside::Time(ms)) {
+            Some(pending) => Later::beside(self, "sleep", pending),
+            None => {
+                std::thread::sleep(time);
+                Later::done(Ok(()))
+            }
+        }
+    }
+
     pub(crate) fn host(&self) -> &dyn Host {
         &*self.host
     }
@@ -302,6 +315,15 @@ impl Context {
     /// Runs a handler of this context to its end.
     pub(crate) fn run<T>(&self, handler: impl Future<Output = Result<T>>) -> Result<T> {
         executor::run(&*self.host, &self.calls, handler)
+    }
+
+    /// Runs a handler of this context as a task of the host.
+    #[cfg(target_family = "wasm")]
+    pub(crate) async fn run_beside<T>(
+        &self,
+        handler: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        executor::run_beside(&*self.host, &self.calls, handler).await
     }
 }
 

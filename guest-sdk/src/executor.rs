@@ -144,6 +144,19 @@ impl Slot {
         done
     }
 
+    /// As `collect`; the task is woken when the result comes later.
+    fn collect_later(&self, task: &mut Task<'_>) -> bool {
+        let result = match &*self.state.borrow() {
+            State::Sent(pending) => pending.poll(task),
+            _ => None,
+        };
+        let done = result.is_some();
+        if let Some(result) = result {
+            self.finish(result);
+        }
+        done
+    }
+
     fn finish(&self, result: Result<Payload>) {
         *self.state.borrow_mut() = State::Done(result);
         self.waker.borrow().wake_by_ref();
@@ -201,6 +214,37 @@ pub(crate) fn run<T>(
             return Err(waits_for_nothing());
         }
     }
+}
+
+/// Runs a handler that is a task of the host: it is woken by its calls and by whatever else wakes a task.
+///
+/// # Errors
+/// The handler's own.
+#[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "only components have tasks"))]
+pub(crate) async fn run_beside<T>(
+    host: &dyn Host,
+    calls: &Calls,
+    handler: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    calls.running.set(true);
+    let _running = Running(calls);
+    let mut handler = pin!(handler);
+    std::future::poll_fn(|task| {
+        loop {
+            if let Poll::Ready(result) = handler.as_mut().poll(task) {
+                return Poll::Ready(result);
+            }
+            let mut any_done = false;
+            for slot in calls.open() {
+                slot.send(host);
+                any_done |= slot.collect_later(task);
+            }
+            if !any_done {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await
 }
 
 /// Sends what is to be sent and waits until one call is done. False when there is none.

@@ -71,6 +71,12 @@ pub(crate) trait Host {
     ) -> Result<()>;
     fn wait_for_services(&self, services: &[String], timeout: Option<u32>) -> Result<()>;
 
+    /// Begins what can go on beside other calls of the instance; `None` where the host can only wait.
+    fn begin(&self, work: &Beside<'_>) -> Option<Pending> {
+        let _ = work;
+        None
+    }
+
     fn cacher_enabled(&self) -> bool;
     fn cacher_get(&self, key: &str) -> Result<Option<Payload>>;
     fn cacher_get_with_ttl(&self, key: &str) -> Result<Option<(Payload, Option<f64>)>>;
@@ -84,6 +90,22 @@ pub(crate) trait Host {
     fn local_node_id(&self) -> String;
     fn namespace(&self) -> String;
     fn service(&self) -> String;
+}
+
+/// What may take time and is no single call.
+#[cfg_attr(
+    not(target_family = "wasm"),
+    expect(dead_code, reason = "only in components something goes on beside a handler")
+)]
+pub(crate) enum Beside<'a> {
+    /// Several calls, with their options.
+    Calls(&'a str, Option<&'a str>),
+    /// An event.
+    Event { kind: EventType, event: &'a str, data: &'a Payload, options: Option<&'a str> },
+    /// Services that are not there yet, and how long to wait for them.
+    Services(&'a [String], Option<u32>),
+    /// So many milliseconds.
+    Time(u32),
 }
 
 /// A stream that is read.
@@ -107,6 +129,9 @@ pub(crate) enum Pending {
     /// The host's handle; dropping it abandons the call.
     #[cfg(target_family = "wasm")]
     Host(crate::component::PendingCall),
+    /// A task of the host, in a component whose handlers are tasks themselves.
+    #[cfg(target_family = "wasm")]
+    Task(crate::component::shared::Task),
     /// The mock's answer, until it is taken.
     #[cfg(not(target_family = "wasm"))]
     Mock(crate::testing::MockAnswer),
@@ -118,8 +143,21 @@ impl Pending {
         match self {
             #[cfg(target_family = "wasm")]
             Self::Host(call) => crate::component::take(call),
+            #[cfg(target_family = "wasm")]
+            Self::Task(task) => task.take(),
             #[cfg(not(target_family = "wasm"))]
             Self::Mock(answer) => answer.take(),
+        }
+    }
+
+    /// Takes the result as [`Pending::take`] does, and wakes the task when it comes later. Only a task of the
+    /// host does that.
+    pub(crate) fn poll(&self, task: &mut std::task::Context<'_>) -> Option<Result<Payload>> {
+        let _ = &task;
+        match self {
+            #[cfg(target_family = "wasm")]
+            Self::Task(pending) => pending.poll(task),
+            _ => self.take(),
         }
     }
 
@@ -128,6 +166,8 @@ impl Pending {
         match self {
             #[cfg(target_family = "wasm")]
             Self::Host(call) => crate::component::take_stream(call),
+            #[cfg(target_family = "wasm")]
+            Self::Task(task) => task.take_stream(),
             #[cfg(not(target_family = "wasm"))]
             Self::Mock(answer) => Ok(answer.take_stream()),
         }

@@ -85,9 +85,11 @@ pub use isomer_sdk_macros::{middleware, service};
 pub use logger::{Level, Logger};
 pub use middleware::{Decision, Delivery, Middleware};
 pub use payload::{Bytes, Payload};
-pub use request::{Call, CallFuture, EventRequest, MultiRequest, Request, Settled, WaitRequest};
+pub use request::{
+    Call, CallFuture, EventRequest, Later, MultiRequest, Request, Settled, WaitRequest,
+};
 pub use serde_json::{Value, json};
-pub use service::Service;
+pub use service::{Service, SharedService};
 pub use stream::{Reader, Step, StreamCall, Writer};
 
 /// What nearly every service needs: `use isomer_sdk::prelude::*;`.
@@ -109,6 +111,12 @@ pub mod __private {
     };
     #[cfg(target_family = "wasm")]
     pub use crate::component::interceptor::{Interceptor, MiddlewarePlace};
+    #[cfg(target_family = "wasm")]
+    pub use crate::component::shared::bindings::{
+        self as shared_bindings, export_shared_component,
+    };
+    #[cfg(target_family = "wasm")]
+    pub use crate::component::shared::{SharedComponent, SharedInstance, SharedPlace};
     #[cfg(target_family = "wasm")]
     pub use crate::component::{Component, Instance, Place};
     pub use crate::middleware::Described;

@@ -3,7 +3,6 @@
 //! Each is sent by `.await` or, where there is no `async`, by `.wait()`. A mistake in it (params without a
 //! JSON form) is reported when it is sent.
 
-use std::future::{Ready, ready};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::executor::{Message, Slot};
-use crate::host::{EventType, Pending};
+use crate::host::{Beside, EventType, Pending};
 use crate::{Context, Error, Payload, Result};
 
 /// Options under Moleculer's names, and the first mistake made in giving them.
@@ -239,6 +238,39 @@ impl<T: DeserializeOwned> Future for CallFuture<'_, T> {
     }
 }
 
+/// What is sent by `.await` and is no single call: done when the host has waited for it, or a task beside others.
+#[must_use = "it is sent when it is awaited"]
+pub struct Later<'a, T>(Stage<'a, T>);
+
+enum Stage<'a, T> {
+    Done(Option<Result<T>>),
+    Beside(CallFuture<'a, T>),
+}
+
+impl<'a, T: DeserializeOwned> Later<'a, T> {
+    pub(crate) fn done(result: Result<T>) -> Self {
+        Self(Stage::Done(Some(result)))
+    }
+
+    pub(crate) fn beside(ctx: &'a Context, what: &str, pending: Pending) -> Self {
+        Self(Stage::Beside(CallFuture::sent(ctx, what.into(), pending)))
+    }
+}
+
+// Nothing in it refers to itself.
+impl<T> Unpin for Later<'_, T> {}
+
+impl<T: DeserializeOwned> Future for Later<'_, T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Result<T>> {
+        match &mut self.0 {
+            Stage::Done(result) => result.take().map_or(Poll::Pending, Poll::Ready),
+            Stage::Beside(call) => Pin::new(call).poll(task),
+        }
+    }
+}
+
 /// Reads what a call returned.
 pub(crate) fn read_result<T: DeserializeOwned>(action: &str, payload: Payload) -> Result<T> {
     payload.parse().map_err(|error| {
@@ -349,12 +381,23 @@ impl<'a, T: DeserializeOwned> MultiRequest<'a, T> {
     }
 }
 
-impl<T: DeserializeOwned> IntoFuture for MultiRequest<'_, T> {
+impl<'a, T: DeserializeOwned> IntoFuture for MultiRequest<'a, T> {
     type Output = Result<T>;
-    type IntoFuture = Ready<Result<T>>;
+    type IntoFuture = Later<'a, T>;
 
     fn into_future(self) -> Self::IntoFuture {
-        ready(self.wait())
+        let ctx = self.ctx;
+        let begun = self.options.finish().and_then(|options| {
+            let calls = self.calls?;
+            Ok(match ctx.host().begin(&Beside::Calls(&calls, options.as_deref())) {
+                Some(pending) => Later::beside(ctx, "mcall", pending),
+                None => {
+                    let result = ctx.host().mcall(&calls, options.as_deref());
+                    Later::done(result.and_then(|result| read_result("mcall", result)))
+                }
+            })
+        });
+        begun.unwrap_or_else(|error| Later::done(Err(error)))
     }
 }
 
@@ -425,12 +468,21 @@ impl<'a> EventRequest<'a> {
     }
 }
 
-impl IntoFuture for EventRequest<'_> {
+impl<'a> IntoFuture for EventRequest<'a> {
     type Output = Result<()>;
-    type IntoFuture = Ready<Result<()>>;
+    type IntoFuture = Later<'a, ()>;
 
     fn into_future(self) -> Self::IntoFuture {
-        ready(self.wait())
+        let Self { ctx, kind, event, data, options } = self;
+        let begun = options.finish().and_then(|options| {
+            let (data, options) = (data?, options.as_deref());
+            let work = Beside::Event { kind, event: &event, data: &data, options };
+            Ok(match ctx.host().begin(&work) {
+                Some(pending) => Later::beside(ctx, &event, pending),
+                None => Later::done(ctx.host().send(kind, &event, data, options)),
+            })
+        });
+        begun.unwrap_or_else(|error| Later::done(Err(error)))
     }
 }
 
@@ -462,11 +514,15 @@ impl<'a> WaitRequest<'a> {
     }
 }
 
-impl IntoFuture for WaitRequest<'_> {
+impl<'a> IntoFuture for WaitRequest<'a> {
     type Output = Result<()>;
-    type IntoFuture = Ready<Result<()>>;
+    type IntoFuture = Later<'a, ()>;
 
     fn into_future(self) -> Self::IntoFuture {
-        ready(self.wait())
+        let Self { ctx, services, timeout } = self;
+        match ctx.host().begin(&Beside::Services(&services, timeout)) {
+            Some(pending) => Later::beside(ctx, "wait_for_services", pending),
+            None => Later::done(ctx.host().wait_for_services(&services, timeout)),
+        }
     }
 }

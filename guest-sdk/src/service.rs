@@ -47,6 +47,37 @@ pub trait Service: Sized + 'static {
     ) -> impl Future<Output = Result<()>>;
 }
 
+/// A service of the mode `shared`: many of its handlers run in one instance at once, so they share it.
+///
+/// Implemented by [`macro@crate::service`] and not by hand.
+pub trait SharedService: Service {
+    /// As [`Service::started`].
+    #[doc(hidden)]
+    fn started(&self, ctx: &Context) -> impl Future<Output = Result<()>>;
+
+    /// As [`Service::stopped`].
+    #[doc(hidden)]
+    fn stopped(&self, ctx: &Context) -> impl Future<Output = Result<()>>;
+
+    /// As [`Service::call_action`].
+    #[doc(hidden)]
+    fn call_action(
+        &self,
+        ctx: &Context,
+        action: &str,
+        params: Payload,
+    ) -> impl Future<Output = Result<Payload>>;
+
+    /// As [`Service::handle_event`].
+    #[doc(hidden)]
+    fn handle_event(
+        &self,
+        ctx: &Context,
+        event: &str,
+        data: Payload,
+    ) -> impl Future<Output = Result<()>>;
+}
+
 /// What a handler can take; every owned type that serde can read.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the params of an action or the data of an event",

@@ -49,6 +49,7 @@ mod runtime_pool;
 mod samples;
 mod scenarios;
 mod serializers;
+mod shared_mode;
 mod streams;
 mod tcp;
 mod tidy;

@@ -7,11 +7,30 @@ use isomer_host::config::limits::{ActionLimits, Instances};
 use isomer_host::error::MoleculerError;
 use isomer_host::payload::{Object, Payload};
 use serde_json::{Value, json};
-use tests::rig::{Rig, Setup, context, metric, within_ms};
+use tests::rig::{Guest, Rig, Setup, context, metric, within_ms};
 
-async fn rig(limits: Limits) -> Rig {
-    Rig::new(Setup { limits, ..Setup::default() }).await
+async fn rig(guest: Guest, limits: Limits) -> Rig {
+    Rig::new(Setup { guest, limits, ..Setup::default() }).await
 }
+
+/// Makes each rule a test for a guest of each world.
+macro_rules! in_both_worlds {
+    ($($test:ident),*; paused: $($paused:ident),*) => {
+        in_both_worlds!(@world plain Plain; $($test),*; $($paused),*);
+        in_both_worlds!(@world asynchronous Asynchronous; $($test),*; $($paused),*);
+    };
+    (@world $world:ident $guest:ident; $($test:ident),*; $($paused:ident),*) => {
+        mod $world {
+            use tests::rig::Guest;
+            $(#[tokio::test] async fn $test() { super::$test(Guest::$guest).await; })*
+            $(#[tokio::test(start_paused = true)] async fn $paused() {
+                super::$paused(Guest::$guest).await;
+            })*
+        }
+    };
+}
+
+in_both_worlds!(fuel, fuel_is_the_same_for_the_same_call_and_counted, time_while_computing, memory, memory_at_the_start, tables, objects, payload_in, payload_out, payload_that_the_host_does_not_even_copy, payload_of_calls, meta, native_stack, calls_in_flight, handles, log_lines; paused: time_while_waiting, the_time_of_the_caller, instances_and_queue, waiting_for_an_instance_ends_with_the_deadline);
 
 fn data(error: &MoleculerError) -> Value {
     serde_json::from_str(error.fields().data.as_ref().unwrap()).unwrap()
@@ -23,9 +42,8 @@ async fn serves_on(rig: &Rig, n_failed: u64) {
     assert_eq!(rig.call("count", json!({})).await, Ok(json!(1)));
 }
 
-#[tokio::test]
-async fn fuel() {
-    let rig = rig(Limits { fuel: 5_000_000, ..Limits::default() }).await;
+async fn fuel(guest: Guest) {
+    let rig = rig(guest, Limits { fuel: 5_000_000, ..Limits::default() }).await;
     rig.call("echo", json!({})).await.unwrap();
     let error = rig.call("spin", json!({})).await.unwrap_err();
     assert_eq!(error.kind(), "FUEL_EXHAUSTED");
@@ -33,9 +51,8 @@ async fn fuel() {
     serves_on(&rig, 1).await;
 }
 
-#[tokio::test]
-async fn fuel_is_the_same_for_the_same_call_and_counted() {
-    let rig = rig(Limits::default()).await;
+async fn fuel_is_the_same_for_the_same_call_and_counted(guest: Guest) {
+    let rig = rig(guest, Limits::default()).await;
     rig.call("echo", json!({})).await.unwrap();
     let before = rig.pool.stats().fuel;
     rig.call("echo", json!({})).await.unwrap();
@@ -55,19 +72,17 @@ async fn fuel_is_the_same_for_the_same_call_and_counted() {
     assert_eq!(call(&short).await.unwrap_err().kind(), "FUEL_EXHAUSTED");
 }
 
-#[tokio::test]
-async fn time_while_computing() {
+async fn time_while_computing(guest: Guest) {
     let limits = Limits { timeout: Duration::from_millis(50), fuel: u64::MAX, ..Limits::default() };
-    let rig = rig(limits).await;
+    let rig = rig(guest, limits).await;
     let error = rig.call("spin", json!({})).await.unwrap_err();
     assert_eq!((error.name(), error.code()), ("RequestTimeoutError", 504));
     assert_eq!(data(&error)["limit"], "service");
     serves_on(&rig, 1).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn time_while_waiting() {
-    let rig = rig(Limits { timeout: Duration::from_millis(500), ..Limits::default() }).await;
+async fn time_while_waiting(guest: Guest) {
+    let rig = rig(guest, Limits { timeout: Duration::from_millis(500), ..Limits::default() }).await;
     let start = tokio::time::Instant::now();
     let error = rig.call("call", json!({"action": "other.never"})).await.unwrap_err();
     assert_eq!(error.kind(), "REQUEST_TIMEOUT");
@@ -76,9 +91,8 @@ async fn time_while_waiting() {
     rig.call_ctx("sleep", ctx).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_time_of_the_caller() {
-    let rig = rig(Limits::default()).await;
+async fn the_time_of_the_caller(guest: Guest) {
+    let rig = rig(guest, Limits::default()).await;
     let params = Payload::from_value(&json!({"action": "other.never"})).unwrap();
     let ctx = context("call", params).deadline(within_ms(100)).build();
     let error = rig.call_ctx("call", ctx).await.unwrap_err();
@@ -87,9 +101,8 @@ async fn the_time_of_the_caller() {
     serves_on(&rig, 1).await;
 }
 
-#[tokio::test]
-async fn memory() {
-    let rig = rig(Limits { memory: 8 << 20, ..Limits::default() }).await;
+async fn memory(guest: Guest) {
+    let rig = rig(guest, Limits { memory: 8 << 20, ..Limits::default() }).await;
     rig.call("grow", json!({"n": 2 << 20})).await.unwrap();
     let error = rig.call("grow", json!({"n": 9 << 20})).await.unwrap_err();
     assert_eq!(error.kind(), "MEMORY_LIMIT");
@@ -98,30 +111,26 @@ async fn memory() {
     serves_on(&rig, 1).await;
 }
 
-#[tokio::test]
-async fn memory_at_the_start() {
+async fn memory_at_the_start(guest: Guest) {
     let limits = Limits { memory: 64 << 10, ..Limits::default() };
-    let error = Rig::try_new(Setup { limits, ..Setup::default() }).await.err().unwrap();
+    let error = Rig::try_new(Setup { guest, limits, ..Setup::default() }).await.err().unwrap();
     assert_eq!(error.kind(), "MEMORY_LIMIT");
 }
 
-#[tokio::test]
-async fn tables() {
+async fn tables(guest: Guest) {
     let limits = Limits { table_elements: 1, ..Limits::default() };
-    let error = Rig::try_new(Setup { limits, ..Setup::default() }).await.err().unwrap();
+    let error = Rig::try_new(Setup { guest, limits, ..Setup::default() }).await.err().unwrap();
     assert_eq!(error.kind(), "MEMORY_LIMIT");
 }
 
-#[tokio::test]
-async fn objects() {
+async fn objects(guest: Guest) {
     let limits = Limits { objects: 1, ..Limits::default() };
-    let error = Rig::try_new(Setup { limits, ..Setup::default() }).await.err().unwrap();
+    let error = Rig::try_new(Setup { guest, limits, ..Setup::default() }).await.err().unwrap();
     assert!(error.message().contains("count too high"), "{error}");
 }
 
-#[tokio::test]
-async fn payload_in() {
-    let rig = rig(Limits { payload: 1_000, ..Limits::default() }).await;
+async fn payload_in(guest: Guest) {
+    let rig = rig(guest, Limits { payload: 1_000, ..Limits::default() }).await;
     rig.call_raw("echo", Payload::Bytes(vec![0; 1_000].into())).await.unwrap();
     let error = rig.call_raw("echo", Payload::Bytes(vec![0; 1_001].into())).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), ("PAYLOAD_TOO_LARGE", 413));
@@ -129,18 +138,16 @@ async fn payload_in() {
     assert_eq!(rig.pool.stats().failed_instances, 0);
 }
 
-#[tokio::test]
-async fn payload_out() {
-    let rig = rig(Limits { payload: 1_000, ..Limits::default() }).await;
+async fn payload_out(guest: Guest) {
+    let rig = rig(guest, Limits { payload: 1_000, ..Limits::default() }).await;
     rig.call("big", json!({"n": 1_000})).await.unwrap();
     let error = rig.call("big", json!({"n": 1_001})).await.unwrap_err();
     assert_eq!(data(&error), json!({"what": "result", "limit": 1_000, "size": 1_001}));
     assert_eq!(rig.pool.stats().failed_instances, 0);
 }
 
-#[tokio::test]
-async fn payload_that_the_host_does_not_even_copy() {
-    let rig = rig(Limits { payload: 1_000, ..Limits::default() }).await;
+async fn payload_that_the_host_does_not_even_copy(guest: Guest) {
+    let rig = rig(guest, Limits { payload: 1_000, ..Limits::default() }).await;
     for action in ["big", "big_call"] {
         let error = rig.call(action, json!({"n": 10 << 20})).await.unwrap_err();
         assert_eq!(error.kind(), "PAYLOAD_TOO_LARGE", "{error}");
@@ -148,9 +155,8 @@ async fn payload_that_the_host_does_not_even_copy() {
     serves_on(&rig, 2).await;
 }
 
-#[tokio::test]
-async fn payload_of_calls() {
-    let rig = rig(Limits { payload: 1_000, ..Limits::default() }).await;
+async fn payload_of_calls(guest: Guest) {
+    let rig = rig(guest, Limits { payload: 1_000, ..Limits::default() }).await;
     assert_eq!(rig.call("big_call", json!({"n": 1_000})).await, Ok(json!(1_000)));
     let error = rig.call("big_call", json!({"n": 1_001})).await.unwrap_err();
     assert_eq!(data(&error)["what"], "params");
@@ -158,9 +164,8 @@ async fn payload_of_calls() {
     assert_eq!(data(&error)["what"], "result of the call");
 }
 
-#[tokio::test]
-async fn meta() {
-    let rig = rig(Limits { meta: 20, ..Limits::default() }).await;
+async fn meta(guest: Guest) {
+    let rig = rig(guest, Limits { meta: 20, ..Limits::default() }).await;
     let fits = json!({"text": "{\"a\":\"123456789012\"}"});
     rig.call("set_meta", fits).await.unwrap();
     let too_large = json!({"text": "{\"a\":\"1234567890123\"}"});
@@ -171,9 +176,8 @@ async fn meta() {
     assert_eq!(rig.call_ctx("echo", ctx).await.unwrap_err().kind(), "PAYLOAD_TOO_LARGE");
 }
 
-#[tokio::test]
-async fn native_stack() {
-    let rig = rig(Limits::default()).await;
+async fn native_stack(guest: Guest) {
+    let rig = rig(guest, Limits::default()).await;
     rig.call("recurse", json!({"n": 1_000})).await.unwrap();
     let error = rig.call("recurse", json!({"n": 100_000_000})).await.unwrap_err();
     assert_eq!(error.kind(), "SERVICE_TRAPPED");
@@ -181,9 +185,8 @@ async fn native_stack() {
     serves_on(&rig, 1).await;
 }
 
-#[tokio::test]
-async fn calls_in_flight() {
-    let rig = rig(Limits { calls_in_flight: 3, ..Limits::default() }).await;
+async fn calls_in_flight(guest: Guest) {
+    let rig = rig(guest, Limits { calls_in_flight: 3, ..Limits::default() }).await;
     let ends = rig.call("start_calls", json!({"action": "other.absent", "n": 3})).await;
     assert_eq!(ends, Ok(json!([null, null, null])));
     let (ends, ()) =
@@ -197,10 +200,9 @@ async fn calls_in_flight() {
     assert_eq!(error.kind(), "QUEUE_FULL");
 }
 
-#[tokio::test]
-async fn handles() {
+async fn handles(guest: Guest) {
     let limits = Limits { handles: 50, calls_in_flight: 1_000, ..Limits::default() };
-    let rig = rig(limits).await;
+    let rig = rig(guest, limits).await;
     rig.call("start_calls", json!({"action": "other.absent", "n": 20})).await.unwrap();
     let error =
         rig.call("start_calls", json!({"action": "other.absent", "n": 51})).await.unwrap_err();
@@ -208,9 +210,8 @@ async fn handles() {
     serves_on(&rig, 1).await;
 }
 
-#[tokio::test]
-async fn log_lines() {
-    let rig = rig(Limits { log_rate: 10, ..Limits::default() }).await;
+async fn log_lines(guest: Guest) {
+    let rig = rig(guest, Limits { log_rate: 10, ..Limits::default() }).await;
     let dropped = metric("isomer.guest.logDropped.total").await;
     rig.call("print", json!({"n": 100, "text": "line"})).await.unwrap();
     rig.call("log", json!({"n": 100, "text": "line"})).await.unwrap();
@@ -219,10 +220,9 @@ async fn log_lines() {
     assert_eq!(metric("isomer.guest.logDropped.total").await, dropped);
 }
 
-#[tokio::test(start_paused = true)]
-async fn instances_and_queue() {
+async fn instances_and_queue(guest: Guest) {
     let instances = Instances { max: 1, min: 1, ..Limits::default().instances };
-    let rig = rig(Limits { instances, queue: 1, ..Limits::default() }).await;
+    let rig = rig(guest, Limits { instances, queue: 1, ..Limits::default() }).await;
     let wait = || rig.call("call", json!({"action": "other.wait"}));
     let release = async {
         rig.until_waiting(1).await;
@@ -242,10 +242,9 @@ async fn instances_and_queue() {
     assert_eq!(rig.pool.stats().made_instances, 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn waiting_for_an_instance_ends_with_the_deadline() {
+async fn waiting_for_an_instance_ends_with_the_deadline(guest: Guest) {
     let instances = Instances { max: 1, ..Limits::default().instances };
-    let rig = rig(Limits { instances, ..Limits::default() }).await;
+    let rig = rig(guest, Limits { instances, ..Limits::default() }).await;
     let late = async {
         rig.until_waiting(1).await;
         let ctx = context("echo", Payload::Absent).deadline(within_ms(100)).build();

@@ -37,22 +37,39 @@ pub fn runtime(cache_dir: PathBuf, metrics: &MetricRegistry) -> Runtime {
     Runtime::new(options).unwrap()
 }
 
-/// The guest `probe`, compiled once for all tests of the binary.
-async fn probe() -> &'static (Runtime, Component, MetricRegistry) {
-    static PROBE: OnceCell<(Runtime, Component, MetricRegistry)> = OnceCell::const_new();
-    PROBE
-        .get_or_init(async || {
-            let folder = tempfile::tempdir().unwrap();
-            let metrics = MetricRegistry::default();
-            let runtime = runtime(folder.path().join("cache"), &metrics);
-            let component = runtime.load(&guests::wasm("probe")).await.unwrap();
-            (runtime, component, metrics)
-        })
-        .await
+/// Which guest is tested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Guest {
+    /// `probe`, of the world `service`.
+    #[default]
+    Plain,
+    /// `probe_async`, of the world `service-async`.
+    Asynchronous,
+}
+
+/// A guest, compiled once for all tests of the binary.
+async fn probe(guest: Guest) -> &'static (Runtime, Component, MetricRegistry) {
+    type Made = OnceCell<(Runtime, Component, MetricRegistry)>;
+    static PLAIN: Made = OnceCell::const_new();
+    static ASYNCHRONOUS: Made = OnceCell::const_new();
+    let (made, name) = match guest {
+        Guest::Plain => (&PLAIN, "probe"),
+        Guest::Asynchronous => (&ASYNCHRONOUS, "probe_async"),
+    };
+    made.get_or_init(async || {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = MetricRegistry::default();
+        let runtime = runtime(folder.path().join("cache"), &metrics);
+        let component = runtime.load(&guests::wasm(name)).await.unwrap();
+        (runtime, component, metrics)
+    })
+    .await
 }
 
 /// How the service is set up.
 pub struct Setup {
+    /// Which guest it is.
+    pub guest: Guest,
     /// Its limits.
     pub limits: Limits,
     /// Its grants.
@@ -70,6 +87,7 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
+            guest: Guest::Plain,
             limits: Limits::default(),
             grants: Grants::default(),
             settings: json!({}),
@@ -116,7 +134,7 @@ impl Rig {
     /// # Errors
     /// As `Pool::start`.
     pub async fn try_new(setup: Setup) -> Result<Self, MoleculerError> {
-        let (runtime, component, _) = probe().await;
+        let (runtime, component, _) = probe(setup.guest).await;
         let mesh = Arc::<Mesh>::default();
         let mesh_again: Arc<dyn Caller> = mesh.clone();
         let caller: Weak<dyn Caller> = Arc::downgrade(&mesh_again);
@@ -212,7 +230,7 @@ pub fn within_ms(ms: u64) -> Option<isomer_host::context::Deadline> {
 
 /// A counter of the shared runtime.
 pub async fn metric(name: &'static str) -> i64 {
-    probe().await.2.metric(name).get()
+    probe(Guest::Plain).await.2.metric(name).get()
 }
 
 impl Caller for Mesh {

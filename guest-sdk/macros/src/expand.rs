@@ -237,7 +237,7 @@ impl Found {
 
     /// The implementation of `Service`, and in Wasm builds the exports.
     fn implement(self, service_type: &Type, service: schema::Service) -> TokenStream {
-        let name = service.name.clone();
+        let (name, shared) = (service.name.clone(), service.is_shared());
         let (events, event_handlers): (Vec<_>, Vec<_>) = self.events.into_iter().unzip();
         let action_arms: Vec<_> = self.actions.iter().map(Action::arms).collect();
         let actions = self.actions.into_iter().map(|action| action.item).collect();
@@ -260,6 +260,62 @@ impl Found {
         let started = body(&self.started, "started");
         let stopped = body(&self.stopped, "stopped");
         let schema = schema::text(service, actions, events, lifecycle);
+        let handlers = |receiver: TokenStream| {
+            quote! {
+                async fn started(
+                    #receiver,
+                    ctx: &::isomer_sdk::Context,
+                ) -> ::isomer_sdk::Result<()> {
+                    #started
+                }
+
+                async fn stopped(
+                    #receiver,
+                    ctx: &::isomer_sdk::Context,
+                ) -> ::isomer_sdk::Result<()> {
+                    #stopped
+                }
+
+                async fn call_action(
+                    #receiver,
+                    ctx: &::isomer_sdk::Context,
+                    action: &str,
+                    payload: ::isomer_sdk::Payload,
+                ) -> ::isomer_sdk::Result<::isomer_sdk::Payload> {
+                    match action {
+                        #(#action_arms)*
+                        _ => ::core::result::Result::Err(
+                            ::isomer_sdk::__private::no_action(#name, action),
+                        ),
+                    }
+                }
+
+                async fn handle_event(
+                    #receiver,
+                    ctx: &::isomer_sdk::Context,
+                    event: &str,
+                    payload: ::isomer_sdk::Payload,
+                ) -> ::isomer_sdk::Result<()> {
+                    match event {
+                        #(#event_names => #event_bodies)*
+                        _ => ::core::result::Result::Err(
+                            ::isomer_sdk::__private::no_event(#name, event),
+                        ),
+                    }
+                }
+            }
+        };
+        let (own, beside, exports) = if shared {
+            let handlers = handlers(quote!(&self));
+            let beside = quote! {
+                impl ::isomer_sdk::SharedService for #service_type {
+                    #handlers
+                }
+            };
+            (by_the_shared_ones(), beside, shared_exports(service_type))
+        } else {
+            (handlers(quote!(&mut self)), TokenStream::new(), exports(service_type))
+        };
         quote! {
             const _: () = {
                 impl ::isomer_sdk::Service for #service_type {
@@ -269,48 +325,10 @@ impl Found {
                         #create
                     }
 
-                    async fn started(
-                        &mut self,
-                        ctx: &::isomer_sdk::Context,
-                    ) -> ::isomer_sdk::Result<()> {
-                        #started
-                    }
-
-                    async fn stopped(
-                        &mut self,
-                        ctx: &::isomer_sdk::Context,
-                    ) -> ::isomer_sdk::Result<()> {
-                        #stopped
-                    }
-
-                    async fn call_action(
-                        &mut self,
-                        ctx: &::isomer_sdk::Context,
-                        action: &str,
-                        payload: ::isomer_sdk::Payload,
-                    ) -> ::isomer_sdk::Result<::isomer_sdk::Payload> {
-                        match action {
-                            #(#action_arms)*
-                            _ => ::core::result::Result::Err(
-                                ::isomer_sdk::__private::no_action(#name, action),
-                            ),
-                        }
-                    }
-
-                    async fn handle_event(
-                        &mut self,
-                        ctx: &::isomer_sdk::Context,
-                        event: &str,
-                        payload: ::isomer_sdk::Payload,
-                    ) -> ::isomer_sdk::Result<()> {
-                        match event {
-                            #(#event_names => #event_bodies)*
-                            _ => ::core::result::Result::Err(
-                                ::isomer_sdk::__private::no_event(#name, event),
-                            ),
-                        }
-                    }
+                    #own
                 }
+
+                #beside
 
                 // Without exports nothing would use the struct, and its author would be warned of that.
                 #[cfg(not(target_family = "wasm"))]
@@ -318,21 +336,77 @@ impl Found {
 
                 #[cfg(target_family = "wasm")]
                 const _: () = {
-                    impl ::isomer_sdk::__private::Place for #service_type {
-                        fn instance() -> &'static ::isomer_sdk::__private::Instance<Self> {
-                            ::std::thread_local! {
-                                static INSTANCE: ::core::cell::RefCell<
-                                    ::core::option::Option<#service_type>,
-                                > = const { ::core::cell::RefCell::new(::core::option::Option::None) };
-                            }
-                            &INSTANCE
-                        }
-                    }
-
-                    type Exports = ::isomer_sdk::__private::Component<#service_type>;
-                    ::isomer_sdk::__private::export_component!(Exports);
+                    #exports
                 };
             };
+        }
+    }
+}
+
+/// The place of the instance and the exports, in world `service`.
+fn exports(service_type: &Type) -> TokenStream {
+    quote! {
+        impl ::isomer_sdk::__private::Place for #service_type {
+            fn instance() -> &'static ::isomer_sdk::__private::Instance<Self> {
+                ::std::thread_local! {
+                    static INSTANCE: ::core::cell::RefCell<
+                        ::core::option::Option<#service_type>,
+                    > = const { ::core::cell::RefCell::new(::core::option::Option::None) };
+                }
+                &INSTANCE
+            }
+        }
+
+        type Exports = ::isomer_sdk::__private::Component<#service_type>;
+        ::isomer_sdk::__private::export_component!(Exports);
+    }
+}
+
+/// The same in world `service-async`.
+fn shared_exports(service_type: &Type) -> TokenStream {
+    quote! {
+        impl ::isomer_sdk::__private::SharedPlace for #service_type {
+            fn instance() -> &'static ::isomer_sdk::__private::SharedInstance<Self> {
+                ::std::thread_local! {
+                    static INSTANCE: ::core::cell::OnceCell<::std::rc::Rc<#service_type>> =
+                        const { ::core::cell::OnceCell::new() };
+                }
+                &INSTANCE
+            }
+        }
+
+        type Exports = ::isomer_sdk::__private::SharedComponent<#service_type>;
+        ::isomer_sdk::__private::export_shared_component!(Exports);
+    }
+}
+
+/// The handlers of `Service` in a shared service, which unit tests call.
+fn by_the_shared_ones() -> TokenStream {
+    quote! {
+        async fn started(&mut self, ctx: &::isomer_sdk::Context) -> ::isomer_sdk::Result<()> {
+            ::isomer_sdk::SharedService::started(&*self, ctx).await
+        }
+
+        async fn stopped(&mut self, ctx: &::isomer_sdk::Context) -> ::isomer_sdk::Result<()> {
+            ::isomer_sdk::SharedService::stopped(&*self, ctx).await
+        }
+
+        async fn call_action(
+            &mut self,
+            ctx: &::isomer_sdk::Context,
+            action: &str,
+            payload: ::isomer_sdk::Payload,
+        ) -> ::isomer_sdk::Result<::isomer_sdk::Payload> {
+            ::isomer_sdk::SharedService::call_action(&*self, ctx, action, payload).await
+        }
+
+        async fn handle_event(
+            &mut self,
+            ctx: &::isomer_sdk::Context,
+            event: &str,
+            payload: ::isomer_sdk::Payload,
+        ) -> ::isomer_sdk::Result<()> {
+            ::isomer_sdk::SharedService::handle_event(&*self, ctx, event, payload).await
         }
     }
 }

@@ -46,6 +46,14 @@ pub(crate) struct Service {
     isomer: Vec<(&'static str, Json)>,
 }
 
+impl Service {
+    /// Whether many handlers run in one instance at once.
+    pub(crate) fn is_shared(&self) -> bool {
+        let shared = |value: &Json| matches!(&value.kind, Kind::Text(mode) if mode == "shared");
+        self.isomer.iter().any(|(key, value)| *key == "mode" && shared(value))
+    }
+}
+
 /// Reads `#[service(…)]`. What is wrong goes to `errors`; what can be used is.
 pub(crate) fn service(mut args: Args, errors: &mut Vec<Error>) -> Service {
     // A misspelt `name` is reported as that, not also as missing.

@@ -5,7 +5,7 @@ use isomer_sdk::prelude::*;
 #[derive(Default)]
 struct Posts;
 
-#[service(nmae = "posts", version = true, mode = "shared", limits(feul = 5, memory = "1MB"))]
+#[service(nmae = "posts", version = true, mode = "solo", limits(feul = 5, memory = "1MB"))]
 impl Posts {
     #[action(timout = 2000)]
     fn misspelt(&self) {}

@@ -13,8 +13,8 @@ use crate::cli::table::{Table, printable};
 use crate::cli::{self, ConfigArgs, Done, Failure};
 use crate::clock;
 use crate::config::options::NodeOptions;
-use crate::config::{Limits, ServiceOptions, quantity, sidecar};
-use crate::runtime::{CompileMode, Inspection, Runtime, RuntimeOptions, SURROUNDINGS};
+use crate::config::{Limits, Mode, ServiceOptions, quantity, sidecar};
+use crate::runtime::{CompileMode, Inspection, Runtime, RuntimeOptions, SURROUNDINGS, World};
 
 /// Flags of `inspect`.
 #[derive(Debug, Args)]
@@ -165,6 +165,8 @@ fn as_json(
         (&mut value, serde_json::to_value(inspection))
     {
         value.extend(fields);
+        let world = inspection.world().map(World::name);
+        value.insert("world".into(), world.map_or(Value::Null, Value::from));
         value.insert("limits".into(), limits_json(&service.limits));
         let grants = json!({"call": service.grants.call, "emit": service.grants.emit,
             "cache": service.grants.cache});
@@ -189,9 +191,23 @@ fn limits_json(limits: &Limits) -> Value {
             "max": instances.max,
             "idle": instances.idle.as_millis(),
             "reuse": instances.reuse,
+            "concurrency": instances.concurrency,
         },
         "queue": limits.queue,
     })
+}
+
+/// How many instances there are.
+fn instances(limits: &Limits) -> String {
+    match limits.mode {
+        Mode::Shared => {
+            format!("one shared instance with {} calls at most", limits.instances.concurrency)
+        }
+        mode => {
+            let mode = format!("{mode:?}").to_lowercase();
+            format!("{} {mode} instances at most", limits.instances.max)
+        }
+    }
 }
 
 fn as_text(
@@ -215,6 +231,7 @@ fn as_text(
         ("file", file.display().to_string()),
         ("size", format!("{} bytes", inspection.size)),
         ("sha256", inspection.sha256.clone()),
+        ("world", inspection.world().map_or("none of isomer:service", World::name).to_owned()),
         ("language", printable(language)),
         ("made by", list(&inspection.producers)),
         ("imports", list(&inspection.imports)),
@@ -222,12 +239,11 @@ fn as_text(
         (
             "limits",
             format!(
-                "{} memory, {:?} and {} fuel per call, {} {} instances at most",
+                "{} memory, {:?} and {} fuel per call, {}",
                 quantity::show_bytes(limits.memory as u64),
                 limits.timeout,
                 limits.fuel,
-                limits.instances.max,
-                format!("{:?}", limits.mode).to_lowercase(),
+                instances(limits),
             ),
         ),
     ];

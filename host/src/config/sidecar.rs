@@ -150,6 +150,14 @@ fn short_instances() -> Vec<Entry<ServiceOptions>> {
             default: "0",
             doc: "Short for `limits.instances.reuse`.",
         },
+        Entry {
+            name: "instances.concurrency",
+            kind: Kind::Number(1, 100_000, |service: &mut ServiceOptions, n| {
+                service.limits.instances.concurrency = usize::try_from(n).unwrap_or(usize::MAX);
+            }),
+            default: "100",
+            doc: "Short for `limits.instances.concurrency`.",
+        },
     ]
 }
 

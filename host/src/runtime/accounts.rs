@@ -25,22 +25,39 @@ const NOBODY: Handle = Handle::MAX;
 
 /// The call that a guest runs for now, for whoever watches from outside. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Current(Arc<AtomicU32>);
+pub(super) struct Current(Arc<Numbers>);
+
+#[derive(Debug)]
+struct Numbers {
+    now: AtomicU32,
+    /// For whom it ran when it was left last.
+    last: AtomicU32,
+}
 
 impl Default for Current {
     fn default() -> Self {
-        Self(Arc::new(AtomicU32::new(NOBODY)))
+        Self(Arc::new(Numbers { now: AtomicU32::new(NOBODY), last: AtomicU32::new(NOBODY) }))
     }
 }
 
 impl Current {
     /// The call; `None` while the guest does not run.
     pub(super) fn get(&self) -> Option<Handle> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|handle| *handle != NOBODY)
+        Some(self.0.now.load(Ordering::Relaxed)).filter(|handle| *handle != NOBODY)
+    }
+
+    /// The call that a trap has ended: a guest that traps has been left when that is known.
+    pub(super) fn at_the_end(&self) -> Option<Handle> {
+        let last = || Some(self.0.last.load(Ordering::Relaxed)).filter(|last| *last != NOBODY);
+        self.get().or_else(last)
     }
 
     fn set(&self, handle: Option<Handle>) {
-        self.0.store(handle.unwrap_or(NOBODY), Ordering::Relaxed);
+        self.0.now.store(handle.unwrap_or(NOBODY), Ordering::Relaxed);
+    }
+
+    fn leave(&self, handle: Option<Handle>) {
+        self.0.last.store(handle.unwrap_or(NOBODY), Ordering::Relaxed);
     }
 }
 
@@ -104,6 +121,7 @@ impl Accounts {
 
     /// Goes back to whom the guest ran for before; what the tank is filled with then.
     fn back(&mut self) -> Option<u64> {
+        self.current.leave(self.current.get());
         let outer = self.outer.pop().flatten();
         self.current.set(outer);
         outer.and_then(|handle| self.left.get(&handle)).copied()

@@ -100,9 +100,9 @@ impl Crowd {
         })
     }
 
-    /// The call that the guest runs for, or ran for when it ended.
-    pub(in crate::runtime) fn current(&self) -> Option<Handle> {
-        self.current.get()
+    /// The call that the guest ran for when it trapped.
+    pub(in crate::runtime) fn culprit(&self) -> Option<Handle> {
+        self.current.at_the_end()
     }
 
     /// The name and limits of a call.

@@ -232,7 +232,7 @@ impl Keeper {
                     biased;
                     ended = &mut served => match ended {
                         Ok(()) => break None,
-                        Err(error) => break Some((Cause::Ended(error), crowd.current())),
+                        Err(error) => break Some((Cause::Ended(error), crowd.culprit())),
                     },
                     () = self.unwanted.notified() => {}
                     () = until(next) => {
