@@ -55,7 +55,7 @@ async function build(given) {
 
 	const project = projectOf(entry);
 	const stubs = new Set([...project.stubs, ...given.stub]);
-	const shared = { esbuild, entry, moleculer: project.moleculer, stubs };
+	const shared = { esbuild, entry, folder: project.folder, moleculer: project.moleculer, stubs };
 	say(`bundling     ${path.relative(process.cwd(), entry)}`);
 	const trial = await bundle({ ...shared, check: true });
 	const keep = file => (file.startsWith(SDK) ? null : path.relative(project.folder, file));

@@ -21,7 +21,10 @@ const keep = process.argv[3] === "--keep" ? path.resolve(process.argv[4]) : null
 /** A mixin becomes a service as its README shows. */
 const withMixin = (name, mixin, more = "") => `module.exports = { name: "${name}", mixins: [require("${mixin}")]${more} };`;
 
-/** `calls`: [action, params, compare]; without `compare` the results have to be the same. */
+/**
+ * `calls`: [action, params, compare, meta]; without `compare` the results have to be the same. `as` is the file
+ * that is built, made of `text` or of `file` with what `change` says.
+ */
 const SERVICES = [
 	{ from: "moleculer@0.13.0", file: "test/services/math.service.js", calls: [["math.add", { a: 2, b: 3 }], ["math.mult", { a: 2, b: 3 }], ["math.mult", { a: "x", b: 3 }], ["math.div", { a: 1, b: 0 }]] },
 	{ from: "moleculer@0.13.0", file: "test/services/greeter.es6._ervice.js", calls: [["v2.greeter.hello", {}], ["v2.greeter.welcome", { name: "ada" }]] },
@@ -29,13 +32,13 @@ const SERVICES = [
 	{ from: "moleculer@0.13.0", file: "test/services/posts.service.js", with: ["fakerator@0.3.0", "bluebird@3.7.2", "lodash@4.17.21"], calls: [["posts.find", {}, "kind"], ["posts.get", { id: 3 }, "kind"], ["posts.author", { id: 3 }, "kind"]] },
 	{ from: "moleculer@0.13.0", file: "test/services/utils/util.service.js", calls: [] },
 	{ from: "moleculer@0.13.0", file: "test/unit/__factories/my.service.js", calls: [] },
-	{ from: "moleculer-cli@0.8.2", file: "src/create/service/javascript.template", as: "made.service.js", fill: { serviceName: "made" }, calls: [["made.test", {}]] },
+	{ from: "moleculer-cli@0.8.2", file: "src/create/service/javascript.template", as: "made.service.js", change: [["{{serviceName}}", "made"]], calls: [["made.test", {}]] },
 	{ from: "moleculer-fake@1.0.18", file: "src/index.js", calls: [["fake.name", {}, "kind"], ["fake.email", {}, "kind"], ["fake.number", { min: 5, max: 6 }, "kind"]] },
-	{ from: "moleculer-db@0.9.0", as: "articles.service.js", text: withMixin("articles", "moleculer-db", ', settings: { fields: ["_id", "title", "votes"], entityValidator: { title: "string" } }'), calls: [["articles.insert", { entity: { _id: "a1", title: "one", votes: 1 } }], ["articles.create", { _id: "a2", title: "two", votes: 2 }], ["articles.find", { sort: "title", query: { votes: { $gt: 0 } } }], ["articles.get", { id: "a1" }], ["articles.get", { id: "none" }], ["articles.update", { id: "a2", votes: 5 }], ["articles.list", { sort: "-votes", pageSize: 1 }], ["articles.count", {}], ["articles.create", { title: 5 }], ["articles.remove", { id: "a1" }]] },
+	{ from: "moleculer-db@0.9.0", stub: ["fs"], as: "articles.service.js", text: withMixin("articles", "moleculer-db", ', settings: { fields: ["_id", "title", "votes"], entityValidator: { title: "string" } }'), calls: [["articles.insert", { entity: { _id: "a1", title: "one", votes: 1 } }], ["articles.create", { _id: "a2", title: "two", votes: 2 }], ["articles.find", { sort: "title", query: { votes: { $gt: 0 } } }], ["articles.get", { id: "a1" }], ["articles.get", { id: "none" }], ["articles.update", { id: "a2", votes: 5 }], ["articles.list", { sort: "-votes", pageSize: 1 }], ["articles.count", {}], ["articles.create", { title: 5 }], ["articles.remove", { id: "a1" }]] },
 	{ from: "moleculer-mail@2.0.0", file: "src/index.js", calls: [] },
-	{ from: "moleculer-cron@0.0.2", as: "timetable.service.js", text: withMixin("timetable", "moleculer-cron", ', actions: { jobs() { return this.settings === undefined ? 0 : 1; } }'), calls: [["timetable.jobs", {}]] },
-	{ from: "moleculer-auto-openapi@1.1.7", as: "openapi.service.js", text: withMixin("openapi", "moleculer-auto-openapi"), calls: [] },
-	{ from: "moleculer-decorators@1.3.0", file: "test/services/get.service.ts", calls: [] },
+	{ from: "moleculer-cron@0.0.2", stub: ["child_process"], as: "timetable.service.js", text: withMixin("timetable", "moleculer-cron", ', actions: { jobs() { return this.settings === undefined ? 0 : 1; } }'), calls: [["timetable.jobs", {}]] },
+	{ from: "moleculer-auto-openapi@1.1.7", stub: ["fs"], as: "openapi.service.js", text: withMixin("openapi", "moleculer-auto-openapi"), calls: [] },
+	{ from: "moleculer-decorators@1.3.0", file: "test/services/get.service.ts", as: "get.service.ts", change: [["../../src", "moleculer-decorators"]], extra: { "tsconfig.json": '{"compilerOptions":{"experimentalDecorators":true}}' }, calls: [["GetTest.getModel", { withUser: "x" }, undefined, { user: { id: "1" } }]] },
 	{ from: "moleculer-web@0.11.0", as: "gateway.service.js", text: withMixin("gateway", "moleculer-web"), calls: [] }
 ];
 
@@ -54,15 +57,17 @@ function fetched(service, root) {
 	const entry = service.as ? path.join(folder, service.as) : path.join(folder, "node_modules", package_, service.file);
 	if (service.as) {
 		let text = service.text ?? fs.readFileSync(path.join(folder, "node_modules", package_, service.file), "utf8");
-		for (const [key, value] of Object.entries(service.fill ?? {})) text = text.replaceAll(`{{${key}}}`, value);
+		for (const [from, to] of service.change ?? []) text = text.replaceAll(from, to);
 		fs.writeFileSync(entry, text);
+		for (const [file, content] of Object.entries(service.extra ?? {})) fs.writeFileSync(path.join(folder, file), content);
 	}
 	return { name, entry };
 }
 
-function built(entry, output) {
+function built(entry, output, stubs = []) {
+	const more = stubs.flatMap(stub => ["--stub", stub]);
 	try {
-		const text = execFileSync("node", [path.join(TOP, "guest-sdk/js/build.mjs"), entry, "-o", output, "--json"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+		const text = execFileSync("node", [path.join(TOP, "guest-sdk/js/build.mjs"), entry, "-o", output, "--json", ...more], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
 		return JSON.parse(text);
 	} catch (error) {
 		return JSON.parse(error.stdout || '{"errors":["it ended without a word"]}');
@@ -73,9 +78,9 @@ function built(entry, output) {
 const plain = value => (value === undefined ? undefined : JSON.parse(JSON.stringify(value)));
 const wrong = ({ name, code, type, message, data }) => ({ error: plain({ name, code, type, message, data }) });
 
-function onNode(folder, action, params) {
+function onNode(folder, action, params, meta) {
 	try {
-		const text = execFileSync(isomer, ["call", action, JSON.stringify(params), "--json", "--socket", path.join(folder, "node.sock")], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+		const text = execFileSync(isomer, ["call", action, JSON.stringify(params), "--json", "--meta", JSON.stringify(meta), "--socket", path.join(folder, "node.sock")], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 		return { value: text.trim() === "" ? undefined : JSON.parse(text) };
 	} catch (error) {
 		const text = `${error.stdout}${error.stderr}`;
@@ -94,10 +99,19 @@ function same(ours, theirs, how) {
 	return isDeepStrictEqual(withoutNode(ours), withoutNode(theirs));
 }
 
+function transpiled(entry) {
+	const esbuild = createRequire(path.join(TOP, "guest-sdk/js/package.json"))("esbuild");
+	const output = entry.replace(/\.ts$/, ".cjs");
+	const moleculer = path.join(TOP, "tests/peers/node_modules/moleculer-0.15");
+	esbuild.buildSync({ entryPoints: [entry], outfile: output, format: "cjs", platform: "node", bundle: true, alias: { moleculer }, packages: "bundle" });
+	return createRequire(output)(output).default;
+}
+
 async function underMoleculer(services) {
 	const broker = new ServiceBroker({ logger: false });
 	for (const { entry } of services) {
-		const schema = createRequire(entry)(entry);
+		// Node.js cannot load TypeScript: what it exports is taken from esbuild.
+		const schema = entry.endsWith(".ts") ? transpiled(entry) : createRequire(entry)(entry);
 		try {
 			broker.createService(typeof schema === "function" && !schema.prototype?.parseServiceSchema ? schema(broker) : schema);
 		} catch {
@@ -117,7 +131,7 @@ async function main() {
 	const rows = [];
 	for (const service of SERVICES) {
 		const { name, entry } = fetched(service, root);
-		const result = built(entry, path.join(components, `${name}.wasm`));
+		const result = built(entry, path.join(components, `${name}.wasm`), service.stub);
 		console.error(`${name}: ${result.errors ? result.errors[0] : `${(result.bytes / 1e6).toFixed(1)} MB`}`);
 		rows.push({ service, entry, ...result });
 	}
@@ -148,9 +162,9 @@ function ready(node) {
 async function compare(row, root, broker) {
 	row.same = 0;
 	row.differs = [];
-	for (const [action, params, how] of row.service.calls) {
-		const theirs = await broker.call(action, params).then(value => ({ value: plain(value) }), wrong);
-		const ours = onNode(root, action, params);
+	for (const [action, params, how, meta = {}] of row.service.calls) {
+		const theirs = await broker.call(action, params, { meta: { ...meta } }).then(value => ({ value: plain(value) }), wrong);
+		const ours = onNode(root, action, params, meta);
 		if (same(ours, theirs, how)) row.same += 1;
 		else row.differs.push({ action, ours, theirs });
 	}
@@ -160,9 +174,9 @@ async function compare(row, root, broker) {
 }
 
 function outcome({ errors, schema, differs, same: count, service }) {
-	if (errors) return `refused: ${errors[0].replace(/\s+/g, " ").replace(/^.*?: (Cannot|Could)/, "$1").slice(0, 240)}`;
+	if (errors) return `refused: ${errors.map(text => text.split("\n")[0].replace(/^.*node_modules\//, "").replace(" in a component", "")).slice(0, 3).join("; ")}`;
 	if (differs.length > 0) return `differs in ${differs.map(({ action }) => `\`${action}\``).join(", ")}`;
-	const named = `\`${schema.name}\` runs`;
+	const named = `\`${schema.name}\` runs${service.stub ? `, built with \`--stub ${service.stub.join(" --stub ")}\`` : ""}`;
 	return service.calls.length === 0 ? named : `${named}; ${count} of ${service.calls.length} calls as under Moleculer`;
 }
 

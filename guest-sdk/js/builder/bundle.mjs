@@ -138,9 +138,11 @@ const HOST = ["isomer:*", "wasi:*"];
 const HOSTED = /^(isomer|wasi):/;
 
 /** `{code, map}` of the bundle. Throws esbuild's error, whose `errors` say what is wrong and where. */
-export async function bundle({ esbuild, entry, moleculer, stubs, check }) {
+export async function bundle({ esbuild, entry, folder, moleculer, stubs, check }) {
 	const result = await esbuild.build({
 		stdin: { contents: program({ entry, moleculer, check }), resolveDir: SDK, sourcefile: "isomer-program.js" },
+		// Places in messages are as seen from the project.
+		absWorkingDir: folder,
 		bundle: true,
 		write: false,
 		format: check ? "iife" : "esm",
