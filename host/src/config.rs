@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 pub mod cacher;
+pub mod debugging;
 pub mod discoverer;
 pub mod effective;
 pub mod env;

@@ -535,7 +535,7 @@ impl Shared {
             Attempt::MustWait(data) => Ok(Some(Unsent { kind, topic, data })),
             Attempt::Done(published) => {
                 published.map_err(|error| send_error(error, kind))?;
-                self.counters.count_sent(size);
+                self.counters.count_sent(kind, size);
                 Ok(None)
             }
         }
@@ -546,7 +546,7 @@ impl Shared {
         let size = data.len();
         let published = self.transporter.publish(&topic, data).await;
         published.map_err(|error| send_error(error, kind))?;
-        self.counters.count_sent(size);
+        self.counters.count_sent(kind, size);
         Ok(())
     }
 

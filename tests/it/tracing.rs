@@ -217,6 +217,8 @@ async fn metrics_are_reported_as_events() {
                 only_changes: true,
                 includes: Some(vec!["moleculer.request.**".into()]),
                 excludes: vec!["moleculer.request.levels".into()],
+                name_prefix: String::new(),
+                name_suffix: String::new(),
             }];
         })
         .await;

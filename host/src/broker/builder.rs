@@ -171,7 +171,7 @@ impl Builder {
         let tracker = ContextTracker::default();
         let components: Vec<_> =
             options.middlewares.iter().map(|name| ComponentMiddleware::new(name)).collect();
-        let transmit = chain::transmit(&options, &metrics)?;
+        let transmit = chain::transmit(&options, &node_id, &metrics)?;
         own.middlewares |= !transmit.is_empty();
         middlewares.extend(transmit);
         let counted = options.statistics || options.metrics.enabled;

@@ -16,8 +16,9 @@ use crate::middleware::refused::Refused;
 use crate::middleware::spans;
 use crate::middleware::stats::Stats;
 use crate::middleware::{
-    Bulkhead, Cacher, CircuitBreaker, ComponentMiddleware, Compression, ContextTracker, Debounce,
-    Encryption, Metrics, Middleware, Throttle, Timeout, Tracing, Validator,
+    ActionLogger, Bulkhead, Cacher, CircuitBreaker, ComponentMiddleware, Compression,
+    ContextTracker, Debounce, Encryption, Metrics, Middleware, Throttle, Timeout, Tracing,
+    TransitLogger, Validator,
 };
 use crate::registry::Registry;
 use crate::task::CancellationToken;
@@ -45,9 +46,10 @@ pub(super) struct Parts<'a> {
     pub(super) cacher: Option<&'a Arc<dyn cacher::Cacher>>,
 }
 
-/// The middlewares of the options that change bytes. Their order is that of the list.
+/// The middlewares that the options name with options of their own. Their order is that of the list.
 pub(super) fn transmit(
     options: &BrokerOptions,
+    node_id: &str,
     metrics: &MetricRegistry,
 ) -> Result<Vec<Arc<dyn Middleware>>, InvalidLength> {
     let refused = Refused::new(metrics);
@@ -58,6 +60,12 @@ pub(super) fn transmit(
                 Arc::new(Compression::new(*options, size_max, refused.clone()))
             }
             Transmit::Encryption(options) => Arc::new(Encryption::new(options, refused.clone())?),
+            Transmit::ActionLogger(options) => {
+                Arc::new(ActionLogger::new((**options).clone(), node_id))
+            }
+            Transmit::TransitLogger(options) => {
+                Arc::new(TransitLogger::new((**options).clone(), node_id))
+            }
         })
     };
     options.transmit.iter().map(make).collect()

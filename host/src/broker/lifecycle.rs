@@ -149,7 +149,13 @@ impl Shared {
             let collector = self.collector();
             let list: metrics::List = Arc::new(move || collector.list());
             let caller: Weak<dyn Caller> = Weak::<Self>::clone(&self.this);
-            metrics::report(reporter.clone(), list, caller, &self.work, self.cancel.clone());
+            // moleculer: src/metrics/reporters/prometheus.js defaultLabels
+            let labels = vec![
+                ("namespace".to_owned(), self.options.namespace.clone()),
+                ("nodeID".to_owned(), self.node_id.to_string()),
+            ];
+            let cancel = self.cancel.clone();
+            metrics::report(reporter.clone(), list, labels, caller, &self.work, cancel);
         }
     }
 

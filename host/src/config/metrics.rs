@@ -51,6 +51,10 @@ pub struct MetricReporter {
     pub includes: Option<Vec<String>>,
     /// No metrics whose names match one of these patterns. None
     pub excludes: Vec<String>,
+    /// Stands before every name. Nothing
+    pub name_prefix: String,
+    /// Stands behind every name. Nothing
+    pub name_suffix: String,
 }
 
 /// Where reports go.
@@ -66,5 +70,25 @@ pub enum ReporterKind {
         broadcast: bool,
         /// Only to these groups. None
         groups: Vec<String>,
+    },
+    /// Prometheus, which comes and asks by HTTP.
+    Prometheus {
+        /// Where to listen. 0.0.0.0
+        host: String,
+        /// 3030
+        port: u16,
+        /// `/metrics`
+        path: String,
+        /// Stand at every value; `None` for namespace and node ID.
+        default_labels: Option<Vec<(String, String)>>,
+    },
+    /// A StatsD server.
+    StatsD {
+        /// localhost
+        host: String,
+        /// 8125
+        port: u16,
+        /// Bytes of a datagram. 1300
+        payload_max: usize,
     },
 }

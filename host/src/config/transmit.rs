@@ -1,11 +1,12 @@
-//! The middlewares `Compression` and `Encryption` in the list of option `middlewares`: what they are told
-//! (moleculer: src/middlewares/transmit).
+//! The middlewares with options in the list of option `middlewares`, and what `Compression` and `Encryption`
+//! are told (moleculer: src/middlewares/transmit).
 //!
-//! They change the bytes of all packets, so all nodes of a mesh need the same ones in the same order. What a
+//! Those two change the bytes of all packets, so all nodes of a mesh need the same ones in the same order. What a
 //! password is never leaves this value: neither in messages nor in its debug form.
 
 use std::fmt;
 
+use crate::config::debugging::{self, ActionLog, TransitLog};
 use crate::config::quantity;
 use crate::config::value::{Located, Value};
 
@@ -16,6 +17,10 @@ pub enum Transmit {
     Compression(Compression),
     /// Packets are made unreadable for others.
     Encryption(Encryption),
+    /// Calls are told.
+    ActionLogger(Box<ActionLog>),
+    /// Packets are told.
+    TransitLogger(Box<TransitLog>),
 }
 
 /// Options of `Compression`.
@@ -86,10 +91,15 @@ const BLOCK_SIZE: usize = 16;
 
 /// What is allowed for an entry, for messages.
 pub const ALLOWED: &str = "{\"name\": \"Compression\", \"options\": {\"method\", \"threshold\"}} or \
-                           {\"name\": \"Encryption\", \"options\": {\"password\", \"algorithm\", \"iv\"}}";
+                           {\"name\": \"Encryption\", \"options\": {\"password\", \"algorithm\", \"iv\"}}, \
+                           \"Debugging.ActionLogger\", \"Debugging.TransitLogger\"";
 
-/// The prefix of the names, which says the same as a table does.
-const PREFIX: &str = "Transmit.";
+/// The prefixes of the names, which say the same as a table does.
+const PREFIXES: [&str; 2] = ["Transmit.", "Debugging."];
+
+fn without_prefix(name: &str) -> Option<&str> {
+    PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix))
+}
 
 /// Reads an entry of the list; `None` when it names a component.
 ///
@@ -97,20 +107,26 @@ const PREFIX: &str = "Transmit.";
 /// What is wrong with it.
 pub fn read(entry: &Located) -> Result<Option<Transmit>, String> {
     let Value::Table(keys) = &entry.value else {
-        let name = entry.as_text().and_then(|text| text.strip_prefix(PREFIX));
+        let name = entry.as_text().and_then(without_prefix);
         return name.map(|name| of(name, None)).transpose();
     };
     if let Some((key, _)) = keys.iter().find(|(key, _)| key != "name" && key != "options") {
         return Err(format!("unknown key '{key}'; the keys are name and options"));
     }
     let name = entry.find("name").and_then(Located::as_text).ok_or("a table needs a 'name'")?;
-    of(name.strip_prefix(PREFIX).unwrap_or(name), entry.find("options")).map(Some)
+    of(without_prefix(name).unwrap_or(name), entry.find("options")).map(Some)
 }
 
 fn of(name: &str, options: Option<&Located>) -> Result<Transmit, String> {
     match name.to_ascii_lowercase().as_str() {
         "compression" => compression(options).map(Transmit::Compression),
         "encryption" => encryption(options).map(Transmit::Encryption),
+        "actionlogger" => {
+            debugging::action_log(options).map(|log| Transmit::ActionLogger(log.into()))
+        }
+        "transitlogger" => {
+            debugging::transit_log(options).map(|log| Transmit::TransitLogger(log.into()))
+        }
         _ => Err(format!("there is no middleware '{name}' with options; allowed: {ALLOWED}")),
     }
 }

@@ -18,9 +18,11 @@ use crate::middleware::hook::Emit;
 use crate::registry::Endpoint;
 use crate::schema::{ActionSchema, EventSchema};
 
+mod prometheus;
 mod reporter;
+mod statsd;
 
-pub use reporter::{List, report};
+pub use reporter::{Labels, List, report};
 
 /// Most callers of an action whose numbers are kept at hand.
 const CALLERS_MAX: usize = 1_000;

@@ -1,6 +1,45 @@
 //! The metrics of transit, under Moleculer's names where it has them (moleculer: src/metrics/constants.js).
 
-use crate::metrics::{Metric, MetricRegistry};
+use std::sync::Arc;
+
+use crate::metrics::{Description, Kind, Label, Metric, MetricRegistry, Series};
+use crate::packet::PacketType;
+
+/// moleculer: src/middlewares/metrics.js created
+static PUBLISHED: Description = Description {
+    name: "moleculer.transit.publish.total",
+    kind: Kind::Counter,
+    labels: &["type"],
+    unit: Some("packet"),
+    text: "Number of published packets",
+    rate: true,
+};
+
+/// moleculer: src/middlewares/metrics.js created
+static RECEIVED: Description = Description {
+    name: "moleculer.transit.receive.total",
+    kind: Kind::Counter,
+    labels: &["type"],
+    unit: Some("packet"),
+    text: "Number of received packets",
+    rate: true,
+};
+
+/// A counter for each kind of packet, looked up once.
+struct Kinds([Arc<Series>; PacketType::ALL.len()]);
+
+impl Kinds {
+    fn new(metrics: &MetricRegistry, description: &'static Description) -> Self {
+        let family = metrics.family(description);
+        Self(PacketType::ALL.map(|kind| family.with(vec![Label::Text(kind.as_str().into())])))
+    }
+
+    fn increment(&self, kind: PacketType) {
+        if let Some(series) = self.0.get(kind as usize) {
+            series.number().increment();
+        }
+    }
+}
 
 /// Why a packet that came in was not used; each has a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +58,8 @@ pub(super) enum Refusal {
 
 /// All of them, looked up once.
 pub(super) struct Counters {
-    publish: Metric,
-    receive: Metric,
+    publish: Kinds,
+    receive: Kinds,
     sent_packets: Metric,
     sent_bytes: Metric,
     received_packets: Metric,
@@ -51,8 +90,8 @@ pub(super) struct Counters {
 impl Counters {
     pub(super) fn new(metrics: &MetricRegistry) -> Self {
         Self {
-            publish: metrics.metric("moleculer.transit.publish.total"),
-            receive: metrics.metric("moleculer.transit.receive.total"),
+            publish: Kinds::new(metrics, &PUBLISHED),
+            receive: Kinds::new(metrics, &RECEIVED),
             sent_packets: metrics.metric("moleculer.transporter.packets.sent.total"),
             sent_bytes: metrics.metric("moleculer.transporter.packets.sent.bytes"),
             received_packets: metrics.metric("moleculer.transporter.packets.received.total"),
@@ -74,14 +113,14 @@ impl Counters {
         }
     }
 
-    pub(super) fn count_sent(&self, size: usize) {
-        self.publish.increment();
+    pub(super) fn count_sent(&self, kind: PacketType, size: usize) {
+        self.publish.increment(kind);
         self.sent_packets.increment();
         self.sent_bytes.add(i64::try_from(size).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn count_received(&self, size: usize) {
-        self.receive.increment();
+    pub(super) fn count_received(&self, kind: PacketType, size: usize) {
+        self.receive.increment(kind);
         self.received_packets.increment();
         self.received_bytes.add(i64::try_from(size).unwrap_or(i64::MAX));
     }
@@ -100,5 +139,26 @@ impl Counters {
     pub(super) fn set_connected(&self, connected: bool) {
         let value = i64::from(connected);
         self.connected.add(value - self.connected.get());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_are_counted_by_their_kind() {
+        let metrics = MetricRegistry::default();
+        let counters = Counters::new(&metrics);
+        for kind in PacketType::ALL {
+            counters.count_sent(kind, 10);
+        }
+        counters.count_received(PacketType::Pong, 5);
+        let of = |description, kind: &str| {
+            metrics.family(description).with(vec![Label::Text(kind.into())]).number().get()
+        };
+        assert!(PacketType::ALL.iter().all(|kind| of(&PUBLISHED, kind.as_str()) == 1));
+        assert_eq!((of(&RECEIVED, "PONG"), of(&RECEIVED, "PING")), (1, 0));
+        assert_eq!((counters.sent_packets.get(), counters.sent_bytes.get()), (12, 120));
     }
 }

@@ -68,7 +68,7 @@ impl Shared {
     /// Requests are added to `arrived`; whatever else comes in is handled at once.
     fn handle_message(self: &Arc<Self>, topic: &str, data: &Bytes, arrived: &mut Vec<Arrived>) {
         let Some(kind) = self.topics.kind_of(topic) else { return };
-        self.counters.count_received(data.len());
+        self.counters.count_received(kind, data.len());
         if data.len() > self.settings.options.max_packet_size {
             let reason = format!("{} bytes, more than transit.maxPacketSize", data.len());
             self.refuse(Refusal::TooLarge, None, kind.as_str(), &reason);

@@ -61,7 +61,7 @@ fn general() -> Vec<Entry<NodeOptions>> {
         Entry {
             name: "middlewares",
             kind: Kind::Special(
-                "a list of names, or of {\"name\", \"options\"} for Compression and Encryption",
+                "a list of names, or of {\"name\", \"options\"} for Compression, Encryption, ActionLogger and TransitLogger",
                 middlewares,
             ),
             default: "[]",

@@ -9,15 +9,17 @@ use crate::config::schema::{Entry, Kind, Unit};
 use crate::config::value::{Located, Value};
 
 /// What may stand as a reporter.
-const REPORTERS: &str =
-    "\"Console\", \"Event\", {\"type\", \"options\"} of one of them, or a list of these";
+const REPORTERS: &str = "\"Console\", \"Event\", \"Prometheus\", \"StatsD\", {\"type\", \"options\"} of one of them, or a list of these";
 /// Rising numbers.
 const BUCKETS: &str = "a list of rising numbers";
 /// Rising parts.
 const QUANTILES: &str = "a list of rising numbers from 0 to 1";
 
+/// The reporters.
+const OFFERED: [&str; 4] = ["Console", "Event", "Prometheus", "StatsD"];
+
 /// Moleculer's reporters that are not here.
-const NOT_OFFERED: [&str; 4] = ["CSV", "Datadog", "Prometheus", "StatsD"];
+const NOT_OFFERED: [&str; 2] = ["CSV", "Datadog"];
 
 /// The options.
 pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
@@ -34,8 +36,8 @@ pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
                 reporters(value).map(|reporters| node.broker.metrics.reporters = reporters)
             }),
             default: "",
-            doc: "Who is told regularly: `Console` writes into the log, `Event` sends lists as \
-                  `$metrics.snapshot`.",
+            doc: "Who is told: `Console` writes into the log, `Event` sends lists as `$metrics.snapshot`, \
+                  `Prometheus` answers on port 3030, `StatsD` sends to port 8125.",
         },
         Entry {
             name: "metrics.collectProcessMetrics",
@@ -118,13 +120,20 @@ fn reporter(name: &str, options: Option<&Located>) -> Result<MetricReporter, Str
         let event_name = "$metrics.snapshot".to_owned();
         let kind = ReporterKind::Event { event_name, broadcast: false, groups: Vec::new() };
         read(kind, false, options)
+    } else if is("Prometheus") {
+        let (host, path) = ("0.0.0.0".to_owned(), "/metrics".to_owned());
+        let kind = ReporterKind::Prometheus { host, port: 3030, path, default_labels: None };
+        read(kind, false, options)
+    } else if is("StatsD") {
+        let host = "localhost".to_owned();
+        read(ReporterKind::StatsD { host, port: 8125, payload_max: 1_300 }, false, options)
     } else if NOT_OFFERED.into_iter().any(is) {
         Err(format!(
             "this version does not offer reporter {name}; \"Event\" gives the figures to a service, which can \
              send them there"
         ))
     } else {
-        Err(format!("'{name}' is no reporter{}", names::did_you_mean(name, ["Console", "Event"])))
+        Err(format!("'{name}' is no reporter{}", names::did_you_mean(name, OFFERED)))
     }
 }
 
@@ -135,13 +144,29 @@ fn read(
 ) -> Result<MetricReporter, String> {
     let common = ["interval", "onlyChanges", "includes", "excludes", "colors"];
     let events = ["eventName", "broadcast", "groups"];
+    let names = ["includes", "excludes", "metricNamePrefix", "metricNameSuffix"];
     let known: Vec<_> = match kind {
         ReporterKind::Console => common.to_vec(),
         ReporterKind::Event { .. } => common.into_iter().chain(events).collect(),
+        ReporterKind::Prometheus { .. } => {
+            names.into_iter().chain(["host", "port", "path", "defaultLabels"]).collect()
+        }
+        ReporterKind::StatsD { .. } => {
+            names.into_iter().chain(["interval", "host", "port", "maxPayloadSize"]).collect()
+        }
     };
     let interval = Duration::from_secs(5);
     let (includes, excludes) = (None, Vec::new());
-    let mut reporter = MetricReporter { kind, interval, only_changes, includes, excludes };
+    let (name_prefix, name_suffix) = (String::new(), String::new());
+    let mut reporter = MetricReporter {
+        kind,
+        interval,
+        only_changes,
+        includes,
+        excludes,
+        name_prefix,
+        name_suffix,
+    };
     for (key, value) in reporting::keys(options, &known)? {
         match key {
             "interval" => {
@@ -157,7 +182,9 @@ fn read(
             "colors" => {
                 reporting::switch(key, value)?;
             }
-            _ => read_event(&mut reporter.kind, key, value)?,
+            "metricNamePrefix" => reporter.name_prefix = text(key, value)?,
+            "metricNameSuffix" => reporter.name_suffix = text(key, value)?,
+            _ => read_own(&mut reporter.kind, key, value)?,
         }
     }
     Ok(reporter)
@@ -174,4 +201,44 @@ fn read_event(kind: &mut ReporterKind, key: &str, value: &Located) -> Result<(),
         _ => return Err(format!("'{key}' is not text")),
     }
     Ok(())
+}
+
+/// The keys that only one kind has.
+fn read_own(kind: &mut ReporterKind, key: &str, value: &Located) -> Result<(), String> {
+    match (kind, key) {
+        (ReporterKind::Prometheus { host, .. } | ReporterKind::StatsD { host, .. }, "host") => {
+            *host = text(key, value)?;
+        }
+        (ReporterKind::Prometheus { port, .. }, "port") => *port = number(key, value, 0)?,
+        (ReporterKind::StatsD { port, .. }, "port") => *port = number(key, value, 1)?,
+        (ReporterKind::Prometheus { path, .. }, "path") => {
+            *path = text(key, value)?;
+            if !path.starts_with('/') {
+                return Err("'path' does not begin with '/'".into());
+            }
+        }
+        (ReporterKind::Prometheus { default_labels, .. }, _) => {
+            let Value::Table(entries) = &value.value else {
+                return Err("'defaultLabels' is not a table of text".into());
+            };
+            let label = |(key, value): &(String, Located)| Ok((key.clone(), text(key, value)?));
+            *default_labels = Some(entries.iter().map(label).collect::<Result<_, String>>()?);
+        }
+        (ReporterKind::StatsD { payload_max, .. }, _) => {
+            *payload_max = number::<u16>(key, value, 100)?.into();
+        }
+        (kind, _) => read_event(kind, key, value)?,
+    }
+    Ok(())
+}
+
+fn text(key: &str, value: &Located) -> Result<String, String> {
+    let text = value.as_text().filter(|text| !text.is_empty());
+    text.map(str::to_owned).ok_or_else(|| format!("'{key}' is not text"))
+}
+
+fn number<N: TryFrom<u64>>(key: &str, value: &Located, least: u64) -> Result<N, String> {
+    let number = value.as_count().filter(|number| *number >= least);
+    let number = number.and_then(|number| N::try_from(number).ok());
+    number.ok_or_else(|| format!("'{key}' is not a number from {least} to 65535"))
 }

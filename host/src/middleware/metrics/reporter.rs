@@ -1,5 +1,5 @@
-//! Tells the log or the mesh of the metrics, again and again
-//! (moleculer: src/metrics/reporters/console.js, event.js).
+//! Tells others of the metrics: the log, the mesh and StatsD again and again, Prometheus when it asks
+//! (moleculer: src/metrics/reporters).
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -10,6 +10,8 @@ use tokio::runtime::Handle;
 
 use crate::config::metrics::{MetricReporter, ReporterKind};
 use crate::context::{Caller, EmitOptions};
+use crate::middleware::metrics::prometheus::{self, Place};
+use crate::middleware::metrics::statsd::Server;
 use crate::payload::Payload;
 use crate::schema;
 use crate::task::{self, CancellationToken};
@@ -17,14 +19,41 @@ use crate::task::{self, CancellationToken};
 /// Gives all metrics as they are now.
 pub type List = Arc<dyn Fn() -> Vec<Value> + Send + Sync>;
 
+/// Gives those that a reporter wants.
+pub(super) type Rows = List;
+
+/// Who reports: stands at every value that Prometheus gets.
+pub type Labels = Vec<(String, String)>;
+
 /// Reports on a runtime until it is cancelled or the broker is gone.
 pub fn report(
     reporter: MetricReporter,
     list: List,
+    labels: Labels,
     caller: Weak<dyn Caller>,
     work: &Handle,
     cancel: CancellationToken,
 ) {
+    if let ReporterKind::Prometheus { host, port, path, default_labels } = &reporter.kind {
+        let labels = default_labels.clone().unwrap_or(labels);
+        let (host, port, path) = (host.clone(), *port, path.clone());
+        let place = Place { host, port, path, labels };
+        let rows: Rows = Arc::new(move || wanted(&reporter, list(), &mut HashMap::new()));
+        task::spawn_on(work, "metrics reporter", async move {
+            let serving = prometheus::serve(place, rows, cancel.clone());
+            cancel.run_until_cancelled(serving).await;
+        });
+        return;
+    }
+    let mut statsd = match &reporter.kind {
+        ReporterKind::StatsD { host, port, payload_max } => Some(Server {
+            host: host.clone(),
+            port: *port,
+            payload_max: *payload_max,
+            last: HashMap::new(),
+        }),
+        _ => None,
+    };
     let reports = async move {
         let mut ticks = tokio::time::interval(reporter.interval);
         ticks.tick().await;
@@ -33,7 +62,9 @@ pub fn report(
             ticks.tick().await;
             let Some(caller) = caller.upgrade() else { return };
             let rows = wanted(&reporter, list(), &mut last);
-            if !rows.is_empty() {
+            if let Some(server) = &mut statsd {
+                server.tell(&rows).await;
+            } else if !rows.is_empty() {
                 tell(&reporter.kind, rows, &*caller).await;
             }
         }
@@ -65,9 +96,20 @@ fn wanted(
             }
             last.insert(name.to_owned(), values);
         }
-        told.push(row);
+        told.push(renamed(reporter, row));
     }
     told
+}
+
+/// With what stands before and behind every name.
+fn renamed(reporter: &MetricReporter, mut row: Value) -> Value {
+    let (prefix, suffix) = (&reporter.name_prefix, &reporter.name_suffix);
+    if let Some(Value::String(name)) = row.get_mut("name")
+        && !(prefix.is_empty() && suffix.is_empty())
+    {
+        *name = format!("{prefix}{name}{suffix}");
+    }
+    row
 }
 
 /// The values of a metric without the times at which they were read.
@@ -83,6 +125,8 @@ fn timeless(row: &Value) -> Value {
 
 async fn tell(kind: &ReporterKind, rows: Vec<Value>, caller: &dyn Caller) {
     match kind {
+        // They have their own ways.
+        ReporterKind::Prometheus { .. } | ReporterKind::StatsD { .. } => {}
         ReporterKind::Console => rows.iter().for_each(print),
         ReporterKind::Event { event_name, broadcast, groups } => {
             let Ok(data) = Payload::from_value(&rows) else { return };
@@ -157,6 +201,8 @@ mod tests {
             only_changes: true,
             includes: Some(vec!["a.**".into()]),
             excludes: vec!["a.x".into()],
+            name_prefix: String::new(),
+            name_suffix: String::new(),
         };
         let mut last = HashMap::new();
         let names = |rows: Vec<Value>| -> Vec<String> {
