@@ -112,6 +112,9 @@ type Params map[string]any
 
 func (p Params) apply(a *action) { a.keys["params"] = map[string]any(p) }
 
+// NoParams is for actions whose params are not described, although their type could.
+var NoParams Option = optionFunc(func(a *action) { a.keys["params"] = nil })
+
 // Cache keeps results: for all params, or told apart by Keys, for TTL seconds (0 is as the node says).
 type Cache struct {
 	Keys []string
@@ -268,6 +271,9 @@ func (s *Service) describe() ([]byte, error) {
 			if rules := rulesOf(a.params); rules != nil {
 				a.keys["params"] = rules
 			}
+		}
+		if a.keys["params"] == nil {
+			delete(a.keys, "params")
 		}
 		actions[key] = a.keys
 	}
