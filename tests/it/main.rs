@@ -15,6 +15,7 @@ mod call_options;
 mod cluster;
 mod component_middleware;
 mod config;
+mod conformance;
 mod declared;
 mod discoverers;
 mod embedding;

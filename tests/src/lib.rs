@@ -20,6 +20,7 @@ pub mod amqp_server;
 pub mod bench;
 pub mod broker;
 pub mod cluster;
+pub mod conformance;
 pub mod etcd_server;
 pub mod gateway;
 pub mod guests;
