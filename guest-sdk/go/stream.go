@@ -1,7 +1,6 @@
 package isomer
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"iter"
@@ -123,5 +122,3 @@ func (closed) write(Payload) error {
 func (closed) end() error  { return NewError(500, "STREAM_CLOSED", "the stream is closed") }
 func (closed) fail(*Error) {}
 func (closed) drop()       {}
-
-var _ json.Marshaler = Payload{}
