@@ -16,6 +16,7 @@ pub mod build;
 pub mod call;
 pub mod component;
 pub mod config;
+pub mod dev;
 pub mod list;
 pub mod new;
 pub mod ping;
@@ -23,6 +24,7 @@ pub mod start;
 mod stream;
 pub mod table;
 pub mod target;
+pub mod test;
 
 /// A Moleculer node whose services are WebAssembly components.
 #[derive(Debug, Parser)]
@@ -65,6 +67,10 @@ pub enum Verb {
     New(new::NewArgs),
     /// Build the component of a service, in whatever language it is written
     Build(build::BuildArgs),
+    /// Build a service with every change and swap it in a running node
+    Dev(dev::DevArgs),
+    /// Run the tests of a service, its own and those against the component
+    Test(test::TestArgs),
     /// Show what a component is: language, imports, schema, limits; no node is needed
     Inspect(component::InspectArgs),
     /// Show the configuration that is in force, and where each value comes from
@@ -153,6 +159,8 @@ impl Cli {
             Verb::Ping(args) => ping::run(args).await,
             Verb::New(args) => new::run(&args),
             Verb::Build(args) => build::run(args).await,
+            Verb::Dev(args) => dev::run(args).await,
+            Verb::Test(args) => test::run(args).await,
             Verb::Inspect(args) => component::inspect(args).await,
             Verb::Config(args) => config::run(&args),
             Verb::Compile(args) => component::compile(args).await,

@@ -41,5 +41,6 @@ pub mod broker;
 
 pub mod admin;
 pub mod reload;
+pub mod scenario;
 
 pub mod cli;

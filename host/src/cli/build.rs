@@ -15,7 +15,7 @@ use crate::cli::component::{self, cache_dir};
 use crate::cli::{self, ConfigArgs, Done, Failure};
 use crate::clock;
 use crate::config::options::NodeOptions;
-use crate::config::{quantity, sidecar};
+use crate::config::sidecar;
 use crate::toolchain::{self, Order, Project, Workbench};
 
 /// The folder of a project where its component is put.
@@ -64,6 +64,27 @@ pub(super) struct Built {
     took: Duration,
 }
 
+impl Built {
+    /// Size and time, for one line.
+    pub(super) fn summary(&self) -> String {
+        format!("{}, {:.1} s", rounded(self.size), self.took.as_secs_f64())
+    }
+}
+
+/// A size for people.
+fn rounded(bytes: u64) -> String {
+    const KIB: u64 = 1 << 10;
+    match bytes {
+        0..KIB => format!("{bytes} bytes"),
+        // Tenths of a MiB, rounded down.
+        _ if bytes >= KIB * KIB => {
+            let tenths = bytes * 10 / (KIB * KIB);
+            format!("{}.{} MiB", tenths / 10, tenths % 10)
+        }
+        _ => format!("{} KiB", bytes / KIB),
+    }
+}
+
 /// Builds a service.
 ///
 /// # Errors
@@ -73,6 +94,9 @@ pub async fn run(args: BuildArgs) -> Done {
     let project = find(args.place.as_deref())?;
     let output = output(&project, args.place.as_deref(), args.output.as_deref())?;
     let bench = bench(&options)?;
+    if output == in_project(&project) {
+        put_settings(&project, &project.root.join(OUTPUT_FOLDER))?;
+    }
     let built = build(&project, &output, args.release, &bench, &options).await?;
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -159,9 +183,6 @@ pub(super) async fn build(
         Failure::Failed(format!("the tools of {} made no component", project.language.name()))
     })?;
     let size = bytes.len() as u64;
-    if output == in_project(project) {
-        put_settings(project, &folder)?;
-    }
     let settings = sidecar::read(output, &options.broker.limits)
         .map_err(|problems| Failure::Use(problems.to_string()))?;
     let schema = component::schema(options, bytes, &settings.limits).await.map_err(|why| {
@@ -172,15 +193,15 @@ pub(super) async fn build(
     Ok(Built { file: output.to_owned(), size, schema, took })
 }
 
-/// The settings of a project lie beside its manifest and are used from beside the component.
-fn put_settings(project: &Project, folder: &Path) -> Result<(), Failure> {
+/// Puts the settings of a project, which lie beside its manifest, beside a component in a folder of ours.
+pub(super) fn put_settings(project: &Project, folder: &Path) -> Result<(), Failure> {
     let name = format!("{}.toml", project.name);
     let (from, to) = (project.root.join(&name), folder.join(&name));
-    let put = match from.is_file() {
+    let put = std::fs::create_dir_all(folder).and_then(|()| match from.is_file() {
         true => std::fs::copy(&from, &to).map(drop),
         false if to.is_file() => std::fs::remove_file(&to),
         false => Ok(()),
-    };
+    });
     put.map_err(|error| Failure::Failed(format!("{}: {error}", to.display())))
 }
 
@@ -204,7 +225,7 @@ fn shown(project: &Project, built: &Built) -> String {
     let mut lines = vec![
         ("component", built.file.display().to_string()),
         ("language", project.language.name().to_owned()),
-        ("size", quantity::show_bytes(built.size)),
+        ("size", rounded(built.size)),
         ("took", format!("{:.1} s", built.took.as_secs_f64())),
     ];
     lines.extend(component::schema_lines(&built.schema));

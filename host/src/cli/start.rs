@@ -42,6 +42,17 @@ pub struct StartArgs {
     /// Directories (with everything below them) and files with components [default: services]
     #[arg(value_name = "DIR|FILE")]
     pub paths: Vec<PathBuf>,
+    /// Do not pick up changed files while the node runs
+    #[arg(long)]
+    pub no_hot: bool,
+    /// Other options.
+    #[command(flatten)]
+    pub node: NodeArgs,
+}
+
+/// Flags of a node, whatever it is started for.
+#[derive(Debug, Default, Args)]
+pub struct NodeArgs {
     /// Other options.
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -57,26 +68,26 @@ pub struct StartArgs {
     /// fatal, error, warn, info, debug, trace; for single modules info,POSTS=debug
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
-    /// Do not pick up changed files while the node runs
-    #[arg(long)]
-    pub no_hot: bool,
     /// Where the control socket is
     #[arg(long, value_name = "PATH", env = "ISOMER_SOCKET")]
     pub socket: Option<String>,
 }
 
-impl StartArgs {
+impl NodeArgs {
     fn flags(&self) -> Vec<Flag> {
-        let off = self.no_hot.then(|| "false".to_owned());
         let flags = [
             cli::flag("transporter", "--transporter", self.transporter.as_ref()),
             cli::flag("namespace", "--namespace", self.namespace.as_ref()),
             cli::flag("nodeID", "--node-id", self.node_id.as_ref()),
             cli::flag("logLevel", "--log-level", self.log_level.as_ref()),
-            cli::flag("hotReload", "--no-hot", off.as_ref()),
             cli::flag("controlSocket", "--socket", self.socket.as_ref()),
         ];
         flags.into_iter().flatten().collect()
+    }
+
+    /// The configuration with these flags.
+    pub(super) fn options(&self) -> Result<NodeOptions, Failure> {
+        cli::configuration(&self.config, self.flags())
     }
 }
 
@@ -88,7 +99,10 @@ const STOPPED_AT_ONCE: u8 = 130;
 /// # Errors
 /// [`Failure`].
 pub async fn run(args: StartArgs) -> Done {
-    let Configuration { options, warnings, .. } = cli::configured(&args.config, args.flags())?;
+    let mut flags = args.node.flags();
+    let off = args.no_hot.then(|| "false".to_owned());
+    flags.extend(cli::flag("hotReload", "--no-hot", off.as_ref()));
+    let Configuration { options, warnings, .. } = cli::configured(&args.node.config, flags)?;
     let roots = roots(&args.paths)?;
     let broker = ServiceBroker::new(options.broker.clone())
         .map_err(|error| Failure::Use(error.to_string()))?;
@@ -242,6 +256,8 @@ impl Node {
             "namespace": &self.options.broker.namespace,
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
+            // Where `isomer dev --attach` puts components.
+            "services": self.roots.iter().flat_map(std::path::absolute).collect::<Vec<_>>(),
         })
     }
 
@@ -305,20 +321,20 @@ fn shown_roots(roots: &[PathBuf]) -> String {
 }
 
 /// SIGINT and SIGTERM.
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    pub(super) fn new() -> Result<Self, Failure> {
         let listen =
             |kind| signal(kind).map_err(|error| Failure::Failed(format!("no signals: {error}")));
         let interrupt = listen(SignalKind::interrupt())?;
         Ok(Self { interrupt, terminate: listen(SignalKind::terminate())? })
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -47,7 +47,7 @@ pub struct Watcher {
     /// Kept here while they calm down, so that nothing is lost when waiting is interrupted.
     gathered: BTreeSet<PathBuf>,
     /// Ends the watch when dropped.
-    _watcher: RecommendedWatcher,
+    watcher: RecommendedWatcher,
 }
 
 impl Watcher {
@@ -56,6 +56,44 @@ impl Watcher {
     /// # Errors
     /// [`Error`] when a path is missing or the system allows no more watches.
     pub fn new(roots: &[PathBuf]) -> Result<Self, Error> {
+        let mut this = Self::idle()?;
+        for root in roots {
+            if root.is_dir() {
+                this.watch(root, RecursiveMode::Recursive)?;
+            } else {
+                // A file that is replaced is another file; its directory stays.
+                this.watch(parent(root), RecursiveMode::NonRecursive)?;
+            }
+        }
+        Ok(this)
+    }
+
+    /// Starts to watch what is directly in these directories.
+    ///
+    /// # Errors
+    /// As [`Watcher::new`].
+    pub fn of_folders(folders: impl IntoIterator<Item = PathBuf>) -> Result<Self, Error> {
+        let mut this = Self::idle()?;
+        this.watch_too(folders)?;
+        Ok(this)
+    }
+
+    /// Watches these directories as well; those that are watched already are no mistake.
+    ///
+    /// # Errors
+    /// As [`Watcher::new`].
+    pub fn watch_too(&mut self, folders: impl IntoIterator<Item = PathBuf>) -> Result<(), Error> {
+        let mut folders = folders.into_iter();
+        folders.try_for_each(|folder| self.watch(&folder, RecursiveMode::NonRecursive))
+    }
+
+    fn watch(&mut self, path: &Path, mode: RecursiveMode) -> Result<(), Error> {
+        let watched = self.watcher.watch(path, mode);
+        watched.map_err(|source| Error { path: path.to_owned(), source })
+    }
+
+    /// A watcher of nothing.
+    fn idle() -> Result<Self, Error> {
         let (sender, paths) = mpsc::channel(QUEUE);
         let lost = Arc::new(AtomicBool::new(false));
         let handler_lost = Arc::clone(&lost);
@@ -74,22 +112,9 @@ impl Watcher {
                 lose(&handler_lost, &sender);
             }
         };
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| Error { path, source }
-        };
-        let first = roots.first().map_or_else(|| Path::new("."), PathBuf::as_path);
-        let mut watcher = notify::recommended_watcher(handle).map_err(failed(first))?;
-        for root in roots {
-            let (path, mode) = if root.is_dir() {
-                (root.as_path(), RecursiveMode::Recursive)
-            } else {
-                // A file that is replaced is another file; its directory stays.
-                (parent(root), RecursiveMode::NonRecursive)
-            };
-            watcher.watch(path, mode).map_err(failed(path))?;
-        }
-        Ok(Self { paths, lost, gathered: BTreeSet::new(), _watcher: watcher })
+        let watcher = notify::recommended_watcher(handle);
+        let watcher = watcher.map_err(|source| Error { path: PathBuf::from("files"), source })?;
+        Ok(Self { paths, lost, gathered: BTreeSet::new(), watcher })
     }
 
     /// Waits for changes and until they have calmed down. `None` when the watch has ended. Dropping the

@@ -79,7 +79,8 @@ impl Toolchain for JavaScript {
             if !sdk.join(INSTALLED).is_file() {
                 npm(&sdk, &["ci", "--no-audit", "--no-fund"], bench).await?;
             }
-            install_dependencies(project, bench).await?;
+            // Tests need the others, too.
+            install(project, &["dependencies"], bench).await?;
             let mut command = Command::new(bench.program(project.language, &NODE)?);
             command.current_dir(&project.root).arg(sdk.join("build.mjs"));
             command.arg(project.source()).arg("-o").arg(&order.output);
@@ -97,7 +98,7 @@ impl Toolchain for JavaScript {
             if manifest.pointer("/scripts/test").is_none() {
                 return Ok(Tested::Nothing);
             }
-            install_dependencies(project, bench).await?;
+            install(project, &["dependencies", "devDependencies"], bench).await?;
             npm(&project.root, &["test", "--silent"], bench).await?;
             Ok(Tested::Passed)
         })
@@ -133,11 +134,12 @@ fn read_manifest(path: &Path) -> Result<Value, Error> {
     serde_json::from_str(&text).map_err(|error| Error::no_project(path, error.to_string()))
 }
 
-/// Installs what the project depends on, unless that has been done.
-async fn install_dependencies(project: &Project, bench: &Workbench) -> Result<(), Error> {
+/// Installs what the project depends on, unless that has been done; `keys` are those of package.json that
+/// make it necessary.
+async fn install(project: &Project, keys: &[&str], bench: &Workbench) -> Result<(), Error> {
     let root = &project.root;
     let manifest = read_manifest(&root.join("package.json"))?;
-    let wanted = ["dependencies", "devDependencies"].iter().any(|key| {
+    let wanted = keys.iter().any(|key| {
         manifest.get(key).and_then(Value::as_object).is_some_and(|wanted| !wanted.is_empty())
     });
     if !wanted || root.join("node_modules").is_dir() {

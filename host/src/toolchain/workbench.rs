@@ -62,7 +62,11 @@ impl Workbench {
         project.language.toolchain().test(project, self).await
     }
 
-    fn check_tools(&self, language: Language) -> Result<(), Error> {
+    /// Looks whether all tools of a language are there.
+    ///
+    /// # Errors
+    /// [`Error::Missing`].
+    pub fn check_tools(&self, language: Language) -> Result<(), Error> {
         for tool in language.toolchain().tools() {
             self.program(language, tool)?;
         }
