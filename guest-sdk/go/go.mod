@@ -1,0 +1,3 @@
+module isomer
+
+go 1.24
