@@ -22,6 +22,7 @@ pub mod start;
 mod stream;
 pub mod table;
 pub mod target;
+pub mod versions;
 
 /// A Moleculer node whose services are WebAssembly components.
 #[derive(Debug, Parser)]
@@ -59,6 +60,10 @@ pub enum Verb {
     Events(list::ListArgs),
     /// Measure how long other nodes need to answer
     Ping(ping::PingArgs),
+    /// List the versions of a service that the node on this machine has had in service
+    Versions(versions::VersionsArgs),
+    /// Put an earlier version of a service into service again
+    Rollback(versions::RollbackArgs),
     /// Show what a component is: language, imports, schema, limits; no node is needed
     Inspect(component::InspectArgs),
     /// Show the configuration that is in force, and where each value comes from
@@ -145,6 +150,8 @@ impl Cli {
             Verb::Actions(args) => list::run(&list::ACTIONS, args).await,
             Verb::Events(args) => list::run(&list::EVENTS, args).await,
             Verb::Ping(args) => ping::run(args).await,
+            Verb::Versions(args) => versions::list(args).await,
+            Verb::Rollback(args) => versions::roll_back(args).await,
             Verb::Inspect(args) => component::inspect(args).await,
             Verb::Config(args) => config::run(&args),
             Verb::Compile(args) => component::compile(args).await,
