@@ -26,6 +26,7 @@ mod stream;
 pub mod table;
 pub mod target;
 pub mod test;
+pub mod versions;
 
 /// A Moleculer node whose services are WebAssembly components.
 #[derive(Debug, Parser)]
@@ -72,6 +73,10 @@ pub enum Verb {
     Dev(dev::DevArgs),
     /// Run the tests of a service, its own and those against the component
     Test(test::TestArgs),
+    /// List the versions of a service that the node on this machine has had in service
+    Versions(versions::VersionsArgs),
+    /// Put an earlier version of a service into service again
+    Rollback(versions::RollbackArgs),
     /// Show what a component is: language, imports, schema, limits; no node is needed
     Inspect(component::InspectArgs),
     /// Show the configuration that is in force, and where each value comes from
@@ -162,6 +167,8 @@ impl Cli {
             Verb::Build(args) => build::run(args).await,
             Verb::Dev(args) => dev::run(args).await,
             Verb::Test(args) => test::run(args).await,
+            Verb::Versions(args) => versions::list(args).await,
+            Verb::Rollback(args) => versions::roll_back(args).await,
             Verb::Inspect(args) => component::inspect(args).await,
             Verb::Config(args) => config::run(&args),
             Verb::Compile(args) => component::compile(args).await,

@@ -7,28 +7,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde_json::json;
-use tokio::sync::oneshot;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::broker::ServiceBroker;
 use crate::clock::{self, Instant};
+use crate::context::Outcome as CallOutcome;
 use crate::error::MoleculerError;
+use crate::metrics::Metric;
 use crate::runtime::Runtime;
 use crate::task::{self, CancellationToken};
 
 mod deploy;
 pub mod middlewares;
 pub mod scan;
+mod versions;
 pub mod watch;
 
 use deploy::Deployed;
 pub use deploy::Error;
 pub use middlewares::Middlewares;
+use versions::History;
 use watch::{Change, Watcher};
 
 /// A file that cannot be used is looked at again after this time, a few times, before it is reported: it
@@ -42,6 +46,9 @@ const SETTLE_ATTEMPTS: u32 = 4;
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 const TRY_AGAIN_MAX: Duration = Duration::from_secs(300);
 
+/// Files that are to be looked at again at once.
+const WAKE_QUEUE: usize = 64;
+
 /// Puts the components of some directories and files into service.
 #[derive(Clone)]
 pub struct Reloader(Arc<Shared>);
@@ -54,6 +61,25 @@ struct Shared {
     deployed: Mutex<BTreeMap<PathBuf, Deployed>>,
     /// Which file provides a service, or is about to.
     names: Mutex<BTreeMap<Arc<str>, PathBuf>>,
+    /// What each file has held.
+    histories: Mutex<BTreeMap<PathBuf, History>>,
+    /// One change of a file's service at a time.
+    turns: Mutex<BTreeMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
+    /// Where files are named that are to be looked at again.
+    wake: mpsc::Sender<PathBuf>,
+    /// The other end, until the work begins.
+    woken: Mutex<Option<mpsc::Receiver<PathBuf>>>,
+    /// Versions that were taken out of service because they kept trapping.
+    rolled_back: Metric,
+    /// Cancelled when nobody holds this any more.
+    stop: CancellationToken,
+    this: Weak<Shared>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 /// How the files that were there at the start fared. Failures have been reported by then.
@@ -72,13 +98,41 @@ impl Reloader {
         // The system reports changes with absolute paths, which must be found below the roots.
         let absolute = |root: PathBuf| std::path::absolute(&root).unwrap_or(root);
         let roots = roots.into_iter().map(absolute).collect();
-        Self(Arc::new(Shared {
+        let (wake, woken) = mpsc::channel(WAKE_QUEUE);
+        let rolled_back = broker.metrics().metric("isomer.version.rolledBack.total");
+        Self(Arc::new_cyclic(|this| Shared {
             broker,
             runtime,
             roots,
             deployed: Mutex::default(),
             names: Mutex::default(),
+            histories: Mutex::default(),
+            turns: Mutex::default(),
+            wake,
+            woken: Mutex::new(Some(woken)),
+            rolled_back,
+            stop: CancellationToken::new(),
+            this: Weak::clone(this),
         }))
+    }
+
+    /// The versions of a service (full name) that this node has had in service, the last first.
+    ///
+    /// # Errors
+    /// `SERVICE_NOT_FOUND`.
+    pub fn versions(&self, service: &str) -> CallOutcome {
+        self.0.versions(service)
+    }
+
+    /// Puts an earlier version of a service into service: the one before, or the one whose digest begins as
+    /// `wanted` says. What the file holds stays out until the file changes or the node starts anew. Gives
+    /// what [`Reloader::versions`] gives.
+    ///
+    /// # Errors
+    /// `SERVICE_NOT_FOUND`, `VERSION_NOT_FOUND`, or `ROLLBACK_FAILED` when that version does not start; then
+    /// everything is as it was.
+    pub async fn roll_back(&self, service: &str, wanted: Option<&str>) -> CallOutcome {
+        self.0.roll_back(service, wanted).await
     }
 
     /// Loads everything that is there, files at the same time since services may wait for each other, and
@@ -96,7 +150,10 @@ impl Reloader {
         let watcher = if hot { Some(Watcher::new(&self.0.roots)?) } else { None };
         let (done, loaded) = oneshot::channel();
         let shared = Arc::clone(&self.0);
-        task::spawn("reload", cancel, async move { Work::new(shared, done).run(watcher).await });
+        let woken = self.0.woken.lock().take();
+        task::spawn("reload", cancel, async move {
+            Work::new(shared, done).run(watcher, woken).await;
+        });
         // The sender is dropped without a word only when the node is stopped meanwhile.
         Ok(loaded.await.unwrap_or_default())
     }
@@ -146,7 +203,11 @@ impl Work {
         }
     }
 
-    async fn run(mut self, mut watcher: Option<Watcher>) {
+    async fn run(
+        mut self,
+        mut watcher: Option<Watcher>,
+        mut woken: Option<mpsc::Receiver<PathBuf>>,
+    ) {
         for path in self.initial.clone() {
             self.look_at(path);
         }
@@ -164,6 +225,7 @@ impl Work {
                 },
                 Some(done) = self.running.join_next() => self.finished(done.ok()),
                 () = next_time(&self.later) => self.look_at_those_of_later(),
+                Some(path) = next_woken(&mut woken) => self.look_at(path),
             }
             if watcher.is_none() && self.running.is_empty() && self.later.is_empty() {
                 return;
@@ -233,6 +295,14 @@ impl Work {
     }
 }
 
+/// The next file that somebody wants looked at.
+async fn next_woken(woken: &mut Option<mpsc::Receiver<PathBuf>>) -> Option<PathBuf> {
+    match woken {
+        Some(woken) => woken.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Until one of these files is to be looked at again; never when there is none.
 async fn next_time(later: &BTreeMap<PathBuf, Instant>) {
     match later.values().min() {
@@ -298,12 +368,35 @@ impl Shared {
     async fn file_is_gone(&self, path: &Path) {
         self.broker.registry().write().set_broken(&stem(path), None);
         let Some(gone) = self.deployed.lock().remove(path) else { return };
-        let name = gone.full_name;
+        let name = Arc::clone(&gone.full_name);
+        self.histories.lock().remove(path);
+        self.turns.lock().remove(path);
         tracing::info!(file = %path.display(), service = &*name, "file removed: its service ends");
         self.broker.remove_service(&name).await;
         self.names.lock().remove(&name);
         let data = json!({"file": path.display().to_string(), "service": &*name});
         self.broker.tell_services("$service.removed", &data);
+    }
+
+    /// Shows why what a file holds is not in service.
+    fn show_error(&self, path: &Path, reason: &str) {
+        let running = self.deployed.lock().get(path).map(Deployed::shown);
+        if let Some((name, origin)) = running {
+            self.show_error_of(&name, origin, reason);
+        }
+    }
+
+    fn show_error_of(&self, name: &Arc<str>, mut origin: Value, reason: &str) {
+        if let Some(fields) = origin.as_object_mut() {
+            let at = clock::iso_8601(clock::unix_ms());
+            fields.insert("lastError".into(), json!({"message": reason, "time": at}));
+        }
+        self.broker.set_service_origin(name, origin);
+    }
+
+    /// Whoever changes the service of a file holds this meanwhile.
+    fn turn(&self, path: &Path) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(self.turns.lock().entry(path.to_owned()).or_default())
     }
 
     /// Makes a failure known: in the log, in `$node.services`, as an event. Nothing else has changed.
@@ -313,18 +406,14 @@ impl Shared {
         let running = self.deployed.lock().get(path).map(Deployed::shown);
         let service = running.as_ref().map(|(name, _)| Arc::clone(name));
         match running {
-            Some((name, mut origin)) => {
+            Some((name, origin)) => {
                 tracing::error!(
                     file,
                     error = reason,
                     service = &*name,
                     "the new version cannot be used; the one in service stays"
                 );
-                if let Some(fields) = origin.as_object_mut() {
-                    let at = clock::iso_8601(clock::unix_ms());
-                    fields.insert("lastError".into(), json!({"message": reason, "time": at}));
-                }
-                self.broker.set_service_origin(&name, origin);
+                self.show_error_of(&name, origin, &reason);
             }
             None => {
                 tracing::error!(file, error = reason, "this file cannot be used as a service");

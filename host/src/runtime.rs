@@ -45,11 +45,14 @@ mod pool;
 mod serving;
 mod state;
 mod streams;
+mod traps;
 mod verdict;
 mod wasi;
 mod world;
 
-pub use compile::{CompileMode, SUBCOMMAND as COMPILE_SUBCOMMAND, SURROUNDINGS, child_main};
+pub use compile::{
+    CompileMode, OUT_OF_MEMORY, SUBCOMMAND as COMPILE_SUBCOMMAND, SURROUNDINGS, child_main,
+};
 pub use component::Component;
 #[cfg(any(test, fuzzing))]
 pub(crate) use host_imports::fuzz_options;
@@ -57,6 +60,7 @@ pub use inspect::{Inspection, WORLD_VERSION};
 pub use instance::intercept::{Decision, Stage};
 pub use log_sink::TARGET as LOG_TARGET;
 pub use pool::{Pool, PoolOptions, Stats, Target, Wish};
+pub use traps::Traps;
 pub use world::{Kind, World};
 
 use cache::Cache;
@@ -65,6 +69,8 @@ use lane::Lane;
 
 /// Compilations that run at once; more would take the cores from the guests.
 const COMPILATIONS_MAX: usize = 1;
+/// A compilation that takes longer says so each time that this has passed.
+const PROGRESS: Duration = Duration::from_secs(2);
 
 /// Why a component cannot be used. The texts are for the person who dropped the file into the folder.
 #[derive(Debug, thiserror::Error)]
@@ -342,7 +348,10 @@ impl Runtime {
             return Ok(loaded);
         }
         let output = self.0.cache.temporary();
-        self.compile(lane, bytes, output.path()).await?;
+        let (start, size) = (crate::clock::now(), bytes.len());
+        self.compile_told(lane, bytes, output.path()).await?;
+        let took = crate::clock::now().saturating_duration_since(start);
+        tracing::debug!(size, ?took, "compiled");
         self.0.compiled.increment();
         let (inner, lane, key) = (Arc::clone(&self.0), Arc::clone(lane), key.to_owned());
         blocking(move || {
@@ -355,6 +364,26 @@ impl Runtime {
             Ok(loaded)
         })
         .await
+    }
+
+    /// Compiles, and says from time to time that it goes on.
+    async fn compile_told(
+        &self,
+        lane: &Lane,
+        bytes: Arc<Vec<u8>>,
+        output: &Path,
+    ) -> Result<(), Error> {
+        let (start, size) = (crate::clock::now(), bytes.len());
+        let mut compiling = std::pin::pin!(self.compile(lane, bytes, output));
+        loop {
+            match tokio::time::timeout(PROGRESS, &mut compiling).await {
+                Ok(done) => return done,
+                Err(_) => {
+                    let for_s = crate::clock::now().saturating_duration_since(start).as_secs();
+                    tracing::info!(size, for_s, "still compiling");
+                }
+            }
+        }
     }
 
     async fn compile(&self, lane: &Lane, bytes: Arc<Vec<u8>>, output: &Path) -> Result<(), Error> {
@@ -372,6 +401,12 @@ impl Runtime {
                 compile::in_child(exe, input.path(), output, self.0.options.compile).await
             }
         }
+    }
+
+    /// ID of the node.
+    #[must_use]
+    pub fn node_id(&self) -> &Arc<str> {
+        &self.0.options.node_id
     }
 
     pub(in crate::runtime) fn options(&self) -> &RuntimeOptions {

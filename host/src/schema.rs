@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::config::limits::{ActionLimits, Mode};
 use crate::packet::ServiceItem;
+use crate::payload::Payload;
 
 pub mod balance;
 pub mod cache;
@@ -150,6 +151,19 @@ pub struct ServiceSchema {
     pub limits: ActionLimits,
     /// Whether the guest's `started` and `stopped` do anything.
     pub lifecycle: Lifecycle,
+    /// What a new version must answer before it is put into service.
+    pub probe: Option<Probe>,
+}
+
+/// The question that a new version must answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    /// Key of an action in the schema.
+    pub action: String,
+    /// Its params. `{}`
+    pub params: Payload,
+    /// How long it may take. 5 s
+    pub timeout: Duration,
 }
 
 /// Lifecycle functions that do something.

@@ -15,6 +15,7 @@ use crate::schema::{self, Bounds, ServiceSchema};
 pub mod component;
 pub mod internals;
 pub mod native;
+mod probe;
 
 /// Runs before the service is registered; a failure keeps it from starting.
 pub type Started =

@@ -8,7 +8,7 @@ use std::future::Future;
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-pub use tokio_util::sync::CancellationToken;
+pub use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Starts a task that ends with `cancel`, or by itself.
 #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]

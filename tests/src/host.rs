@@ -20,6 +20,8 @@ pub struct Host {
     pub runtime: Runtime,
     /// How the files that were there at the start fared.
     pub loaded: Loaded,
+    /// What brings its files into service.
+    pub reloader: Reloader,
     folder: TempDir,
     cancel: CancellationToken,
 }
@@ -54,7 +56,7 @@ impl Host {
         let load = reloader.start(true, &cancel);
         let loaded = wait::for_result("all components", broker.start_with(load)).await.unwrap();
         let loaded = loaded.unwrap();
-        Self { broker, runtime, loaded, folder, cancel }
+        Self { broker, runtime, loaded, reloader, folder, cancel }
     }
 
     /// The folder.

@@ -24,6 +24,15 @@ impl NatsServer {
         Self::start_with(&[]).await
     }
 
+    /// Starts a server that listens on this address, and is still reached on loopback.
+    ///
+    /// # Panics
+    /// As [`NatsServer::start`].
+    pub async fn start_at(address: &str) -> Self {
+        // The last one counts.
+        Self::start_with(&["-a", address]).await
+    }
+
     /// Starts a server with more arguments.
     ///
     /// # Panics

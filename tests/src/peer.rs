@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::{ChildStdin, Command};
 use tokio::sync::Mutex;
 
+use crate::network::Cable;
 use crate::process::Process;
 use crate::{tree, wait};
 
@@ -70,6 +71,19 @@ impl Peer {
         listeners: &[(&str, &str, &str)],
     ) -> Self {
         let peer = Self::script("peer.js", version, node_id);
+        peer.begin(transporter, options, listeners).await;
+        peer
+    }
+
+    /// As [`Peer::start`], at the other end of a cable.
+    pub async fn beyond(cable: &Cable, node_id: &str, transporter: &str, options: Value) -> Self {
+        let peer = Self::run(cable.command("node"), "peer.js", Version::V15, node_id);
+        peer.begin(transporter, options, &[]).await;
+        peer
+    }
+
+    async fn begin(&self, transporter: &str, options: Value, listeners: &[(&str, &str, &str)]) {
+        let node_id = &self.node_id;
         let mut all = json!({"nodeID": node_id, "transporter": transporter});
         all.as_object_mut().unwrap().extend(options.as_object().cloned().unwrap_or_default());
         let listen: Vec<Value> = listeners
@@ -79,8 +93,7 @@ impl Peer {
                 json!({"service": service, "event": event, "group": group})
             })
             .collect();
-        peer.ask("start", json!({"options": all, "listen": listen})).await.unwrap();
-        peer
+        self.ask("start", json!({"options": all, "listen": listen})).await.unwrap();
     }
 
     /// Starts another script that is driven in the same way.
@@ -89,12 +102,15 @@ impl Peer {
     /// When the peers are not installed.
     #[must_use]
     pub fn script(script: &str, version: Version, node_id: &str) -> Self {
+        Self::run(Command::new("node"), script, version, node_id)
+    }
+
+    fn run(mut command: Command, script: &str, version: Version, node_id: &str) -> Self {
         let folder = tree::top().join("tests/peers");
         assert!(
             folder.join("node_modules").is_dir(),
             "the Moleculer peers are not installed: run `make peers`"
         );
-        let mut command = Command::new("node");
         command.args([script, version.name()]).current_dir(folder);
         let mut process = Process::spawn(&format!("the peer '{node_id}'"), &mut command);
         let stdin = Mutex::new(process.take_stdin());

@@ -7,8 +7,8 @@ use crate::hook::Moment;
 use crate::json::{Json, Kind};
 
 /// Keys of `#[service(…)]`.
-const SERVICE: [&str; 7] =
-    ["name", "version", "settings", "metadata", "dependencies", "mode", "limits"];
+const SERVICE: [&str; 8] =
+    ["name", "version", "settings", "metadata", "dependencies", "mode", "limits", "probe"];
 
 /// Keys of an action that Moleculer or the host knows (moleculer: index.d.ts ActionSchema).
 const ACTION: [&str; 18] = [
@@ -92,6 +92,11 @@ pub(crate) fn service(mut args: Args, errors: &mut Vec<Error>) -> Service {
                 check_limits(&value, errors);
                 service.isomer.push(("limits", value));
             }
+            ("probe", Kind::Text(_) | Kind::Object(_)) => service.isomer.push(("probe", value)),
+            ("probe", _) => errors.push(Error::new(
+                value.span,
+                "`probe` is the name of an action, or `{ action: \"health\", timeout: 1000 }`",
+            )),
             ("version", _) => errors.push(Error::new(value.span, "`version` is a number or text")),
             ("settings" | "metadata" | "limits", _) => {
                 let message = format!("`{}` is an object: `{{ key: value }}`", key.name);

@@ -14,7 +14,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::admin::protocol::{self, Body, EmitKind, Mode, Request, Response};
+use crate::admin::protocol::{self, Body, EmitKind, Mode, Request, Response, Versions};
 use crate::admin::stream::{self, Received};
 use crate::context::{CallOptions, Caller, EmitOptions, Outcome};
 use crate::error::MoleculerError;
@@ -62,6 +62,14 @@ impl Client {
     /// When it does not answer.
     pub async fn info(&self) -> Outcome {
         self.clone().ask(Request::Info, Payload::Absent, None).await
+    }
+
+    /// Asks about the versions of a service.
+    ///
+    /// # Errors
+    /// What the node answers, or that it does not.
+    pub async fn versions(&self, question: Versions) -> Outcome {
+        self.clone().ask(Request::Versions(question), Payload::Absent, None).await
     }
 
     async fn ask(self, request: Request, payload: Payload, stream: Option<Stream>) -> Outcome {

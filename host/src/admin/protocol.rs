@@ -109,8 +109,28 @@ pub enum Request {
         /// Milliseconds.
         timeout: u64,
     },
+    /// Something about the versions of a service.
+    Versions(Versions),
     /// Who are you?
     Info,
+}
+
+/// What is asked about the versions of a service, which is named in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Versions {
+    /// Which there are.
+    List {
+        /// The service.
+        service: String,
+    },
+    /// Go back to an earlier one.
+    RollBack {
+        /// The service.
+        service: String,
+        /// How its digest begins; without it, the one before.
+        version: Option<String>,
+    },
 }
 
 /// How an event is sent.

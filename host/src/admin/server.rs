@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use serde_json::{Value, value::RawValue};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -18,7 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::admin::place::{Claim, Error};
-use crate::admin::protocol::{self, Body, EmitKind, Mode, Request, Response};
+use crate::admin::protocol::{self, Body, EmitKind, Mode, Request, Response, Versions};
 use crate::admin::stream::{self, Received};
 use crate::context::{CallOptions, Caller, EmitOptions, Outcome};
 use crate::error::MoleculerError;
@@ -29,11 +30,15 @@ use crate::task::{self, CancellationToken};
 /// After an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Answers what is asked about the versions of services.
+pub type VersionKeeper = Arc<dyn Fn(Versions) -> BoxFuture<'static, Outcome> + Send + Sync>;
+
 /// What connections share.
 struct Shared {
     caller: Arc<dyn Caller>,
     node_id: Arc<str>,
     info: Value,
+    versions: Option<VersionKeeper>,
     slots: Arc<Semaphore>,
     /// No more requests are taken.
     intake: CancellationToken,
@@ -48,7 +53,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at a claimed place. `info` is what the node answers when asked who it is.
+    /// Listens at a claimed place. `info` is what the node answers when asked who it is; `versions` answers
+    /// questions about versions.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -57,6 +63,7 @@ impl Server {
         caller: Arc<dyn Caller>,
         node_id: Arc<str>,
         info: Value,
+        versions: Option<VersionKeeper>,
     ) -> Result<Self, Error> {
         let io_error = |source| Error::Io { path: claim.path.clone(), source };
         let listener = UnixListener::bind(&claim.path).map_err(io_error)?;
@@ -68,6 +75,7 @@ impl Server {
             caller,
             node_id,
             info,
+            versions,
             slots: Arc::new(Semaphore::new(protocol::CONNECTIONS_MAX)),
             intake: cancel.child_token(),
             cancel,
@@ -347,6 +355,13 @@ async fn run(
             let nodes = nodes.into_iter().map(Arc::from).collect();
             caller.ping(nodes, Duration::from_millis(timeout)).await
         }
+        Request::Versions(question) => match &shared.versions {
+            Some(versions) => versions(question).await,
+            None => {
+                let text = "This node has no components, so it keeps no versions.";
+                Err(MoleculerError::client(404, "SERVICE_NOT_FOUND", text))
+            }
+        },
         Request::Info => Ok(Payload::Json(shared.info.to_string().into())),
     })
 }

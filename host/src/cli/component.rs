@@ -14,7 +14,9 @@ use crate::cli::{self, ConfigArgs, Done, Failure};
 use crate::clock;
 use crate::config::options::NodeOptions;
 use crate::config::{Limits, Mode, ServiceOptions, quantity, sidecar};
-use crate::runtime::{CompileMode, Inspection, Runtime, RuntimeOptions, SURROUNDINGS, World};
+use crate::runtime::{
+    CompileMode, Error, Inspection, OUT_OF_MEMORY, Runtime, RuntimeOptions, SURROUNDINGS, World,
+};
 
 /// Flags of `inspect`.
 #[derive(Debug, Args)]
@@ -338,7 +340,12 @@ pub async fn compile(args: CompileArgs) -> Done {
 pub fn compile_child(args: &CompileChildArgs) -> Done {
     let (code, reason) = match crate::runtime::child_main(&args.input, &args.output, args.memory) {
         Ok(()) => return Ok(ExitCode::SUCCESS),
-        Err(crate::runtime::Error::Invalid { reason }) => (ExitCode::FAILURE, reason),
+        Err(Error::Invalid { reason }) => (ExitCode::FAILURE, reason),
+        Err(Error::Read { source, .. } | Error::Cache { source, .. })
+            if source.kind() == std::io::ErrorKind::OutOfMemory =>
+        {
+            (ExitCode::from(OUT_OF_MEMORY), source.to_string())
+        }
         Err(error) => (ExitCode::from(SURROUNDINGS), explained(&error)),
     };
     writeln!(std::io::stderr(), "{reason}")?;

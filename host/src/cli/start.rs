@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::place::{self, Claim};
-use crate::admin::server::Server;
+use crate::admin::protocol::Versions;
+use crate::admin::server::{Server, VersionKeeper};
 use crate::broker::ServiceBroker;
 use crate::cli::component::{explained, runtime};
 use crate::cli::notify::Manager;
@@ -219,16 +220,17 @@ impl Node {
         runtime: Runtime,
     ) -> Result<Loaded, Failure> {
         let node_id = Arc::clone(self.broker.node_id());
+        let reloader = Reloader::new(self.broker.clone(), runtime, self.roots.clone());
         if let Some(claim) = claim {
-            let info = self.info();
-            let server = Server::start(claim, self.broker.as_caller(), node_id, info);
+            let (info, versions) = (self.info(), version_keeper(&reloader));
+            let caller = self.broker.as_caller();
+            let server = Server::start(claim, caller, node_id, info, Some(versions));
             self.server = Some(server.map_err(|error| Failure::Failed(explained(&error)))?);
         }
         if self.options.broker.hot_reload {
             let followed = middlewares.follow(&self.reload);
             followed.map_err(|error| Failure::Failed(explained(&error)))?;
         }
-        let reloader = Reloader::new(self.broker.clone(), runtime, self.roots.clone());
         let loaded = reloader.start(self.options.broker.hot_reload, &self.reload).await;
         loaded.map_err(|error| Failure::Failed(explained(&error)))
     }
@@ -322,6 +324,22 @@ impl Node {
         let rows = listed.as_array().into_iter().flatten();
         rows.filter_map(|row| Some(printable(row.get("fullName")?.as_str()?))).collect()
     }
+}
+
+/// Lets the control socket ask about versions.
+fn version_keeper(reloader: &Reloader) -> VersionKeeper {
+    let reloader = reloader.clone();
+    Arc::new(move |question| {
+        let reloader = reloader.clone();
+        Box::pin(async move {
+            match question {
+                Versions::List { service } => reloader.versions(&service),
+                Versions::RollBack { service, version } => {
+                    reloader.roll_back(&service, version.as_deref()).await
+                }
+            }
+        })
+    })
 }
 
 fn shown_roots(roots: &[PathBuf]) -> String {

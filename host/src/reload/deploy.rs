@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::versions::Held;
 use crate::clock;
 use crate::config::problem::Problems;
 use crate::config::{ServiceOptions, sidecar};
@@ -13,7 +14,7 @@ use crate::error::MoleculerError;
 use crate::runtime::{self, Component, Kind};
 use crate::schema::{self, Bounds, ServiceSchema};
 use crate::service;
-use crate::task::CancellationToken;
+use crate::task::{CancellationToken, DropGuard};
 
 /// Why a file cannot be put into service.
 #[derive(Debug, thiserror::Error)]
@@ -87,9 +88,16 @@ pub(super) struct Deployed {
     digest: String,
     options: ServiceOptions,
     origin: Value,
+    /// Ends the watch over its traps.
+    _ended: DropGuard,
 }
 
 impl Deployed {
+    /// Digest of the version.
+    pub(super) fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// Full name and what `$node.services` shows.
     pub(super) fn shown(&self) -> (Arc<str>, Value) {
         (Arc::clone(&self.full_name), self.origin.clone())
@@ -103,6 +111,8 @@ impl Shared {
         path: &Path,
         superseded: &CancellationToken,
     ) -> Result<(), Error> {
+        let turn = self.turn(path);
+        let _turn = turn.lock().await;
         let start = clock::now();
         let options = self.options_beside(path)?;
         let component = self.runtime.load(path).await?;
@@ -113,6 +123,29 @@ impl Shared {
             self.forget_error(path);
             return Ok(());
         }
+        if !self.may_serve(path, &component.inspection().sha256) {
+            return Ok(());
+        }
+        Box::pin(self.switch(path, component, options, superseded, start)).await
+    }
+
+    /// Whether what a file holds may be put into service; notes what it holds.
+    fn may_serve(&self, path: &Path, digest: &str) -> bool {
+        let mut histories = self.histories.lock();
+        let history = histories.entry(path.to_owned()).or_default();
+        history.in_file = Some(digest.to_owned());
+        history.held(digest) == Held::No
+    }
+
+    /// Puts a version into service, in the place of the one that is there. Whoever calls has the turn.
+    pub(super) async fn switch(
+        &self,
+        path: &Path,
+        component: Component,
+        options: ServiceOptions,
+        superseded: &CancellationToken,
+        start: clock::Instant,
+    ) -> Result<(), Error> {
         let schema = self.describe(&component, &options).await?;
         let claim = self.claim(path, &schema.full_name)?;
         let ready = self.broker.wait_for_dependencies(&schema);
@@ -122,12 +155,18 @@ impl Shared {
         let origin = origin(path, &component, &schema);
         let digest = component.inspection().sha256.clone();
         let (caller, cacher) = (self.broker.caller(), self.broker.cacher().cloned());
-        let mut service =
-            service::component::service(&self.runtime, component, schema, &options, caller, cacher);
+        let kept = component.clone();
+        let (mut service, traps) =
+            service::component::watched(&self.runtime, component, schema, &options, caller, cacher);
         service.origin = Some(origin.clone());
         self.broker.add_service(service).await.map_err(Error::Start)?;
         claim.keep();
-        let deployed = Deployed { full_name: Arc::clone(&full_name), digest, options, origin };
+        let ended = CancellationToken::new();
+        self.watch_traps(path, &digest, traps, &ended);
+        self.histories.lock().entry(path.to_owned()).or_default().note(kept, options.clone());
+        let ended = ended.drop_guard();
+        let deployed =
+            Deployed { full_name: Arc::clone(&full_name), digest, options, origin, _ended: ended };
         let before = self.deployed.lock().insert(path.to_owned(), deployed);
         self.settle(path, &full_name, before, start).await;
         Ok(())

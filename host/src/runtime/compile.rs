@@ -22,6 +22,8 @@ use crate::runtime::{Error, Inspection, component, engine};
 pub const SUBCOMMAND: &str = "__compile";
 /// How the child says that the component is not to blame but what is around it, such as a full disk.
 pub const SURROUNDINGS: u8 = 3;
+/// How the child says that it had too little memory, when it comes to say it.
+pub const OUT_OF_MEMORY: u8 = 4;
 /// Serving goes before compiling.
 const NICENESS: i32 = 10;
 /// Longest message of the child that is kept, in bytes.
@@ -98,13 +100,14 @@ pub(super) async fn in_child(
     let message = String::from_utf8_lossy(&ended.stderr);
     // A child that ends by a signal was stopped by the system or by its allocator, and both mean memory:
     // rejecting a component is an ordinary exit.
-    if ended.status.code().is_none() {
+    let code = ended.status.code();
+    if code.is_none() || code == Some(OUT_OF_MEMORY.into()) {
         return Err(Error::CompileMemory { limit: limits.memory });
     }
     let reason = message.trim().trim_start_matches("error: ");
     let end = reason.floor_char_boundary(MESSAGE_LEN_MAX);
     let reason = reason.get(..end).unwrap_or_default().to_owned();
-    if ended.status.code() == Some(SURROUNDINGS.into()) {
+    if code == Some(SURROUNDINGS.into()) {
         return Err(Error::Compiler { source: std::io::Error::other(reason) });
     }
     Err(Error::Invalid { reason })

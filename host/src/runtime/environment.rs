@@ -12,7 +12,7 @@ use crate::metrics::{Metric, MetricRegistry};
 use crate::payload::Object;
 use crate::runtime::cache_grant::CacheGrant;
 use crate::runtime::log_sink::LogSink;
-use crate::runtime::streams;
+use crate::runtime::{Traps, streams};
 use crate::schema::Pattern;
 
 /// Where a service runs and what it may do.
@@ -26,6 +26,8 @@ pub(super) struct Environment {
     pub env: Vec<(String, String)>,
     pub log: Arc<LogSink>,
     pub counters: Counters,
+    /// Traps of this version.
+    pub traps: Arc<Traps>,
     /// Where values are kept; `None` when the node has no cacher.
     pub cacher: Option<Arc<dyn Cacher>>,
     pub cache_grant: CacheGrant,
@@ -111,6 +113,7 @@ impl Environment {
         Self {
             log: Arc::new(log),
             counters: Counters::new(parts.metrics),
+            traps: Arc::default(),
             call_grant: compile(&parts.service, parts.grants.call.as_deref()),
             emit_grant: compile(&parts.service, parts.grants.emit.as_deref()),
             cache_grant: CacheGrant::new(&parts.service, &parts.grants.cache),

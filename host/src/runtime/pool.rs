@@ -27,7 +27,7 @@ use crate::runtime::instance::Instance;
 use crate::runtime::instance::shared::Handler;
 use crate::runtime::serving::Serving;
 use crate::runtime::verdict;
-use crate::runtime::{Component, Kind, Runtime};
+use crate::runtime::{Component, Kind, Runtime, Traps};
 use crate::schema::Lifecycle;
 use crate::task::{self, CancellationToken};
 
@@ -363,6 +363,12 @@ impl Pool {
             instance.handle_event(ctx, &target.key, &target.limits, deadline, closed).await;
         busy.check_in();
         handled
+    }
+
+    /// How often its instances have trapped.
+    #[must_use]
+    pub fn traps(&self) -> &Arc<Traps> {
+        &self.0.environment.traps
     }
 
     /// What it is doing.

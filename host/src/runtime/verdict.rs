@@ -86,6 +86,7 @@ fn ended(
             .with_data(&json!({"what": "payload", "limit": limits.payload, "service": service}));
     }
     counters.trapped.increment();
+    environment.traps.note();
     trapped(state, service, &trap.map_or(cause, |trap| trap.to_string()), error)
 }
 

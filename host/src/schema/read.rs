@@ -9,9 +9,14 @@ use serde_json::{Map, Value};
 use super::cache::{self, Cache};
 use super::{
     ActionFaults, ActionSchema, Balance, Bounds, Dependency, Error, EventFaults, EventSchema,
-    Lifecycle, Pattern, ServiceSchema, Special, Traced, Visibility, full_name, suits_javascript,
+    Lifecycle, Pattern, Probe, ServiceSchema, Special, Traced, Visibility, full_name,
+    suits_javascript,
 };
 use crate::config::limits::{ActionLimits, Mode};
+use crate::payload::Payload;
+
+/// How long the answer to a probe may take when the schema does not say.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest name of a service, action or event, in bytes.
 const NAME_LEN_MAX: usize = 200;
@@ -80,7 +85,9 @@ impl Reader {
         let actions = self.actions(&mut root, &prefix);
         let events = self.events(&mut root, &name);
         let isomer = self.object(&mut root, "isomer");
+        let probe = self.probe(isomer.get("probe"), &actions);
         ServiceSchema {
+            probe,
             name: name.into(),
             version,
             full_name,
@@ -93,6 +100,28 @@ impl Reader {
             mode: self.mode(isomer.get("mode")),
             limits: self.limits("isomer.limits", isomer.get("limits")),
             lifecycle: self.lifecycle(isomer.get("lifecycle")),
+        }
+    }
+
+    /// `"action"`, or `{action, params, timeout}` (ms).
+    fn probe(&mut self, found: Option<&Value>, actions: &[ActionSchema]) -> Option<Probe> {
+        let found = found.filter(|found| !found.is_null())?;
+        let field = |key: &str| found.get(key).filter(|value| !value.is_null());
+        let action = found.as_str().or_else(|| field("action").and_then(Value::as_str));
+        let known = action.filter(|key| actions.iter().any(|action| *action.key == **key));
+        let params = field("params").map_or(Ok(Payload::empty_object()), Payload::from_value);
+        let timeout = field("timeout").map_or(Some(PROBE_TIMEOUT), |timeout| {
+            timeout.as_u64().filter(|ms| *ms > 0).map(Duration::from_millis)
+        });
+        match (known, params, timeout) {
+            (Some(action), Ok(params), Some(timeout)) => {
+                Some(Probe { action: action.to_owned(), params, timeout })
+            }
+            _ => {
+                let allowed = "the name of an action of this service, or {action, params, timeout}";
+                self.fault("isomer.probe", found, allowed);
+                None
+            }
         }
     }
 

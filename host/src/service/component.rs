@@ -7,9 +7,9 @@ use crate::config::ServiceOptions;
 use crate::config::limits::ActionLimits;
 use crate::context::Caller;
 use crate::handler::{EventHandler, FallbackHandler, Handler};
-use crate::runtime::{Component, Pool, PoolOptions, Runtime, Wish};
+use crate::runtime::{Component, Pool, PoolOptions, Runtime, Traps, Wish};
 use crate::schema::{ActionSchema, EventSchema, ServiceSchema};
-use crate::service::LocalService;
+use crate::service::{LocalService, probe};
 
 /// Makes a service of a component and its schema. Nothing of it runs before the broker starts it.
 #[must_use]
@@ -21,6 +21,19 @@ pub fn service(
     caller: Weak<dyn Caller>,
     cacher: Option<Arc<dyn Cacher>>,
 ) -> LocalService {
+    watched(runtime, component, schema, options, caller, cacher).0
+}
+
+/// The same, and how often it traps.
+#[must_use]
+pub fn watched(
+    runtime: &Runtime,
+    component: Component,
+    schema: ServiceSchema,
+    options: &ServiceOptions,
+    caller: Weak<dyn Caller>,
+    cacher: Option<Arc<dyn Cacher>>,
+) -> (LocalService, Arc<Traps>) {
     let wish = Wish {
         limits: &schema.limits,
         mode: schema.mode,
@@ -31,16 +44,29 @@ pub fn service(
     options.cacher = cacher;
     let pool = Pool::new(runtime, component, options);
     let (starting, stopping) = (pool.clone(), pool.clone());
-    LocalService {
-        actions: schema.actions.iter().map(|action| action_handler(&pool, action)).collect(),
+    let actions: Vec<Handler> =
+        schema.actions.iter().map(|action| action_handler(&pool, action)).collect();
+    let probe = probe::of(&schema, &actions, runtime.node_id());
+    let traps = Arc::clone(pool.traps());
+    let service = LocalService {
+        actions,
         fallbacks: schema.actions.iter().map(|action| fallback_handler(&pool, action)).collect(),
         events: schema.events.iter().map(|event| event_handler(&pool, event)).collect(),
         schema: Arc::new(schema),
         origin: None,
-        started: Some(Box::new(move || Box::pin(async move { starting.start().await }))),
+        started: Some(Box::new(move || {
+            Box::pin(async move {
+                starting.start().await?;
+                match probe {
+                    Some(probe) => probe.run().await,
+                    None => Ok(()),
+                }
+            })
+        })),
         // The broker has waited for the calls; handlers that still write to a stream have what is left.
         stopped: Some(Box::new(move |left| Box::pin(async move { stopping.drain(left).await }))),
-    }
+    };
+    (service, traps)
 }
 
 fn action_handler(pool: &Pool, action: &ActionSchema) -> Handler {

@@ -120,7 +120,7 @@ fn node() -> Node {
     let broker = Broker::default();
     let (started, dropped) = (Arc::clone(&broker.started), Arc::clone(&broker.dropped));
     let info = json!({"nodeID": "n1"});
-    let server = Server::start(claim, Arc::new(broker), "n1".into(), info).unwrap();
+    let server = Server::start(claim, Arc::new(broker), "n1".into(), info, None).unwrap();
     Node { server, started, dropped, dir }
 }
 
