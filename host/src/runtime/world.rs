@@ -1,4 +1,7 @@
 //! The worlds that a component can target, and what their exports have in common.
+//!
+//! The futures of calls are large, and each wait around one would make room for it again: so each has a place of
+//! its own.
 
 use wasmtime::component::InstancePre;
 use wasmtime::{Engine, Store};
@@ -103,9 +106,13 @@ impl Pre {
 
     pub(super) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Guest> {
         Ok(match self {
-            Self::Service(pre) => Guest::Service(pre.instantiate_async(store).await?),
-            Self::ServiceAsync(pre) => Guest::ServiceAsync(pre.instantiate_async(store).await?),
-            Self::Middleware(pre) => Guest::Middleware(pre.instantiate_async(store).await?),
+            Self::Service(pre) => Guest::Service(Box::pin(pre.instantiate_async(store)).await?),
+            Self::ServiceAsync(pre) => {
+                Guest::ServiceAsync(Box::pin(pre.instantiate_async(store)).await?)
+            }
+            Self::Middleware(pre) => {
+                Guest::Middleware(Box::pin(pre.instantiate_async(store)).await?)
+            }
         })
     }
 }
@@ -131,12 +138,14 @@ impl Guest {
 
     pub(super) async fn describe(&self, store: &mut Store<State>) -> wasmtime::Result<String> {
         match self {
-            Self::Service(guest) => guest.isomer_service_handler().call_describe(store).await,
+            Self::Service(guest) => {
+                Box::pin(guest.isomer_service_handler().call_describe(store)).await
+            }
             Self::ServiceAsync(guest) => {
-                guest.isomer_service_handler_async().call_describe(store).await
+                Box::pin(guest.isomer_service_handler_async().call_describe(store)).await
             }
             Self::Middleware(guest) => {
-                guest.isomer_service_interceptor().call_describe(store).await
+                Box::pin(guest.isomer_service_interceptor().call_describe(store)).await
             }
         }
     }
@@ -145,15 +154,17 @@ impl Guest {
         let ctx = lend(FIRST_HANDLER);
         Ok(match self {
             Self::Service(guest) => {
-                let ended = guest.isomer_service_handler().call_started(store, ctx).await?;
+                let ended =
+                    Box::pin(guest.isomer_service_handler().call_started(store, ctx)).await?;
                 ended.map_err(error_from_guest)
             }
             Self::ServiceAsync(guest) => {
                 let started = guest.isomer_service_handler_async().func_started();
-                started.call_async(store, (ctx,)).await?.0.map_err(error_from_guest)
+                Box::pin(started.call_async(store, (ctx,))).await?.0.map_err(error_from_guest)
             }
             Self::Middleware(guest) => {
-                let ended = guest.isomer_service_interceptor().call_started(store, ctx).await?;
+                let ended =
+                    Box::pin(guest.isomer_service_interceptor().call_started(store, ctx)).await?;
                 ended.map_err(error_from_middleware)
             }
         })
@@ -163,15 +174,17 @@ impl Guest {
         let ctx = lend(FIRST_HANDLER);
         Ok(match self {
             Self::Service(guest) => {
-                let ended = guest.isomer_service_handler().call_stopped(store, ctx).await?;
+                let ended =
+                    Box::pin(guest.isomer_service_handler().call_stopped(store, ctx)).await?;
                 ended.map_err(error_from_guest)
             }
             Self::ServiceAsync(guest) => {
                 let stopped = guest.isomer_service_handler_async().func_stopped();
-                stopped.call_async(store, (ctx,)).await?.0.map_err(error_from_guest)
+                Box::pin(stopped.call_async(store, (ctx,))).await?.0.map_err(error_from_guest)
             }
             Self::Middleware(guest) => {
-                let ended = guest.isomer_service_interceptor().call_stopped(store, ctx).await?;
+                let ended =
+                    Box::pin(guest.isomer_service_interceptor().call_stopped(store, ctx)).await?;
                 ended.map_err(error_from_middleware)
             }
         })
@@ -188,12 +201,13 @@ impl Guest {
         match self {
             Self::Service(guest) => {
                 let (handler, params) = (guest.isomer_service_handler(), payload_to_guest(params));
-                handler.call_call_action(store, lend(ctx), key, params).await
+                Box::pin(handler.call_call_action(store, lend(ctx), key, params)).await
             }
             Self::ServiceAsync(guest) => {
                 let call = guest.isomer_service_handler_async().func_call_action();
                 let params = payload_to_result(params.clone());
-                Ok(call.call_async(store, (lend(ctx), key.to_owned(), params)).await?.0)
+                let args = (lend(ctx), key.to_owned(), params);
+                Ok(Box::pin(call.call_async(store, args)).await?.0)
             }
             Self::Middleware(_) => Err(wasmtime::Error::msg("a middleware has no actions")),
         }
@@ -210,12 +224,13 @@ impl Guest {
         match self {
             Self::Service(guest) => {
                 let (handler, data) = (guest.isomer_service_handler(), payload_to_guest(data));
-                handler.call_handle_event(store, lend(ctx), key, data).await
+                Box::pin(handler.call_handle_event(store, lend(ctx), key, data)).await
             }
             Self::ServiceAsync(guest) => {
                 let call = guest.isomer_service_handler_async().func_handle_event();
                 let data = payload_to_result(data.clone());
-                Ok(call.call_async(store, (lend(ctx), key.to_owned(), data)).await?.0)
+                let args = (lend(ctx), key.to_owned(), data);
+                Ok(Box::pin(call.call_async(store, args)).await?.0)
             }
             Self::Middleware(_) => Err(wasmtime::Error::msg("a middleware has no events")),
         }

@@ -74,7 +74,7 @@ impl Instance {
         let name = Arc::clone(&ctx.name);
         let armed = self.begin(Running::new(ctx, *limits, Some(deadline.at())));
         let hooks = self.guest.interceptor()?;
-        let call = run(hooks, &mut self.store, &name, &params, stage);
+        let call = Box::pin(run(hooks, &mut self.store, &name, &params, stage));
         let ended = within(deadline, closed, after(armed, call)).await;
         // A hook that ends badly is told from the action that it stands before.
         let what = Arc::clone(&self.store.data().environment.service);

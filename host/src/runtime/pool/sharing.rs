@@ -224,8 +224,7 @@ impl Keeper {
         let crowd = Crowd::default();
         let Some(limits) = self.pool.upgrade().map(|shared| shared.own_limits) else { return true };
         let cause = {
-            let mut served =
-                std::pin::pin!(instance.serve(&mut self.inbox, &crowd, &limits, &self.quit));
+            let mut served = Box::pin(instance.serve(&mut self.inbox, &crowd, &limits, &self.quit));
             loop {
                 let next = crowd.next_look(clock::now());
                 tokio::select! {
