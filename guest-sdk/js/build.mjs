@@ -58,7 +58,7 @@ async function build(given) {
 	const shared = { esbuild, entry, folder: project.folder, moleculer: project.moleculer, stubs };
 	say(`bundling     ${path.relative(process.cwd(), entry)}`);
 	const trial = await bundle({ ...shared, check: true });
-	const keep = file => (file.startsWith(SDK) ? null : path.relative(project.folder, file));
+	const keep = file => (file.startsWith(SDK) || !fs.existsSync(file) ? null : path.relative(project.folder, file));
 	const { schema, warnings } = described(trial, entry, check, lookUp, () => linesOf(trial.map, path.dirname(entry), keep));
 	for (const warning of warnings) say(`warning      ${warning}`);
 

@@ -8,11 +8,13 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { isBuiltin, mend, replacement } from "./builtins.mjs";
+import { addLazy, lazy } from "./lazy.mjs";
 
 export const SDK = fileURLToPath(new URL("..", import.meta.url));
 
 const PACKAGES = path.join(SDK, "node_modules");
 const SCRIPT = /\.[cm]?js$/;
+const PROGRAM = "isomer-program.js";
 const STUBBED = "isomer-stub";
 
 /** Imports of `moleculer` below its top that services use. */
@@ -56,10 +58,11 @@ const trialHost = {
 };
 
 function plugin(stubs) {
-	const inSdk = (build, name, kind) => build.resolve(name, { kind, resolveDir: SDK, pluginData: "sdk" });
+	const inSdk = (build, name, kind) => lazy(name) ?? build.resolve(name, { kind, resolveDir: SDK, pluginData: "sdk" });
 	return {
 		name: "isomer",
 		setup(build) {
+			addLazy(build, SDK);
 			build.onResolve({ filter: /^moleculer($|\/)/ }, args => moleculerModule(args));
 			build.onResolve({ filter: /^\.\.?[\\/]/ }, args => {
 				const match = MOLECULER_ITSELF.exec(path.resolve(args.resolveDir, args.path));
@@ -71,11 +74,10 @@ function plugin(stubs) {
 			build.onResolve({ filter: /^[^./]/ }, async args => {
 				if (HOSTED.test(args.path)) return undefined;
 				if (args.pluginData === "sdk" || args.kind === "entry-point") return undefined;
+				if (isOurs(args)) return inSdk(build, args.path, args.kind);
 				if (stubs.has(args.path.replace(/^node:/, ""))) return { path: args.path, namespace: STUBBED };
 				// A package may have the name of a module, such as `buffer/`, which has a slash at its end.
 				if (!isBuiltin(args.path)) return undefined;
-				// The SDK's own files build upon the packages of these names.
-				if (args.importer.startsWith(path.join(SDK, "src"))) return inSdk(build, args.path, args.kind);
 				const name = replacement(args.path);
 				if (name) return inSdk(build, name, args.kind);
 				return { errors: [refusal(args, mend(args.path))] };
@@ -84,6 +86,11 @@ function plugin(stubs) {
 			build.onLoad({ filter: /.*/, namespace: STUBBED }, args => ({ contents: stub(args.path), loader: "js" }));
 		}
 	};
+}
+
+/** The SDK's own files build upon packages, also those with the names of modules of Node.js. */
+function isOurs({ importer, namespace }) {
+	return namespace === "isomer-lazy" || path.basename(importer) === PROGRAM || importer.startsWith(path.join(SDK, "src"));
 }
 
 function moleculerModule({ path: name }) {
@@ -140,7 +147,7 @@ const HOSTED = /^(isomer|wasi):/;
 /** `{code, map}` of the bundle. Throws esbuild's error, whose `errors` say what is wrong and where. */
 export async function bundle({ esbuild, entry, folder, moleculer, stubs, check }) {
 	const result = await esbuild.build({
-		stdin: { contents: program({ entry, moleculer, check }), resolveDir: SDK, sourcefile: "isomer-program.js" },
+		stdin: { contents: program({ entry, moleculer, check }), resolveDir: SDK, sourcefile: PROGRAM },
 		// Places in messages are as seen from the project.
 		absWorkingDir: folder,
 		bundle: true,

@@ -39,8 +39,9 @@ export function linesOf(map, folder, keep) {
 	return { files, runs };
 }
 
-/** Only where the line of the user's file changes. */
+/** Only where the line of the user's file changes; a line of the bundle without a run has nothing of the user. */
 function add(runs, run) {
 	const last = runs.at(-1);
-	if (!last || last[0] !== run[0] || last[2] !== run[2] || last[3] !== run[3]) runs.push(run);
+	const follows = last && last[0] === run[0];
+	if (follows ? last[2] !== run[2] || last[3] !== run[3] : run[2] >= 0) runs.push(run);
 }
