@@ -33,8 +33,9 @@ fn on(node_id: &str, folder: &Path) -> BrokerOptions {
 async fn file(folder: &Path, node_id: &str, end: &str) -> Value {
     let folder = folder.join(node_id);
     wait::until(&format!("a file '…{end}'"), || async {
-        let mut files = std::fs::read_dir(&folder).ok()?.flatten().map(|entry| entry.path());
-        let file = files.find(|file| file.display().to_string().ends_with(end))?;
+        let files = std::fs::read_dir(&folder).ok()?.flatten().map(|entry| entry.path());
+        // Their names begin with the time and a number.
+        let file = files.filter(|file| file.display().to_string().ends_with(end)).min()?;
         // It may be there before it is whole.
         serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()
     })

@@ -8,7 +8,7 @@
 //! over, so readers must be impatient. `kcat` is the program in Debian that starts it.
 
 use rustix::process::Signal;
-use tokio::process::Command;
+use tokio::process::{ChildStdin, Command};
 
 use crate::process::Process;
 
@@ -17,6 +17,8 @@ use crate::process::Process;
 pub struct KafkaServer {
     brokers: Vec<String>,
     process: Process,
+    /// It lives as long as this is open.
+    _input: ChildStdin,
 }
 
 impl KafkaServer {
@@ -30,10 +32,11 @@ impl KafkaServer {
         command.args(["-P", "-b", "none", "-t", "none", "-d", "mock"]);
         command.args(["-X", &format!("test.mock.num.brokers={n_servers}")]);
         let mut process = Process::spawn("kcat (installed by `make test`)", &mut command);
+        let input = process.take_stdin();
         let line = process.line("bootstrap.servers=").await;
         let brokers = line.rsplit("bootstrap.servers=").next().unwrap().trim();
         let brokers = brokers.split(',').map(str::to_owned).collect();
-        Self { brokers, process }
+        Self { brokers, process, _input: input }
     }
 
     /// `host:port` of each server.

@@ -358,8 +358,11 @@ pub(super) fn read_created(answer: &[u8]) -> Result<Option<(String, Code)>, Malf
     Ok(failed)
 }
 
-/// Each topic, and where its next message will stand.
-pub(super) fn read_ends(answer: &[u8]) -> Result<Vec<(String, Result<i64, Code>)>, Malformed> {
+/// A topic, and where its next message will stand.
+pub(super) type End = (String, Result<i64, Code>);
+
+/// Where the next messages will stand.
+pub(super) fn read_ends(answer: &[u8]) -> Result<Vec<End>, Malformed> {
     let mut ends = Vec::new();
     Reader(answer).each(|reader| {
         let topic = reader.text()?;
