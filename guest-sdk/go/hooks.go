@@ -49,8 +49,11 @@ func before[P any](hook func(*Context, *P) error) func(*Context, *Payload) error
 		if err := hook(ctx, &params); err != nil {
 			return err
 		}
-		changed, err := NewPayload(&params)
-		if err == nil && changed.Kind == JSONText {
+		if payload.Kind != JSONText {
+			return nil
+		}
+		changed, err := NewPayload(params)
+		if err == nil {
 			*payload = changed
 		}
 		return err

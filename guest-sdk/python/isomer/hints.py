@@ -27,6 +27,9 @@ _PLAIN = {
     type(None): {"type": "equal", "value": None},
 }
 
+# Not in every Python under which unit tests run.
+_REQUIRED = [getattr(typing, name) for name in ("Required", "NotRequired") if hasattr(typing, name)]
+
 
 def rule(hint):
     """The rule for a hint: a dictionary, or a list of them for a union of several types."""
@@ -37,7 +40,7 @@ def rule(hint):
         return _union(args)
     if origin is typing.Literal:
         return {"type": "enum", "values": list(args)}
-    if origin in (typing.Required, typing.NotRequired, typing.Final):
+    if origin in _REQUIRED:
         return rule(args[0])
     if origin in (list, set, frozenset) and args:
         return {"type": "array", "items": rule(args[0])}
@@ -126,7 +129,7 @@ def is_whole(hint):
 def converter(hint):
     """A function from a JSON value to what the hint says; `None` when there is nothing to do."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Annotated, typing.Required, typing.NotRequired):
+    if origin is typing.Annotated or origin in _REQUIRED:
         return converter(args[0])
     if origin in (typing.Union, types.UnionType):
         return _union_converter(args)

@@ -11,7 +11,7 @@ import typing
 from isomer import hints
 from isomer.context import Context
 from isomer.errors import ValidationError
-from isomer.payload import ABSENT, Json, Payload, from_payload
+from isomer.payload import ABSENT, Json, Payload, dumps, from_payload
 
 NONE, WHOLE, FIELDS = "none", "whole", "fields"
 WHOLE_NAMES = {"params", "data", "payload"}
@@ -87,6 +87,8 @@ class Signature:
         if self.kind is NONE:
             return self.function(service, ctx) if self.wants_context else self.function(service)
         if self.kind is WHOLE:
+            if self.raw:
+                value = Json(dumps(value))
             return self._whole(service, ctx, self.convert(value) if self.convert else value)
         fields = self._fields(value)
         if self.wants_context:
@@ -94,7 +96,9 @@ class Signature:
         return self.function(service, **fields)
 
     def _whole(self, service, ctx, value):
-        return self.function(service, ctx, value) if self.wants_context else self.function(service, value)
+        if self.wants_context:
+            return self.function(service, ctx, value)
+        return self.function(service, value)
 
     def _fields(self, value):
         if value is None:

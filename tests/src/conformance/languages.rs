@@ -48,13 +48,49 @@ pub struct Missing {
 }
 
 /// All languages, in the order of the document; the first is what the others are compared with.
-pub const LANGUAGES: &[Language] = &[Language {
-    name: "Rust",
-    world: "service",
-    tool: "cargo",
-    how: How::Cargo("conformance"),
-    lacks: &[],
-}];
+pub const LANGUAGES: &[Language] = &[
+    Language {
+        name: "Rust",
+        world: "service",
+        tool: "cargo",
+        how: How::Cargo("conformance"),
+        lacks: &[],
+    },
+    Language {
+        name: "Python",
+        world: "service",
+        tool: "componentize-py",
+        how: How::Program {
+            command: &[
+                "python3",
+                "guest-sdk/python/build.py",
+                "tests/conformance/python",
+                "-o",
+                "OUT",
+            ],
+            made_of: &["tests/conformance/python", "guest-sdk/python", "wit"],
+            needs: &[(PYTHON, "Python with venv: `apt-get install python3-venv`")],
+        },
+        lacks: &[],
+    },
+    Language {
+        name: "Go",
+        world: "service",
+        tool: "go",
+        how: How::Program {
+            command: &["python3", "guest-sdk/go/build.py", "tests/conformance/go", "-o", "OUT"],
+            made_of: &["tests/conformance/go", "guest-sdk/go", "wit"],
+            needs: &[(
+                PYTHON,
+                "Python with pip, which installs Go: `apt-get install python3-venv`",
+            )],
+        },
+        lacks: &[],
+    },
+];
+
+/// Whether there is a Python that can install the tools of Python and Go.
+const PYTHON: &[&str] = &["python3", "-c", "import venv, ensurepip"];
 
 impl Language {
     /// Why it cannot pass a scenario; `None` when it can.
