@@ -1,8 +1,6 @@
 /* Contexts, calls, events, streams, log, cacher and config: the names of isomer.h over the generated bindings. */
 #include "isomer_internal.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,13 +62,7 @@ isomer_value isomer_fail(const isomer_error *error) {
 }
 
 static isomer_value failure(const char *name, uint32_t code, const char *type, const char *format, va_list arguments) {
-  va_list again;
-  va_copy(again, arguments);
-  int len = vsnprintf(NULL, 0, format, arguments);
-  char *message = isomer_alloc(len < 0 ? 1 : (size_t)len + 1);
-  message[0] = 0;
-  if (len > 0) vsnprintf(message, (size_t)len + 1, format, again);
-  va_end(again);
+  const char *message = isomer_format_list(format, arguments);
   isomer_error error = {.name = name, .message = message, .has_code = true, .code = code, .type = type};
   return isomer_fail(&error);
 }
@@ -489,12 +481,10 @@ bool isomer_log_enabled(isomer_level_t level) {
 
 void isomer_log(isomer_level_t level, const isomer_json *fields, const char *format, ...) {
   if (!isomer_log_enabled(level)) return;
-  char line[1024];
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(line, sizeof line, format, arguments);
+  isomer_service_string_t message = isomer_wit(isomer_format_list(format, arguments)), place;
   va_end(arguments);
-  isomer_service_string_t message = isomer_wit(line), place;
   isomer_service_logger_log((isomer_service_logger_level_t)level, &message, options_text(fields, &place));
 }
 

@@ -5,6 +5,8 @@
 #include "generated/isomer_service.h"
 #include "isomer.h"
 
+#include <stdarg.h>
+
 /* Texts of the boundary, which are not changed by the host though the generated header has no const. */
 static inline isomer_service_string_t isomer_wit_text(const char *text, size_t len) {
   return (isomer_service_string_t){.ptr = (uint8_t *)text, .len = len};
@@ -18,6 +20,9 @@ isomer_value isomer_value_of(isomer_service_types_payload_t payload);
 isomer_service_types_failure_t isomer_failure_of(const isomer_error *error);
 isomer_value isomer_failed_with(isomer_service_types_failure_t failure);
 const isomer_error *isomer_error_of(isomer_service_types_failure_t failure);
+
+/* As vprintf, into the memory of the handler. */
+char *isomer_format_list(const char *format, va_list arguments);
 
 /* The running handler. */
 struct isomer_ctx {

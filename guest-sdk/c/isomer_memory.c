@@ -5,7 +5,6 @@
  * everything. Memory of a call is given back when the host has read its result (`cabi_post_...`). */
 #include "isomer_internal.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,9 +62,7 @@ void isomer_rewind(isomer_mark mark) {
 
 static void give_back(void) { isomer_rewind((isomer_mark){first(), 0}); }
 
-const char *isomer_format(const char *format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
+char *isomer_format_list(const char *format, va_list arguments) {
   va_list again;
   va_copy(again, arguments);
   int len = vsnprintf(NULL, 0, format, arguments);
@@ -73,6 +70,13 @@ const char *isomer_format(const char *format, ...) {
   text[0] = 0;
   if (len > 0) vsnprintf(text, (size_t)len + 1, format, again);
   va_end(again);
+  return text;
+}
+
+const char *isomer_format(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  const char *text = isomer_format_list(format, arguments);
   va_end(arguments);
   return text;
 }

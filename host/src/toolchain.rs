@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use futures_util::future::BoxFuture;
 
+mod c;
+pub mod componentize;
 mod go;
 mod javascript;
 mod python;
@@ -32,12 +34,14 @@ pub enum Language {
     Python,
     /// Go.
     Go,
+    /// C and C++, and modules that other compilers have made.
+    C,
 }
 
 impl Language {
     /// All of them, in the order in which a folder is asked whether it holds one.
-    pub const ALL: [Self; 5] =
-        [Self::Rust, Self::Go, Self::JavaScript, Self::TypeScript, Self::Python];
+    pub const ALL: [Self; 6] =
+        [Self::Rust, Self::Go, Self::JavaScript, Self::TypeScript, Self::Python, Self::C];
 
     /// The word for it on the command line.
     #[must_use]
@@ -48,6 +52,7 @@ impl Language {
             Self::TypeScript => "ts",
             Self::Python => "python",
             Self::Go => "go",
+            Self::C => "c",
         }
     }
 
@@ -60,6 +65,7 @@ impl Language {
             Self::TypeScript => "TypeScript",
             Self::Python => "Python",
             Self::Go => "Go",
+            Self::C => "C",
         }
     }
 
@@ -71,6 +77,7 @@ impl Language {
             Self::JavaScript | Self::TypeScript => &javascript::JavaScript,
             Self::Python => &python::Python,
             Self::Go => &go::Go,
+            Self::C => &c::Clang,
         }
     }
 }
@@ -242,10 +249,12 @@ pub fn detect(place: &Path) -> Result<Project, Error> {
     let reason = match absolute.is_dir() {
         true => {
             "no service here: there is no Cargo.toml, go.mod, package.json, *.service.js or .ts, \
-             pyproject.toml, requirements.txt or *.py; make one with \
+             pyproject.toml, requirements.txt, *.py, *.c or *.cpp; make one with \
              `isomer new NAME --lang LANGUAGE`"
         }
-        false => "no service can be built of this file; name a .js, .ts or .py file, or a folder",
+        false => {
+            "no service can be built of this file; name a .js, .ts, .py, .c or .cpp file, or a folder"
+        }
     };
     Err(Error::no_project(place, reason))
 }

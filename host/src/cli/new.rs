@@ -18,7 +18,7 @@ use crate::toolchain::template::{self, Fault};
 pub struct NewArgs {
     /// Name of the service: small letters, digits and '-'
     pub name: String,
-    /// Language: rust, js, ts, python or go
+    /// Language: rust, js, ts, python, go or c
     #[arg(short, long, value_name = "LANGUAGE")]
     pub lang: Language,
     /// Where to put it [default: a folder of that name]

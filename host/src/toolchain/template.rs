@@ -39,6 +39,7 @@ fn folder(language: Language) -> &'static str {
         Language::TypeScript => "guest-sdk/js/template-ts/",
         Language::Python => "guest-sdk/python/template/",
         Language::Go => "guest-sdk/go/template/",
+        Language::C => "guest-sdk/c/template/",
     }
 }
 
