@@ -49,6 +49,7 @@ mod serializers;
 mod streams;
 mod tcp;
 mod tidy;
+mod toolchain;
 mod tracing;
 mod transmit;
 mod validation;
