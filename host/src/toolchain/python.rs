@@ -82,8 +82,23 @@ pub(super) async fn run_builder(
     order: &Order,
     bench: &Workbench,
 ) -> Result<(), Error> {
-    let mut command = Command::new(bench.program(project.language, &PYTHON)?);
-    command.current_dir(&project.root).arg(bench.sdk()?.join(script));
-    command.arg(project.source()).arg("-o").arg(&order.output);
+    let mut command = builder(script, project.language, bench)?;
+    command.current_dir(&project.root).arg(project.source()).arg("-o").arg(&order.output);
     bench.run(&format!("building {}", project.source().display()), &mut command).await
+}
+
+/// A builder that is written in Python, without its arguments.
+pub(super) fn builder(
+    script: &str,
+    language: Language,
+    bench: &Workbench,
+) -> Result<Command, Error> {
+    let mut command = Command::new(bench.program(language, &PYTHON)?);
+    command.arg(bench.sdk()?.join(script));
+    // Where it keeps compilers, and the program that makes components of their modules: this one.
+    command.env("ISOMER_TOOLS", bench.tools());
+    if let Ok(own) = std::env::current_exe() {
+        command.env("ISOMER", own);
+    }
+    Ok(command)
 }

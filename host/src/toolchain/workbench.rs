@@ -100,6 +100,12 @@ impl Workbench {
         sdk::unpacked(&self.cache)
     }
 
+    /// Where builders keep what they install.
+    #[must_use]
+    pub fn tools(&self) -> PathBuf {
+        self.cache.join("tools")
+    }
+
     /// Shows a line.
     pub fn say(&self, line: &str) {
         (self.say)(line);
