@@ -19,7 +19,7 @@ use crate::service::Service;
 use crate::{Context, Error, Payload, Result};
 
 pub(crate) mod interceptor;
-pub(crate) mod shared;
+pub(crate) mod tasks;
 
 /// What wit-bindgen makes of the WIT.
 ///

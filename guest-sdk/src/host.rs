@@ -131,7 +131,7 @@ pub(crate) enum Pending {
     Host(crate::component::PendingCall),
     /// A task of the host, in a component whose handlers are tasks themselves.
     #[cfg(target_family = "wasm")]
-    Task(crate::component::shared::Task),
+    Task(crate::component::tasks::Task),
     /// The mock's answer, until it is taken.
     #[cfg(not(target_family = "wasm"))]
     Mock(crate::testing::MockAnswer),

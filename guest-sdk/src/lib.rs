@@ -112,11 +112,9 @@ pub mod __private {
     #[cfg(target_family = "wasm")]
     pub use crate::component::interceptor::{Interceptor, MiddlewarePlace};
     #[cfg(target_family = "wasm")]
-    pub use crate::component::shared::bindings::{
-        self as shared_bindings, export_shared_component,
-    };
+    pub use crate::component::tasks::bindings::{self as shared_bindings, export_shared_component};
     #[cfg(target_family = "wasm")]
-    pub use crate::component::shared::{SharedComponent, SharedInstance, SharedPlace};
+    pub use crate::component::tasks::{SharedComponent, SharedInstance, SharedPlace};
     #[cfg(target_family = "wasm")]
     pub use crate::component::{Component, Instance, Place};
     pub use crate::middleware::Described;

@@ -1,4 +1,6 @@
 //! Mode `shared`: one instance, many calls at once, and what becomes of them when one goes wrong.
+//!
+//! The service is "probe_async" on the bare WIT, and `lobby`, made with the SDK.
 
 use std::time::Duration;
 

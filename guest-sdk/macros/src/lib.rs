@@ -31,7 +31,7 @@ mod schema;
 ///
 /// # Keys of `#[service(…)]`
 /// `name` (required), `version` (a number or text), `settings` and `metadata` (JSON objects),
-/// `dependencies` (names, or objects with `name` and `version`), `mode` (`"pooled"` or `"fresh"`),
+/// `dependencies` (names, or objects with `name` and `version`), `mode` (`"pooled"`, `"fresh"` or `"shared"`),
 /// `limits(fuel = …, timeout = …, memory = …, payload = …)`: less than the operator allows, per call; times are
 /// milliseconds, sizes bytes.
 ///

@@ -27,9 +27,13 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     bindings::Service::add_to_linker::<_, Whole>(linker, |state| state)
 }
 
-/// Adds WASI with nothing granted, and the world `service-async`.
+/// Adds WASI with nothing granted, and the world `service-async`. What only blocks in the plain world is there,
+/// too: an SDK for both worlds may import it without use.
 pub(super) fn add_async_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    isomer::service::broker::add_to_linker::<_, Whole>(linker, |state| state)?;
+    isomer::service::streams::add_to_linker::<_, Whole>(linker, |state| state)?;
+    isomer::service::cacher::add_to_linker::<_, Whole>(linker, |state| state)?;
     bindings::asynchronous::ServiceAsync::add_to_linker::<_, Whole>(linker, |state| state)
 }
 

@@ -21,8 +21,8 @@ use crate::runtime::verdict::{self, Cause};
 use crate::runtime::world::{Guest, Pre};
 use crate::task::CancellationToken;
 
+pub(super) mod crowd;
 pub(super) mod intercept;
-pub(super) mod shared;
 
 /// What a guest may hand over in one host call beyond a payload: names, options, the parts of a failure.
 /// Up to here a text that is too large is a failure that the guest can read; beyond it is a trap.

@@ -24,7 +24,7 @@ use crate::runtime::admission::{Admission, Permit, Refusal};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::environment::{CallLimits, Environment, Parts};
 use crate::runtime::instance::Instance;
-use crate::runtime::instance::shared::Handler;
+use crate::runtime::instance::crowd::Handler;
 use crate::runtime::serving::Serving;
 use crate::runtime::verdict;
 use crate::runtime::{Component, Kind, Runtime, Traps};

@@ -20,7 +20,7 @@ use crate::context::{Context, Outcome};
 use crate::error::MoleculerError;
 use crate::runtime::World;
 use crate::runtime::deadline::{Deadline, Stop, within_answer};
-use crate::runtime::instance::shared::{Crowd, Handler, Request};
+use crate::runtime::instance::crowd::{Crowd, Handler, Request};
 use crate::runtime::instance::{Instance, check_payload};
 use crate::runtime::pool::{Active, Pool, Shared, Target};
 use crate::runtime::verdict::{self, Cause};
