@@ -60,6 +60,10 @@ fn plain(mut error: Value) -> Value {
     let fields = error.as_object_mut().unwrap();
     fields.remove("stack");
     fields.remove("nodeID");
+    // An error that is none of Moleculer's says nothing about it, and no is what that means.
+    if fields.get("retryable") == Some(&json!(false)) {
+        fields.remove("retryable");
+    }
     error
 }
 
