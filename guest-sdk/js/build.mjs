@@ -8,6 +8,13 @@ import fs from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 
+/** What the SDK imports of its world (wit/guest.wit). */
+const HOST = [
+	...["broker-async", "cacher-async", "config", "logger", "timers"].map(name => `isomer:service/${name}@0.1.0`),
+	"wasi:cli/environment@0.2.0",
+	"wasi:random/random@0.2.0"
+];
+
 const USAGE = `Usage: node build.mjs FILE -o OUT.wasm [--json] [--stub MODULE]… [--small] [--wit DIR] [--bundle FILE]
 
   FILE           the service: .js, .mjs, .cjs, .ts, .mts or .cts
@@ -64,12 +71,25 @@ async function build(given) {
 
 	const { code, map } = await bundle(shared);
 	const lines = JSON.stringify(linesOf(map, path.dirname(entry), keep));
-	const whole = `${code}\nglobalThis.__isomerLines = ${lines};\n${scrub(code.length)}\n`;
+	const whole = moduleOf(code, lines);
 	if (given.bundle) fs.writeFileSync(given.bundle, whole);
 	say(`component    ${given.output}`);
 	const component = await makeComponent({ code: whole, wit: given.wit, small: given.small });
 	put(given.output, component);
 	return { output: given.output, bytes: component.length, bundle: whole.length, ms: Date.now() - begun, schema, warnings };
+}
+
+/** The module that the engine is given: it has the imports of the world, and runs the bundle as a script. */
+function moduleOf(code, lines) {
+	const imports = HOST.map((name, index) => `import h${index} from ${JSON.stringify(name)};`);
+	const hosts = HOST.map((name, index) => `${JSON.stringify(name)}:h${index}`);
+	return `${imports.join("\n")}
+globalThis.__host = {${hosts}};
+(0, eval)(${JSON.stringify(code)});
+globalThis.__isomerLines = ${lines};
+export const handlerAsync = globalThis.__isomer.handlerAsync;
+${scrub(code.length)}
+`;
 }
 
 /**

@@ -60,6 +60,7 @@ export default class CounterService extends Service {
 	/** Calls another node several times at once, and says how long all of it took. */
 	async together(ctx: Context<{ action: string; ms: number; times: number }>) {
 		const { action, ms, times } = ctx.params;
+		await this.waitForServices(["js"]);
 		const begun = Date.now();
 		const results = await Promise.all(Array.from({ length: times }, () => ctx.call(action, { ms })));
 		return { results, took: Date.now() - begun };

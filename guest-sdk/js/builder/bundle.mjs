@@ -46,13 +46,15 @@ ${check ? "export const describe = () => instance.describe();" : "export const h
 `;
 }
 
-/** In the build's own trial they are objects of the builder (check.mjs). */
-const trialHost = {
-	name: "isomer-trial",
+/** Names of the modules whose functions the node gives, not the bundle: it finds them in `__host`. */
+const HOSTED = /^(isomer|wasi):/;
+
+const fromHost = {
+	name: "isomer-host",
 	setup(build) {
 		build.onResolve({ filter: HOSTED }, args => ({ path: args.path, namespace: "host" }));
 		build.onLoad({ filter: /.*/, namespace: "host" }, args => ({
-			contents: `export default __host[${JSON.stringify(args.path)}] || {};`
+			contents: `export default __host[${JSON.stringify(args.path)}];`
 		}));
 	}
 };
@@ -140,9 +142,6 @@ module.exports = new Proxy(missing("it"), {
 });`;
 }
 
-/** Names of the modules whose functions the node gives, not the bundle. */
-const HOST = ["isomer:*", "wasi:*"];
-const HOSTED = /^(isomer|wasi):/;
 
 /** `{code, map}` of the bundle. Throws esbuild's error, whose `errors` say what is wrong and where. */
 export async function bundle({ esbuild, entry, folder, moleculer, stubs, check }) {
@@ -152,14 +151,14 @@ export async function bundle({ esbuild, entry, folder, moleculer, stubs, check }
 		absWorkingDir: folder,
 		bundle: true,
 		write: false,
-		format: check ? "iife" : "esm",
-		globalName: check ? "__isomer" : undefined,
+		// No module of the engine: in one all code is strict, and many packages of npm are not.
+		format: "iife",
+		globalName: "__isomer",
 		platform: "neutral",
 		target: "es2022",
 		mainFields: ["module", "main"],
 		conditions: ["node"],
 		loader: { ".node": "empty", ".txt": "text", ".html": "text", ".graphql": "text", ".pem": "text" },
-		external: check ? [] : HOST,
 		keepNames: true,
 		minifyWhitespace: !check,
 		charset: "utf8",
@@ -170,7 +169,7 @@ export async function bundle({ esbuild, entry, folder, moleculer, stubs, check }
 		logLevel: "silent",
 		define: { "import.meta.url": '"file:///service.js"', __filename: '"/service.js"', __dirname: '"/"' },
 		inject: ["url", "clone", "abort"].map(name => path.join(SDK, `src/inject/${name}.js`)),
-		plugins: check ? [trialHost, plugin(stubs)] : [plugin(stubs)]
+		plugins: [fromHost, plugin(stubs)]
 	});
 	const text = ending => result.outputFiles.find(file => file.path.endsWith(ending)).text;
 	return { code: text(".js"), map: JSON.parse(text(".js.map")), warnings: result.warnings };

@@ -5,6 +5,9 @@ import vm from "node:vm";
 
 /** What the functions of the host are while a service describes itself. */
 const HOST = {
+	"isomer:service/broker-async@0.1.0": {},
+	"isomer:service/cacher-async@0.1.0": {},
+	"isomer:service/timers@0.1.0": {},
 	"isomer:service/config@0.1.0": {
 		settings: () => "{}",
 		service: () => "",

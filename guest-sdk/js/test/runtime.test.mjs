@@ -70,13 +70,13 @@ test("options of calls and events are passed on, and those that are the SDK's st
 					await ctx.emit("e.two", null, ["mail"]);
 					await this.broker.broadcast("e.three", Buffer.from("x"));
 					await this.broker.broadcastLocal("e.four");
-					return ctx.call("none.there", {}, { fallbackResponse: "instead" });
+					return ctx.call("x.bad", {}, { fallbackResponse: (_ctx, error) => `instead of ${error.message}` });
 				}
 			}
 		},
-		{ answers: echo }
+		{ answers: { ...echo, "x.bad": async () => Promise.reject(new Error("bad")) } }
 	);
-	assert.strictEqual((await service.call("go")).value, "instead");
+	assert.strictEqual((await service.call("go")).value, "instead of bad");
 	assert.deepStrictEqual(service.host.calls.map(({ options }) => options), [{ timeout: 5, meta: { m: 1 }, nodeID: "n" }, { retries: 2 }, {}]);
 	assert.deepStrictEqual(service.host.calls.map(({ params }) => params).slice(0, 2), [{ a: 1 }, undefined]);
 	assert.deepStrictEqual(service.host.events.map(({ how, event, options }) => [how, event, options]), [

@@ -17,7 +17,8 @@ import { silentMetrics, silentTracer } from "./silent.js";
 import { extendPromise } from "./promise.js";
 import { checkParams } from "./validator.js";
 
-const CALL_OPTIONS = ["timeout", "retries", "retryCount", "retry", "nodeID", "meta", "headers", "requestID", "tracking"];
+const CALL_OPTIONS = ["timeout", "retries", "retryCount", "retry", "nodeID", "meta", "headers", "requestID", "tracking", "fallbackResponse"];
+const NOBODY_HAS_IT = ["SERVICE_NOT_FOUND", "SERVICE_NOT_AVAILABLE"];
 const EMIT_OPTIONS = ["groups", "meta", "headers", "requestID", "throwError"];
 
 export class ServiceBroker {
@@ -86,8 +87,9 @@ export class ServiceBroker {
 			return result;
 		} catch (error) {
 			if (parentCtx) parentCtx._pullMeta();
-			if (fallbackResponse === undefined) throw error;
-			return typeof fallbackResponse === "function" ? fallbackResponse(parentCtx, error) : fallbackResponse;
+			// A value is the node's business. As in Moleculer there is none for an action that nobody has.
+			if (typeof fallbackResponse !== "function" || NOBODY_HAS_IT.includes(error.type)) throw error;
+			return fallbackResponse(parentCtx, error);
 		}
 	}
 
@@ -185,7 +187,10 @@ export class ServiceBroker {
 	/** The options that the host knows, as text. A context that is not the host's own sends its meta along. */
 	_options(options, keys, parentCtx) {
 		const known = {};
-		for (const key of keys) if (options[key] !== undefined && options[key] !== null) known[key] = options[key];
+		for (const key of keys) {
+			const value = options[key];
+			if (value !== undefined && value !== null && typeof value !== "function") known[key] = value;
+		}
 		if (parentCtx && parentCtx._apart) {
 			known.meta = { ...parentCtx.meta, ...options.meta };
 			if (parentCtx.requestID) known.requestID = known.requestID || parentCtx.requestID;

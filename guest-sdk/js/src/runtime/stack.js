@@ -4,7 +4,7 @@
 // of the bundle, index of the file, line in the file]]}`, sorted; each run reaches to the next. Index -1 is the
 // SDK, whose lines are left out of a stack: they tell a user nothing.
 
-const FRAME = /^\s*at (?:(.*?) \()?(?:file:\/\/)?[^\s()]*user\.js:(\d+)(?::(\d+))?\)?\s*$/;
+const FRAME = /^\s*at (?:(.*?) \()?(?:file:\/\/)?(?:[^\s()]*user\.js|<\w*>):(\d+)(?::(\d+))?\)?\s*$/;
 
 /** The stack of an error as text with its message in front, as in Node.js. */
 export function userStack(error) {
