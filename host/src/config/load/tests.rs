@@ -176,7 +176,7 @@ fn mistakes_of_variables_and_flags_name_them() {
     let flags = vec![Flag {
         option: "transporter",
         flag: "--transporter",
-        text: "kafka://me:secret@host".into(),
+        text: "stan://me:secret@host".into(),
     }];
     let problems = load(Sources { variables, flags, ..Sources::default() }).unwrap_err();
     let text = problems.to_string();
@@ -187,7 +187,7 @@ fn mistakes_of_variables_and_flags_name_them() {
         ),
         "{text}"
     );
-    assert!(text.contains("--transporter: transporter is \"kafka://***@host\" (this version does not offer transporter kafka)"), "{text}");
+    assert!(text.contains("--transporter: transporter is \"stan://***@host\" (this version does not offer transporter stan)"), "{text}");
     assert!(!text.contains("secret"), "{text}");
 }
 
