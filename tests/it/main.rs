@@ -30,6 +30,8 @@ mod hostile;
 mod hot_reload;
 mod interop;
 mod kit;
+mod languages_go;
+mod languages_python;
 mod matrix;
 mod mqtt;
 mod nats;

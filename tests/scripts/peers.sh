@@ -49,6 +49,10 @@ command -v rabbitmq-server >/dev/null || install_idle rabbitmq-server
 command -v node >/dev/null || install nodejs
 command -v npm >/dev/null || install npm
 
+# What builds services in Python and Go; both are kept in a cache folder.
+command -v python3 >/dev/null || install python3-venv
+tests/scripts/languages.sh --install
+
 cd tests/peers
 # npm writes this file last, so it is older than the lock file when something is missing.
 if [ package-lock.json -nt node_modules/.package-lock.json ]; then

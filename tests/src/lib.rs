@@ -25,6 +25,7 @@ pub mod etcd_server;
 pub mod gateway;
 pub mod guests;
 pub mod host;
+pub mod languages;
 pub mod matrix;
 pub mod mirror;
 pub mod mqtt_server;
