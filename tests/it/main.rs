@@ -33,6 +33,8 @@ mod interop;
 mod javascript;
 mod kafka;
 mod kit;
+mod languages_go;
+mod languages_python;
 mod matrix;
 mod mqtt;
 mod nats;

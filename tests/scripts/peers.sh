@@ -60,6 +60,9 @@ if [ guest-sdk/js/package-lock.json -nt guest-sdk/js/node_modules/.package-lock.
 	}
 	touch guest-sdk/js/node_modules/.package-lock.json
 fi
+# What builds services in Python and Go; both are kept in a cache folder.
+command -v python3 >/dev/null || install python3-venv
+tests/scripts/languages.sh --install
 
 cd tests/peers
 # npm writes this file last, so it is older than the lock file when something is missing.

@@ -21,6 +21,15 @@ pub fn wasm(name: &str) -> PathBuf {
     file
 }
 
+/// The samples that cargo builds; those in other languages need tools of their own.
+#[must_use]
+pub fn samples() -> Vec<String> {
+    let folder = tree::top().join("sample-services");
+    let mut names = tree::folders(&folder);
+    names.retain(|name| folder.join(name).join("Cargo.toml").is_file());
+    names
+}
+
 /// Puts a component into a folder under another name or its own, whole or not at all, as a deploying
 /// person should.
 pub fn put(name: &str, folder: &Path, file_name: &str) -> PathBuf {

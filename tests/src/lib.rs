@@ -30,6 +30,7 @@ pub mod host;
 pub mod javascript;
 pub mod kafka_server;
 pub mod load;
+pub mod languages;
 pub mod matrix;
 pub mod mirror;
 pub mod mqtt_server;

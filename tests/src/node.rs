@@ -70,7 +70,7 @@ impl Node {
         let folder = tempfile::tempdir().unwrap();
         let services = folder.path().join("services");
         std::fs::create_dir(&services).unwrap();
-        for name in tree::folders(&tree::top().join("sample-services")) {
+        for name in guests::samples() {
             guests::put(&name, &services, &format!("{name}.wasm"));
             let sidecar = format!("{name}.toml");
             let source = tree::top().join("sample-services").join(&name).join(&sidecar);

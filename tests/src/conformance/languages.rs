@@ -28,7 +28,6 @@ enum How {
     /// By cargo, as this package.
     Cargo(&'static str),
     /// By a program: its arguments, in which `OUT` is the file to be written.
-    #[expect(dead_code, reason = "the languages that are built so come one by one")]
     Program {
         command: &'static [&'static str],
         /// Files and folders that the component depends on.
