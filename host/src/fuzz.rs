@@ -78,10 +78,8 @@ fn read_packet(serializer: &dyn Serializer, data: &[u8]) {
     let Ok(packet) = serializer.decode(kind, &bytes) else { return };
     assert!(Json.encode(&packet).len() <= 13 * bytes.len() + 400, "too large");
     let written = serializer.encode(&packet);
-    let Ok(again) = serializer.decode(kind, &written) else {
-        panic!("what was written cannot be read: {packet:?}");
-    };
-    assert_eq!(serializer.encode(&again), written);
+    let again = serializer.decode(kind, &written).map(|again| serializer.encode(&again));
+    assert_eq!(again.ok(), Some(written), "what was written is not read as it was");
 }
 
 fn kind_of(data: &[u8]) -> Option<(PacketType, Bytes)> {

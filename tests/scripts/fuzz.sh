@@ -2,7 +2,7 @@
 # Fuzzes one target, or all of them one after the other: fuzz.sh TARGET|all [SECONDS]. See docs/fuzzing.md.
 #
 # The stable compiler can do it: what libFuzzer needs to know of a program's way is put in by a pass of LLVM.
-# Only the host and the fuzzer are built with it; dependencies are those of every other build.
+# Only the host and the fuzzer are built with it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=${1:?a target, or all}

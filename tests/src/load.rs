@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use isomer_host::broker::ServiceBroker;
 use isomer_host::context::CallOptions;
 use isomer_host::service::LocalService;
@@ -29,6 +30,9 @@ pub const NAMED: [&str; 5] = [
     "ServiceNotFoundError",
 ];
 
+/// Bytes of a large call.
+const BURST_SIZE: usize = 400_000;
+
 /// Calls that go on.
 pub struct Load {
     shared: Arc<Shared>,
@@ -39,7 +43,7 @@ struct Shared {
     node: ServiceBroker,
     action: String,
     node_id: String,
-    padding: String,
+    timeout: Duration,
     stop: AtomicBool,
     started: AtomicU64,
     answered: AtomicU64,
@@ -57,20 +61,20 @@ pub struct Ends {
 }
 
 impl Load {
-    /// Begins: so many calls at a time of an action on a node that answers with its params, each with so
-    /// many bytes beside its number and a limit of two seconds.
+    /// Begins: so many calls at a time of an action on a node that answers with its params, each with this
+    /// limit.
     #[must_use]
     pub fn start(
         node: &ServiceBroker,
         (action, node_id): (&str, &str),
         parallel: usize,
-        padding: usize,
+        timeout: Duration,
     ) -> Self {
         let shared = Arc::new(Shared {
             node: node.clone(),
             action: action.to_owned(),
             node_id: node_id.to_owned(),
-            padding: "x".repeat(padding),
+            timeout,
             stop: AtomicBool::new(false),
             started: AtomicU64::new(0),
             answered: AtomicU64::new(0),
@@ -123,6 +127,26 @@ impl Load {
     }
 }
 
+/// So many large calls at once, more than the buffers on the way hold. Gives how many were answered.
+///
+/// # Panics
+/// When one ends with an error that is not [`NAMED`].
+pub async fn burst(node: &ServiceBroker, (action, node_id): (&str, &str), count: usize) -> usize {
+    let params = json(&json!({"n": 0, "padding": "x".repeat(BURST_SIZE)}));
+    let calls = (0..count).map(|_| {
+        let timeout = Some(Duration::from_secs(2));
+        let options =
+            CallOptions { timeout, node_id: Some(node_id.into()), ..CallOptions::default() };
+        node.call(action, params.clone(), options)
+    });
+    let ends = join_all(calls);
+    let ends = wait::for_result("the end of all large calls", ends).await;
+    for error in ends.iter().filter_map(|end| end.as_ref().err()) {
+        assert!(NAMED.contains(&error.name()), "{error}");
+    }
+    ends.iter().filter(|end| end.is_ok()).count()
+}
+
 impl Shared {
     fn ended(&self) -> u64 {
         self.answered.load(Ordering::Relaxed) + self.failed.lock().values().sum::<u64>()
@@ -131,9 +155,9 @@ impl Shared {
     async fn call_on(self: Arc<Self>) {
         while !self.stop.load(Ordering::Relaxed) {
             let n = self.started.fetch_add(1, Ordering::Relaxed);
-            let params = json(&json!({"n": n, "padding": self.padding}));
+            let params = json(&json!({"n": n, "padding": "x".repeat(500)}));
             let options = CallOptions {
-                timeout: Some(Duration::from_secs(2)),
+                timeout: Some(self.timeout),
                 node_id: Some(self.node_id.as_str().into()),
                 ..CallOptions::default()
             };

@@ -40,7 +40,8 @@ pub struct RollbackArgs {
     /// Full name, such as posts or v2.posts
     pub service: String,
     /// How the digest of the version begins, see `isomer versions` [default: the one before]
-    pub version: Option<String>,
+    #[arg(value_name = "VERSION")]
+    pub to: Option<String>,
     /// Print the versions as JSON
     #[arg(long)]
     pub json: bool,
@@ -62,7 +63,7 @@ pub async fn list(args: VersionsArgs) -> Done {
 /// # Errors
 /// [`Failure`].
 pub async fn roll_back(args: RollbackArgs) -> Done {
-    let question = Versions::RollBack { service: args.service, version: args.version };
+    let question = Versions::RollBack { service: args.service, version: args.to };
     ask(&args.target, question, args.json).await
 }
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::*;
 use crate::uid::damage::Damage;
 
-/// Copies of each seed that are damaged. The fuzzer tries more; this keeps targets and readers together.
+/// Copies of each seed that are damaged, unless `ISOMER_FUZZ_COPIES` says otherwise. The fuzzer tries more; this
+/// keeps targets and readers together.
 const COPIES: usize = 60;
 
 static PIECES: [&[u8]; 12] = [
@@ -32,7 +33,11 @@ fn found(target: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn every_target_holds_over_its_seeds_what_was_found_and_damage() {
-    for Target { name, run } in TARGETS {
+    let copies = std::env::var("ISOMER_FUZZ_COPIES").ok().and_then(|n| n.parse().ok());
+    let copies = copies.unwrap_or(COPIES);
+    let only = std::env::var("ISOMER_FUZZ").ok();
+    let wanted = |target: &Target| only.as_ref().is_none_or(|only| only == target.name);
+    for Target { name, run } in TARGETS.into_iter().filter(wanted) {
         let mut all = seeds(name);
         assert!(!all.is_empty(), "'{name}' has no seeds");
         all.extend(found(name));
@@ -40,7 +45,7 @@ fn every_target_holds_over_its_seeds_what_was_found_and_damage() {
         run(b"");
         for seed in &all {
             run(seed);
-            for _ in 0..COPIES {
+            for _ in 0..copies {
                 run(&damage.copy(seed));
             }
         }
