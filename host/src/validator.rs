@@ -24,6 +24,7 @@ mod messages;
 mod number;
 mod object;
 mod pattern;
+mod plain;
 mod record;
 mod rule;
 mod text;
@@ -71,6 +72,16 @@ pub fn compile_json_schema(schema: &Value) -> Result<Check, Vec<String>> {
 }
 
 impl Check {
+    /// Whether a well-formed text is seen to fit, as it is, without parsing it. False says nothing:
+    /// [`Check::run`] must then be asked.
+    #[must_use]
+    pub fn surely_fits(&self, text: &str) -> bool {
+        match &self.0 {
+            Kind::Fastest { rule, .. } => plain::fits(rule, text),
+            Kind::JsonSchema(_) => false,
+        }
+    }
+
     /// Checks params. Returns them with defaults, conversions and sanitisers applied, if that changes
     /// anything.
     ///

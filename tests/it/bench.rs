@@ -30,18 +30,18 @@ async fn server_local_calls_are_measured_beside_moleculer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn server_remote_calls_are_measured_beside_moleculer() {
     let medium = remote::Medium::nats(&Place::Here).await;
-    check(remote::throughput(Scale::tiny(), medium).await, 20);
+    check(remote::throughput(Scale::tiny(), medium).await, 21);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn server_remote_calls_over_redis_are_measured_beside_moleculer() {
     let medium = remote::Medium::redis().await;
-    check(remote::throughput(Scale::tiny(), medium).await, 12);
+    check(remote::throughput(Scale::tiny(), medium).await, 13);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn server_remote_calls_over_tcp_are_measured_beside_moleculer() {
-    check(remote::throughput(Scale::tiny(), remote::Medium::tcp()).await, 12);
+    check(remote::throughput(Scale::tiny(), remote::Medium::tcp()).await, 13);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 pub mod bare;
+mod cpu;
 pub mod features;
 pub mod js;
 pub mod local;

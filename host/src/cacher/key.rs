@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::payload::Payload;
 
 mod path;
+mod text;
 
 pub use path::Path;
 
@@ -104,9 +105,14 @@ fn write_params(key: &mut String, ctx: &Context) {
                 push_fmt(key, format_args!("{bar}{index}|{byte}"));
             }
         }
-        Payload::Absent | Payload::Json(_) | Payload::Stream(_) => {
-            write_found(key, ctx.params_value())
+        Payload::Json(text) => {
+            let start = key.len();
+            if text::write(key, text).is_none() {
+                key.truncate(start);
+                write_found(key, ctx.params_value());
+            }
         }
+        Payload::Absent | Payload::Stream(_) => write_found(key, None),
     }
 }
 

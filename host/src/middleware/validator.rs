@@ -143,6 +143,7 @@ impl Gate {
                 check.run(&Value::Object(Map::new())).map(|_| None)
             }
             Payload::Bytes(bytes) => check.run(&keys_of(bytes)).map(|_| None),
+            Payload::Json(text) if check.surely_fits(text) => return Ok(()),
             Payload::Json(_) => match ctx.params_value() {
                 None => return Err(unreadable()),
                 Some(Value::Null) => check.run(&Value::Object(Map::new())).map(|_| None),

@@ -55,8 +55,9 @@ impl Number {
         if value.is_number() { Outcome::Kept } else { Outcome::Set(number_value(number)) }
     }
 
+    /// Tells everything that is wrong with a number.
     #[expect(clippy::float_cmp, reason = "the very comparison that JavaScript makes")]
-    fn compare(&self, number: f64, mut fail: impl FnMut(&'static str, Option<Bound>)) {
+    pub(super) fn compare(&self, number: f64, mut fail: impl FnMut(&'static str, Option<Bound>)) {
         let mut bound = |bound: Option<Bound>, kind, wrong: fn(f64, f64) -> bool| {
             if bound.is_some_and(|bound| wrong(number, bound.value)) {
                 fail(kind, bound);

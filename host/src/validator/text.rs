@@ -107,9 +107,22 @@ impl Text {
             return;
         }
         let len = as_number(javascript::length(text));
+        self.compare_len(len, |kind, bound| {
+            run.fail(words, place, kind, Some(bound.shown()), Some(&number_value(len)));
+        });
+    }
+
+    /// Whether a text that is so long in JavaScript is long enough and not too long.
+    pub(super) fn len_fits(&self, len: usize) -> bool {
+        let mut fits = true;
+        self.compare_len(as_number(len), |_, _| fits = false);
+        fits
+    }
+
+    fn compare_len(&self, len: f64, mut fail: impl FnMut(&'static str, Bound)) {
         let mut bound = |bound: Option<Bound>, kind, wrong: fn(f64, f64) -> bool| {
             if let Some(bound) = bound.filter(|bound| wrong(len, bound.value)) {
-                run.fail(words, place, kind, Some(bound.shown()), Some(&number_value(len)));
+                fail(kind, bound);
             }
         };
         bound(self.min, "stringMin", |len, min| len < min);

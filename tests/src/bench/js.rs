@@ -42,6 +42,12 @@ impl JsBroker {
         broker
     }
 
+    /// The number of the process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Versions of Moleculer and Node.js.
     #[must_use]
     pub fn versions(&self) -> &str {

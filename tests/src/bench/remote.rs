@@ -23,7 +23,7 @@ use crate::bench::local::{ACTION, GUEST};
 use crate::bench::raw_nats::{Echo, Place, Requester};
 use crate::bench::sample::Sample;
 use crate::bench::table::{Row, Target, Unit};
-use crate::bench::{PAYLOAD, Scale, stream};
+use crate::bench::{PAYLOAD, Scale, cpu, stream};
 use crate::broker;
 use crate::nats_server::NatsServer;
 use crate::node::Node;
@@ -115,7 +115,8 @@ pub(super) struct Mesh {
     pub(super) isomer: ServiceBroker,
     pub(super) js: JsBroker,
     pub(super) medium: Medium,
-    _callees: (Node, JsBroker),
+    pub(super) callee: Node,
+    pub(super) js_callee: JsBroker,
 }
 
 impl Mesh {
@@ -136,7 +137,12 @@ impl Mesh {
         broker::wait_for(&isomer, &[GUEST]).await;
         let params = Payload::Json(PAYLOAD.into());
         assert_eq!(call(&isomer, params.clone()).await, params);
-        Self { isomer, js, medium, _callees: (node, js_callee) }
+        Self { isomer, js, medium, callee: node, js_callee }
+    }
+
+    /// Calls per second of our nodes.
+    pub(super) async fn load(&self, parallel: usize, slice: Duration, params: &str) -> f64 {
+        load(&self.isomer, parallel, slice, params).await
     }
 
     /// Throughput of calls with so many in flight, and what it is held against.
@@ -144,7 +150,7 @@ impl Mesh {
         let [mut ours, mut moleculer, mut raw] = [const { Sample::new() }; 3];
         let payload = Bytes::copy_from_slice(params.as_bytes());
         for _ in 0..scale.rounds {
-            ours.push(load(&self.isomer, parallel, scale.slice, params).await);
+            ours.push(self.load(parallel, scale.slice, params).await);
             moleculer.push(self.js.load("js.echo", params, parallel, scale.slice).await);
             if let Some((_, requester, _)) = &self.medium.raw {
                 raw.push(requester.load(parallel, scale.slice, &payload).await);
@@ -250,6 +256,7 @@ pub async fn throughput(scale: Scale, medium: Medium) -> Vec<Row> {
             rows.extend(mesh.calls(scale, parallel, size, params).await);
         }
     }
+    rows.push(cpu::row(scale, &mesh).await);
     rows.push(mesh.events(scale, false).await);
     rows.push(mesh.events(scale, true).await);
     rows.extend(stream::rows(scale, &mesh).await);
