@@ -15,7 +15,7 @@ use tokio::process::Command;
 struct Mesh {
     peer: Peer,
     node: Node,
-    _nats: NatsServer,
+    nats: NatsServer,
 }
 
 impl Mesh {
@@ -35,7 +35,7 @@ impl Mesh {
         let node = Node::start_in(folder, &["--transporter", &nats.url()]).await;
         let peer = Peer::listening(Version::V15, "peer", &nats.url(), json!({}), &[]).await;
         peer.wait_for_services(wanted).await;
-        Self { peer, node, _nats: nats }
+        Self { peer, node, nats }
     }
 }
 
@@ -76,7 +76,7 @@ fn plain(mut error: Value) -> Value {
 async fn server_a_service_answers_from_a_component_as_from_node() {
     let mesh = Mesh::start(&["twin.service.js"], &["js", "twin"]).await;
     // The peer reaches `js` over NATS as well: what stays in a process is not made into JSON.
-    let url = mesh._nats.url();
+    let url = mesh.nats.url();
     let caller = Peer::start("caller", &url, json!({"disableBalancer": false})).await;
     caller.wait_for_services(&["js", "twin"]).await;
     let on_peer = |action: &str| (format!("js.{action}"), json!({"nodeID": "peer"}));
@@ -125,7 +125,7 @@ async fn server_a_service_answers_from_a_component_as_from_node() {
 
 #[tokio::test]
 async fn server_a_typescript_class_keeps_its_state_and_runs_calls_at_once() {
-    let Mesh { peer, node, _nats } =
+    let Mesh { peer, node, nats: _nats } =
         Mesh::start(&["counter.service.ts"], &["js", "v2.counter"]).await;
     for expected in 1..=3 {
         assert_eq!(peer.call("v2.counter.add", json!({"by": 1})).await.unwrap(), expected);
