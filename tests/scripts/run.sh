@@ -32,6 +32,11 @@ for sample in "${samples[@]}"; do
 	fi
 done
 
+# Samples in other languages, where their tools are; the node needs none of them.
+export ISOMER=$PWD/$target/$folder/isomer
+[ -x "$ISOMER" ] || ISOMER=$target/$folder/isomer
+tests/scripts/languages.sh "$services" || echo "run: samples in other languages are left out"
+
 cat <<END
 
 Next, in another terminal:
