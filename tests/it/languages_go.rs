@@ -42,6 +42,8 @@ async fn server_javascript_calls_go_and_go_calls_javascript() {
     js.wait_for_services(&["conformance"]).await;
     let value = json!({"value": {"text": "ü", "list": [1, null]}});
     assert_eq!(js.call("conformance.roundtrip", value.clone()).await.unwrap(), value);
+    let seen = json!({"services": ["js"], "timeout": 20_000});
+    js.call("conformance.waitFor", seen).await.unwrap();
     let node = json!({"action": "js.node", "params": {}});
     assert_eq!(js.call("conformance.call", node).await.unwrap(), "js-1");
     let error = json!({"name": "OddError", "message": "m", "code": 409, "type": "ODD",

@@ -61,7 +61,8 @@ if [ guest-sdk/js/package-lock.json -nt guest-sdk/js/node_modules/.package-lock.
 	touch guest-sdk/js/node_modules/.package-lock.json
 fi
 # What builds services in Python and Go; both are kept in a cache folder.
-command -v python3 >/dev/null || install python3-venv
+command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || install python3-venv
+command -v go >/dev/null || python3 -m pip --version >/dev/null 2>&1 || install python3-pip
 tests/scripts/languages.sh --install
 
 cd tests/peers

@@ -41,6 +41,8 @@ class MoleculerError(Exception):
         self._data_text = None
         self._extra = extra
         self._extra_text = None
+        # One that came from elsewhere is passed on without this place in its stack.
+        self._foreign = False
 
     @property
     def data(self):
@@ -193,6 +195,7 @@ def from_failure(failure):
     error.stack = failure.stack
     error._data, error._data_text = _UNSET, failure.data
     error._extra, error._extra_text = _UNSET, failure.extra
+    error._foreign = True
     return error
 
 
@@ -220,7 +223,7 @@ def _to_failure(error):
     code = error.code
     if code is not None and not _is_code(code):
         code = int(code) if isinstance(code, float) and 0 <= code < 2**32 else 500
-    stack = clean(error.stack) if error.stack else _stack(error)
+    stack = clean(error.stack) if error.stack else None if error._foreign else _stack(error)
     kind = None if error.type is None else clean(error.type)
     name, message = clean(error.name), clean(error.message)
     return Failure(name, message, code, kind, bool(error.retryable), data, stack, extra)

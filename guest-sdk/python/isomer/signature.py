@@ -13,6 +13,8 @@ from isomer.context import Context
 from isomer.errors import ValidationError
 from isomer.payload import ABSENT, Json, Payload, dumps, from_payload
 
+__isomer_inside__ = True
+
 NONE, WHOLE, FIELDS = "none", "whole", "fields"
 WHOLE_NAMES = {"params", "data", "payload"}
 
