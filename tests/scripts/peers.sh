@@ -49,6 +49,15 @@ command -v rabbitmq-server >/dev/null || install_idle rabbitmq-server
 command -v node >/dev/null || install nodejs
 command -v npm >/dev/null || install npm
 
+# The compiler for services in C: from PyPI, into a folder of its own, where the tests look first.
+tools=$PWD/${CARGO_TARGET_DIR:-target}/tools
+if ! PATH="$tools/bin:$PATH" sh -c 'zig version || python3 -m ziglang version' >/dev/null 2>&1; then
+	python3 -m venv --help >/dev/null 2>&1 || install python3-venv
+	echo "peers: installing the Zig compiler into $tools"
+	python3 -m venv "$tools"
+	"$tools/bin/python" -m pip install --quiet --disable-pip-version-check ziglang==0.17.0
+fi
+
 cd tests/peers
 # npm writes this file last, so it is older than the lock file when something is missing.
 if [ package-lock.json -nt node_modules/.package-lock.json ]; then
