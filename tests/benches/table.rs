@@ -6,11 +6,20 @@ use std::time::Duration;
 
 use tests::bench::raw_nats::{self, Place};
 use tests::bench::table::{Row, Table};
-use tests::bench::{Scale, features, local, memory, remote, swap};
+use tests::bench::{Scale, features, languages, local, memory, remote, swap};
 
 /// What can be measured, in the order of the table.
-const GROUPS: [&str; 8] =
-    ["local", "features", "fresh", "remote", "remote-tcp", "remote-redis", "swap", "memory"];
+const GROUPS: [&str; 9] = [
+    "local",
+    "features",
+    "fresh",
+    "remote",
+    "remote-tcp",
+    "remote-redis",
+    "swap",
+    "memory",
+    "languages",
+];
 
 fn main() {
     // As many workers as cores, which is what a node has.
@@ -47,6 +56,7 @@ async fn measure(wanted: &[String]) {
                 "remote-tcp" => remote::throughput(scale, remote::Medium::tcp()).await,
                 "remote-redis" => remote::throughput(scale, remote::Medium::redis().await).await,
                 "swap" => swap::latency(scale).await,
+                "languages" => languages::compare(scale).await,
                 _ => memory::per_instance(scale).await,
             };
             table.0.extend(rows);

@@ -2,7 +2,7 @@
 
 use tests::bench::raw_nats::Place;
 use tests::bench::table::{Row, Table};
-use tests::bench::{Scale, features, local, memory, remote, swap};
+use tests::bench::{Scale, features, languages, local, memory, remote, swap};
 
 fn check(rows: Vec<Row>, n_rows: usize) {
     assert_eq!(rows.len(), n_rows);
@@ -52,4 +52,12 @@ async fn server_swaps_are_measured() {
 #[tokio::test(flavor = "multi_thread")]
 async fn server_memory_is_measured() {
     check(memory::per_instance(Scale::tiny()).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_languages_are_measured_beside_rust() {
+    let rows = languages::compare(Scale::tiny()).await;
+    let n_rows = rows.len();
+    assert!(n_rows >= 5 && n_rows.is_multiple_of(5), "{n_rows} rows");
+    check(rows, n_rows);
 }

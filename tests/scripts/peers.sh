@@ -64,6 +64,14 @@ fi
 command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || install python3-venv
 command -v go >/dev/null || python3 -m pip --version >/dev/null 2>&1 || install python3-pip
 tests/scripts/languages.sh --install
+# The compiler for services in C: from PyPI, into a folder of its own, where the tests look first.
+tools=$PWD/${CARGO_TARGET_DIR:-target}/tools
+if ! PATH="$tools/bin:$PATH" sh -c 'zig version || python3 -m ziglang version' >/dev/null 2>&1; then
+	python3 -m venv --help >/dev/null 2>&1 || install python3-venv
+	echo "peers: installing the Zig compiler into $tools"
+	python3 -m venv "$tools"
+	"$tools/bin/python" -m pip install --quiet --disable-pip-version-check ziglang==0.17.0
+fi
 
 cd tests/peers
 # npm writes this file last, so it is older than the lock file when something is missing.

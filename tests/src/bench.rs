@@ -11,6 +11,7 @@ pub mod bare;
 mod cpu;
 pub mod features;
 pub mod js;
+pub mod languages;
 pub mod local;
 pub mod memory;
 pub mod raw_nats;
@@ -37,19 +38,27 @@ pub struct Scale {
     pub swaps: usize,
     /// Idle instances whose memory is measured.
     pub instances: usize,
+    /// Languages that are compared, of the list of conformance guests.
+    pub languages: usize,
 }
 
 impl Scale {
     /// For figures that are published; takes about three minutes.
     #[must_use]
     pub fn full() -> Self {
-        Self { rounds: 9, slice: Duration::from_millis(700), swaps: 30, instances: 500 }
+        Self {
+            rounds: 9,
+            slice: Duration::from_millis(700),
+            swaps: 30,
+            instances: 500,
+            languages: usize::MAX,
+        }
     }
 
     /// Just enough to see that everything works.
     #[must_use]
     pub fn tiny() -> Self {
-        Self { rounds: 1, slice: Duration::from_millis(5), swaps: 2, instances: 3 }
+        Self { rounds: 1, slice: Duration::from_millis(5), swaps: 2, instances: 3, languages: 2 }
     }
 }
 

@@ -78,8 +78,8 @@ pub fn scenarios() -> Vec<Scenario> {
 
 /// The component of one language.
 pub struct Guest {
-    /// The name of the language.
-    pub language: &'static str,
+    /// The language.
+    pub language: &'static Language,
     /// The component.
     pub file: PathBuf,
 }
@@ -112,7 +112,7 @@ pub struct Column {
 /// When the guest cannot be built or compiled.
 pub async fn run(language: &'static Language) -> Result<Column, Missing> {
     let file = language.component()?;
-    let guest = Arc::new(Guest { language: language.name, file });
+    let guest = Arc::new(Guest { language, file });
     guest.compile().await;
     let outcomes = stream::iter(scenarios()).map(|scenario| {
         let guest = Arc::clone(&guest);

@@ -3,6 +3,7 @@
 //! They are unpacked into a folder that is named after their content, whole or not at all, so that several
 //! versions of the program and several runs at once do not meet.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -54,6 +55,9 @@ pub fn unpacked(cache: &Path) -> Result<PathBuf, Error> {
     let folder = format!("{}-{}", env!("CARGO_PKG_VERSION"), short_digest(FILES));
     let target = cache.join("sdk").join(folder);
     if !target.is_dir() {
+        // What is compiled is kept there as well, and is believed only where nobody else can write.
+        let mut private = std::fs::DirBuilder::new();
+        private.recursive(true).mode(0o700).create(cache).map_err(Error::at(cache))?;
         put(FILES, &target)?;
     }
     Ok(target)

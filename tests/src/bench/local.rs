@@ -92,9 +92,24 @@ impl LocalNode {
         self.sequence_of(slice, |_| Payload::Json(PAYLOAD.into())).await
     }
 
+    /// The same of another action, whose params have the payload under the key `value`.
+    pub(super) async fn sequence_on(&self, action: &'static str, slice: Duration) -> f64 {
+        let params = Payload::Json(format!("{{\"value\":{PAYLOAD}}}").into());
+        self.run_sequence(action, slice, move |_| params.clone()).await
+    }
+
     /// The same with the params of the n-th call made anew.
     pub(super) async fn sequence_of(
         &self,
+        slice: Duration,
+        params: impl Fn(u32) -> Payload + Send + 'static,
+    ) -> f64 {
+        self.run_sequence(ACTION, slice, params).await
+    }
+
+    async fn run_sequence(
+        &self,
+        action: &'static str,
         slice: Duration,
         params: impl Fn(u32) -> Payload + Send + 'static,
     ) -> f64 {
@@ -102,7 +117,7 @@ impl LocalNode {
         let calls = async move {
             let mut turn = Turn::new(slice);
             while turn.goes_on() {
-                call(&broker, ACTION, params(turn.n_calls)).await;
+                call(&broker, action, params(turn.n_calls)).await;
             }
             turn.seconds_per_call()
         };

@@ -3,6 +3,7 @@
 //! What is read is the proportional set size. The resident size would count pages of the compiled file, of
 //! which there is one copy, once for every instance that maps them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -28,23 +29,25 @@ const GUEST: &str = "kit";
 /// How often the whole is measured: each time with new processes.
 const ROUNDS_MAX: usize = 3;
 
-/// Bytes that a node with so many idle instances holds: new ones, and after a call in each.
-async fn resident(n_instances: usize) -> [f64; 2] {
+/// Bytes that a node with so many idle instances of a service holds: new ones, and after a call in each. The service has
+/// an action `call`, which calls another by the key `action` of its params.
+pub(super) async fn resident(service: &str, file: &Path, n_instances: usize) -> [f64; 2] {
     let server = NatsServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     let services = folder.path().join("services");
     std::fs::create_dir(&services).unwrap();
     let sidecar = format!("[instances]\nmin = {n_instances}\nmax = {n_instances}\n");
-    std::fs::write(services.join("kit.toml"), sidecar).unwrap();
-    guests::put(GUEST, &services, "kit.wasm");
+    std::fs::write(services.join(service).with_extension("toml"), sidecar).unwrap();
+    let component = std::fs::read(file).unwrap();
+    guests::put_bytes(&component, &services, &format!("{service}.wasm"));
     // The caller comes first, so that the node finds its service when it joins.
     let caller = broker::start(broker::on_nats("bench-caller", &server.url())).await;
     caller.add_service(gate(n_instances)).await.unwrap();
     let mut node = Node::start_in(folder, &["--transporter", &server.url()]).await;
-    broker::wait_for(&caller, &[GUEST]).await;
+    broker::wait_for(&caller, &[service]).await;
     let pid = node.process().pid();
     let new = resident_bytes(pid);
-    call_all_at_once(&caller, n_instances).await;
+    call_all_at_once(&caller, service, n_instances).await;
     [new, resident_bytes(pid)]
 }
 
@@ -57,9 +60,10 @@ fn resident_bytes(pid: u32) -> f64 {
 }
 
 /// Makes every instance run a call: none of them ends before all of them have begun.
-async fn call_all_at_once(caller: &ServiceBroker, n_instances: usize) {
+async fn call_all_at_once(caller: &ServiceBroker, service: &str, n_instances: usize) {
+    let action = format!("{service}.call");
     let params = Payload::from_value(&json!({"action": "gate.pass"})).unwrap();
-    let call = |_| caller.call("kit.call", params.clone(), CallOptions::default());
+    let call = |_| caller.call(&action, params.clone(), CallOptions::default());
     let calls = join_all((0..n_instances).map(call));
     for answer in wait::for_result("all instances to answer", calls).await {
         answer.unwrap();
@@ -85,8 +89,9 @@ pub async fn per_instance(scale: Scale) -> Vec<Row> {
     let n_more = u32::try_from(scale.instances).unwrap();
     let [mut new, mut used] = [const { Sample::new() }; 2];
     for _ in 0..scale.rounds.min(ROUNDS_MAX) {
-        let one = resident(1).await;
-        let many = resident(1 + scale.instances).await;
+        let file = guests::wasm(GUEST);
+        let one = resident(GUEST, &file, 1).await;
+        let many = resident(GUEST, &file, 1 + scale.instances).await;
         new.push((many[0] - one[0]) / f64::from(n_more));
         used.push((many[1] - one[1]) / f64::from(n_more));
     }

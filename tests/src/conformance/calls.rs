@@ -112,7 +112,7 @@ async fn call_options(guest: Arc<Guest>) {
     let fallback = json!({"action": "rs.fail", "options": {"fallbackResponse": {"f": 1}}});
     assert_eq!(node.get("call", fallback).await, json!({"f": 1}));
     let elsewhere = json!({"action": "rs.echo", "options": {"nodeID": "node-2"}});
-    assert_eq!(node.error("call", elsewhere).await.kind(), "SERVICE_NOT_AVAILABLE");
+    assert_eq!(node.error("call", elsewhere).await.code(), 404);
     let here = json!({"action": "rs.seen", "options": {"nodeID": "node-1", "requestID": "r-1",
         "meta": {"m": 1}, "headers": {"h": 1}}});
     let seen = node.get("call", here).await;

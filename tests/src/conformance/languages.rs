@@ -3,6 +3,7 @@
 //! Guests are built when a run needs them, into `target/conformance`, and again only when something has changed
 //! that they are made of. The Rust ones are built with all other guests, by `make guests`.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -56,40 +57,55 @@ pub const LANGUAGES: &[Language] = &[
         lacks: &[],
     },
     Language {
+        name: "C",
+        world: "service",
+        tool: "Zig",
+        how: How::Program {
+            command: &["isomer", "build", "tests/conformance/c", "--release", "-o", "OUT"],
+            made_of: &["tests/conformance/c", "guest-sdk/c", "wit"],
+            needs: &[(ZIG, "Zig: `pip install ziglang==0.17.0`")],
+        },
+        lacks: &[(
+            "the language's own errors",
+            "C has none: a handler returns a failure, or it traps.",
+        )],
+    },
+    Language {
         name: "Python",
         world: "service",
         tool: "componentize-py",
         how: How::Program {
-            command: &[
-                "python3",
-                "guest-sdk/python/build.py",
-                "tests/conformance/python",
-                "-o",
-                "OUT",
-            ],
+            command: &["isomer", "build", "tests/conformance/python", "--release", "-o", "OUT"],
             made_of: &["tests/conformance/python", "guest-sdk/python", "wit"],
-            needs: &[(PYTHON, "Python with venv: `apt-get install python3-venv`")],
+            needs: PYTHON,
         },
-        lacks: &[],
+        lacks: &[(
+            "undefined, passed on",
+            "Python has one `None` for both, and passes it on as `null`.",
+        )],
     },
     Language {
         name: "Go",
         world: "service",
-        tool: "go",
+        tool: "Go's own compiler",
         how: How::Program {
-            command: &["python3", "guest-sdk/go/build.py", "tests/conformance/go", "-o", "OUT"],
+            command: &["isomer", "build", "tests/conformance/go", "--release", "-o", "OUT"],
             made_of: &["tests/conformance/go", "guest-sdk/go", "wit"],
-            needs: &[(
-                PYTHON,
-                "Python with pip, which installs Go: `apt-get install python3-venv`",
-            )],
+            // The builder is a program in Python, which brings Go.
+            needs: PYTHON,
         },
         lacks: &[],
     },
 ];
 
-/// Whether there is a Python that can install the tools of Python and Go.
-const PYTHON: &[&str] = &["python3", "-c", "import venv, ensurepip"];
+/// What builds guests in Python and Go brings everything else itself.
+const PYTHON: &[(&[&str], &str)] = &[(
+    &["python3", "-c", "import venv"],
+    "Python 3.10 or newer: `apt-get install python3 python3-venv`",
+)];
+
+/// Whether there is a Zig compiler.
+const ZIG: &[&str] = &["sh", "-c", "zig version || python3 -m ziglang version"];
 
 impl Language {
     /// Why it cannot pass a scenario; `None` when it can.
@@ -138,7 +154,7 @@ impl Language {
         let file_text = file.display().to_string();
         let mut words = command.iter().map(|word| word.replace("OUT", &file_text));
         let program = words.next().unwrap_or_default();
-        let output = Command::new(&program).args(words).current_dir(tree::top()).output().unwrap();
+        let output = command_of(&program).args(words).output().unwrap();
         assert!(
             output.status.success() && file.is_file(),
             "the guest in {} cannot be built: {}{}",
@@ -149,10 +165,35 @@ impl Language {
     }
 }
 
+/// A program of this machine, of `tests/scripts/peers.sh`, or `isomer` itself, which keeps what it unpacks below
+/// the folder of build results.
+#[must_use]
+pub fn command_of(program: &str) -> Command {
+    let own = (program == "isomer").then(|| tree::profile().join("isomer"));
+    let mut command = Command::new(own.unwrap_or_else(|| program.into()));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let own = [tree::profile(), tree::target().join("tools/bin")];
+    let search = own.into_iter().chain(std::env::split_paths(&path));
+    command.env("PATH", std::env::join_paths(search).unwrap_or(path));
+    // As a cache folder has to be: nobody else may write there.
+    let cache = tree::target().join("test-cache");
+    let mut private = std::fs::DirBuilder::new();
+    private.recursive(true).mode(0o700).create(cache.join("isomer")).unwrap();
+    command.env("XDG_CACHE_HOME", cache);
+    command.current_dir(tree::top());
+    command
+}
+
+/// What to say when there is no Zig compiler.
+#[must_use]
+pub fn needs_zig() -> Option<&'static str> {
+    (!runs(ZIG)).then_some("services in C need Zig: `pip install ziglang==0.17.0`")
+}
+
 /// Whether a command ends well.
 fn runs(command: &[&str]) -> bool {
     let Some((program, arguments)) = command.split_first() else { return true };
-    let output = Command::new(program).args(arguments).current_dir(tree::top()).output();
+    let output = command_of(program).args(arguments).output();
     output.is_ok_and(|output| output.status.success())
 }
 

@@ -72,7 +72,13 @@ async fn schema(guest: Arc<Guest>) {
         "takeStream",
     ];
     let wanted = announced();
+    // What a language cannot do, its guest leaves out.
+    let left_out = [("failPlain", "the language's own errors"), ("trap", "a trap")];
     for name in actions {
+        let scenario = left_out.iter().find(|(action, _)| *action == name);
+        if scenario.is_some_and(|(_, scenario)| guest.language.lack(scenario).is_some()) {
+            continue;
+        }
         let seen = &row["actions"][format!("{SERVICE}.{name}")];
         assert_eq!(seen["rawName"], name, "{name}: {seen}");
         for (key, value) in wanted[name].as_object().into_iter().flatten() {
@@ -126,7 +132,7 @@ async fn fresh(guest: Arc<Guest>) {
 
 async fn remote(guest: Arc<Guest>) {
     // A bus of its own for each run.
-    let bus = format!("conformance-{}-{}", guest.language, std::process::id());
+    let bus = format!("conformance-{}-{}", guest.language.name, std::process::id());
     let here = broker::on_bus("node-1", &bus);
     let node = guest.node_with("", here).await;
     let other = broker::start(broker::on_bus("node-2", &bus)).await;

@@ -150,7 +150,7 @@ impl Node {
         (outcome, Value::Object(root.meta().to_map()))
     }
 
-    /// What the event handlers noted, when there are so many; with one instance only.
+    /// What the event handlers noted, when there are so many, by the names of the events; with one instance only.
     pub async fn events(&self, count: usize) -> Vec<Value> {
         let mut events = Vec::new();
         let what = format!("{count} noted events");
@@ -162,6 +162,8 @@ impl Node {
             (events.len() >= count).then_some(())
         })
         .await;
+        // Events of different names may overtake each other.
+        events.sort_by_key(|event| event["context"]["name"].to_string());
         events
     }
 

@@ -33,10 +33,13 @@ pub fn part<'a>(document: &'a str, name: &str) -> Option<&'a str> {
 /// When it has no such marks.
 #[must_use]
 pub fn with_part(document: &str, name: &str, text: &str) -> String {
-    let old = part(document, name);
-    let old = old.unwrap_or_else(|| panic!("docs/languages.md has no marks '{name}'"));
-    let (head, tail) = document.split_at(document.find(old).unwrap_or_default());
-    format!("{head}{text}{}", tail.get(old.len()..).unwrap_or_default())
+    let begin = format!("<!-- {name} -->\n");
+    let end = format!("<!-- end of {name} -->");
+    let parts = document.split_once(&begin).zip(document.split_once(&end));
+    let Some(((head, _), (_, tail))) = parts else {
+        panic!("docs/languages.md has no marks '{name}'");
+    };
+    format!("{head}{begin}{text}{end}{tail}")
 }
 
 /// The table of scenarios of a run. Languages that did not run keep what the document says of them.

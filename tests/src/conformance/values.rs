@@ -15,6 +15,7 @@ super::list! { "values and errors":
     "Unicode and escapes" => unicode,
     "numbers" => numbers,
     "null and undefined" => nothing,
+    "undefined, passed on" => undefined,
     "bytes" => raw_bytes,
     "a payload of 2 MiB" => large,
     "an error with every field" => every_field,
@@ -117,10 +118,15 @@ async fn nothing(guest: Arc<Guest>) {
     assert_eq!(call("echo", Payload::null()).await, Payload::null());
     // Params that are left out are an empty object.
     assert_eq!(call("echo", Payload::Absent).await, broker::json(&json!({})));
-    let missing = json!({"action": "rs.undefined"});
-    assert_eq!(call("call", broker::json(&missing)).await, Payload::Absent);
     let null = json!({"action": "rs.null"});
     assert_eq!(call("call", broker::json(&null)).await, Payload::null());
+}
+
+async fn undefined(guest: Arc<Guest>) {
+    let node = guest.node("").await;
+    let params = broker::json(&json!({"action": "rs.undefined"}));
+    let result = node.call_raw("call", params, CallOptions::default()).await.unwrap();
+    assert_eq!(result, Payload::Absent);
 }
 
 async fn raw_bytes(guest: Arc<Guest>) {
