@@ -26,6 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let top = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("..").canonicalize()?;
     let mut files = Vec::new();
     for folder in FOLDERS {
+        // The whole folder, so that a file which is added is noticed as well.
+        println!("cargo:rerun-if-changed={}", top.join(folder).display());
         walk(&top, &top.join(folder), &mut files)?;
     }
     files.sort();
@@ -37,7 +39,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             "    ({:?}, include_bytes!({path:?})),",
             file.strip_prefix(&top)?.display().to_string()
         )?;
-        println!("cargo:rerun-if-changed={path}");
     }
     list.push_str("]\n");
     println!("cargo:rerun-if-changed=build.rs");

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::broker::ServiceBroker;
 use crate::clock;
+use crate::config::cacher::CacheStore;
 use crate::config::{BrokerOptions, ServiceOptions};
 use crate::context::{CallOptions, Caller, Context, ContextBuilder, EmitOptions, Outcome};
 use crate::error::MoleculerError;
@@ -81,6 +82,9 @@ impl Theatre {
         broker.transporter = None;
         broker.middlewares.clear();
         broker.hot_reload = false;
+        // What is kept elsewhere would be seen by the next test, and needs a server.
+        broker.cacher =
+            broker.cacher.filter(|cacher| !matches!(cacher.store, CacheStore::Redis { .. }));
         broker.tracing.enabled = false;
         Ok(Self { runtime, component, schema, options, broker })
     }

@@ -240,7 +240,8 @@ pub trait Toolchain: Send + Sync {
 /// # Errors
 /// [`Error::NoProject`] with what was looked for.
 pub fn detect(place: &Path) -> Result<Project, Error> {
-    let absolute = place.canonicalize().map_err(Error::at(place))?;
+    let absolute =
+        place.canonicalize().map_err(|error| Error::no_project(place, error.to_string()))?;
     for language in Language::ALL {
         if let Some(project) = language.toolchain().detect(&absolute)? {
             return Ok(project);

@@ -205,6 +205,12 @@ pub(super) fn put_settings(project: &Project, folder: &Path) -> Result<(), Failu
     put.map_err(|error| Failure::Failed(format!("{}: {error}", to.display())))
 }
 
+/// Puts the settings of a project beside a component in a folder of somebody else, who may have other ones.
+pub(super) fn offer_settings(project: &Project, folder: &Path) -> Result<(), Failure> {
+    let to = folder.join(format!("{}.toml", project.name));
+    if to.exists() { Ok(()) } else { put_settings(project, folder) }
+}
+
 /// A file that is gone when it is not used.
 struct Part(PathBuf);
 

@@ -68,11 +68,12 @@ pub async fn run(args: DevArgs) -> Done {
     let watcher = Watcher::of_folders(sources(&project.root))
         .map_err(|error| Failure::Failed(component::explained(&error)))?;
     let output = folder.join(&project.name).with_extension("wasm");
-    let mut workshop = Workshop { project, bench, options, output, release: args.release, watcher };
+    let (release, foreign) = (args.release, args.attach);
+    let mut workshop = Workshop { project, bench, options, output, release, foreign, watcher };
     workshop.rebuild().await;
     if args.attach {
-        say(&format!("{} is watched; Ctrl-C ends", workshop.project.root.display()));
         let mut signals = Signals::new()?;
+        say(&format!("{} is watched; Ctrl-C ends", workshop.project.root.display()));
         tokio::select! {
             () = workshop.work() => {}
             () = signals.next() => {}
@@ -126,6 +127,8 @@ struct Workshop {
     options: NodeOptions,
     output: PathBuf,
     release: bool,
+    /// Whether the folder of the output belongs to somebody else.
+    foreign: bool,
     watcher: Watcher,
 }
 
@@ -140,14 +143,17 @@ impl Workshop {
     /// Builds until a build has ended without a change meanwhile.
     async fn rebuild(&mut self) {
         loop {
-            let Self { project, bench, options, output, release, watcher } = self;
+            let Self { project, bench, options, output, release, foreign, watcher } = self;
             // Folders that have come meanwhile are watched from now on.
             if let Err(error) = watcher.watch_too(sources(&project.root)) {
                 say(&component::explained(&error));
             }
             let built = async {
                 let folder = output.parent().unwrap_or_else(|| Path::new("."));
-                build::put_settings(project, folder)?;
+                match foreign {
+                    true => build::offer_settings(project, folder)?,
+                    false => build::put_settings(project, folder)?,
+                }
                 build::build(project, output, *release, bench, options).await
             };
             tokio::select! {

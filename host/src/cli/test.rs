@@ -245,7 +245,9 @@ fn difference(problem: &Difference) -> String {
         return text;
     }
     line("", "", &problem.at);
-    let value = |value: &Option<Value>| value.as_ref().map_or("nothing".into(), Value::to_string);
+    let value = |value: &Option<Value>| {
+        value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string)
+    };
     line("  ", "expected  ", &value(&problem.expected));
     line("  ", "got       ", &value(&problem.got));
     text

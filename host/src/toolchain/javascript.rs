@@ -14,7 +14,7 @@ use super::{Error, Language, Order, Project, Tested, Toolchain, files_ending};
 
 const NODE: Tool = Tool {
     programs: &["node"],
-    needed: "Node.js 20 or newer",
+    needed: "Node.js 18 or newer",
     install: "see https://nodejs.org/en/download, or: sudo apt-get install nodejs npm",
 };
 
