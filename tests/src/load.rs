@@ -132,12 +132,14 @@ impl Load {
 /// # Panics
 /// When one ends with an error that is not [`NAMED`].
 pub async fn burst(node: &ServiceBroker, (action, node_id): (&str, &str), count: usize) -> usize {
-    let params = json(&json!({"n": 0, "padding": "x".repeat(BURST_SIZE)}));
-    let calls = (0..count).map(|_| {
+    let padding = "x".repeat(BURST_SIZE);
+    let calls = (0..count).map(|n| {
+        // Numbers that no call of a load has.
+        let params = json(&json!({"n": (1_u64 << 40) + n as u64, "padding": padding}));
         let timeout = Some(Duration::from_secs(2));
         let options =
             CallOptions { timeout, node_id: Some(node_id.into()), ..CallOptions::default() };
-        node.call(action, params.clone(), options)
+        node.call(action, params, options)
     });
     let ends = join_all(calls);
     let ends = wait::for_result("the end of all large calls", ends).await;
