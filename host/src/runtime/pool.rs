@@ -19,6 +19,7 @@ use crate::config::limits::{ActionLimits, Grants, Mode};
 use crate::config::{Limits, ServiceOptions};
 use crate::context::{Caller, Context, ContextBuilder, Outcome};
 use crate::error::MoleculerError;
+use crate::memory;
 use crate::payload::Object;
 use crate::runtime::admission::{Admission, Permit, Refusal};
 use crate::runtime::deadline::Deadline;
@@ -32,6 +33,7 @@ use crate::task::{self, CancellationToken};
 
 mod intercept;
 mod retire;
+mod trim;
 
 /// How a service is run.
 #[derive(Clone)]
@@ -135,6 +137,7 @@ struct Shared {
     slots: Mutex<Slots>,
     /// Calls that wait or run, and instances that are being stopped.
     active: AtomicUsize,
+    bursts: trim::Bursts,
     /// Told when `active` has become zero while the pool retires.
     quiet: Notify,
     /// Told when there are more idle instances than are kept.
@@ -188,16 +191,18 @@ struct Active<S: std::ops::Deref<Target = Shared>>(S);
 
 impl<S: std::ops::Deref<Target = Shared>> Active<S> {
     fn new(shared: S) -> Self {
-        shared.active.fetch_add(1, Ordering::AcqRel);
+        shared.bursts.note(shared.active.fetch_add(1, Ordering::AcqRel) + 1);
         Self(shared)
     }
 }
 
 impl<S: std::ops::Deref<Target = Shared>> Drop for Active<S> {
     fn drop(&mut self) {
-        if self.0.active.fetch_sub(1, Ordering::AcqRel) == 1
-            && self.0.retiring.load(Ordering::Acquire)
-        {
+        if self.0.active.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        self.0.bursts.quiet();
+        if self.0.retiring.load(Ordering::Acquire) {
             self.0.quiet.notify_waiters();
         }
     }
@@ -243,6 +248,7 @@ impl Pool {
             environment: Arc::new(environment),
             slots: Mutex::default(),
             active: AtomicUsize::new(0),
+            bursts: trim::Bursts::default(),
             quiet: Notify::new(),
             surplus: Arc::default(),
             retiring: AtomicBool::new(false),
@@ -277,6 +283,8 @@ impl Pool {
                 shared.put_idle(instance);
             }
         }
+        let trimming = shared.bursts.follow(memory::give_back);
+        task::spawn("pool-trim", &shared.tasks, trimming);
         if !fresh {
             let reaper = retire::retire_idle(Arc::downgrade(shared), Arc::clone(&shared.surplus));
             task::spawn("pool-reaper", &shared.tasks, reaper);
