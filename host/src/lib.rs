@@ -20,6 +20,7 @@ pub mod schema;
 pub mod serializer;
 
 pub mod handler;
+pub mod memory;
 pub mod redis;
 pub mod strategy;
 pub mod validator;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds node, guests and benchmarks for release (the first time takes about ten minutes) and prints the table
+# Builds node, guests and benchmarks for release (the first time takes about twenty minutes) and prints the table
 # of docs/benchmarks.md. Arguments choose what is measured: local features fresh remote remote-tcp remote-redis swap memory languages.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -19,6 +19,7 @@ use crate::config::limits::{ActionLimits, Grants, Mode};
 use crate::config::{Limits, ServiceOptions};
 use crate::context::{Caller, Context, ContextBuilder, Outcome};
 use crate::error::MoleculerError;
+use crate::memory;
 use crate::payload::Object;
 use crate::runtime::admission::{Admission, Permit, Refusal};
 use crate::runtime::deadline::Deadline;
@@ -34,6 +35,7 @@ use crate::task::{self, CancellationToken};
 mod intercept;
 mod retire;
 mod sharing;
+mod trim;
 
 use sharing::Sharing;
 
@@ -144,6 +146,7 @@ struct Shared {
     slots: Mutex<Slots>,
     /// Calls that wait or run, and instances that are being stopped.
     active: AtomicUsize,
+    bursts: trim::Bursts,
     /// Told when `active` has become zero while the pool retires.
     quiet: Notify,
     /// Told when there are more idle instances than are kept.
@@ -197,16 +200,18 @@ struct Active<S: std::ops::Deref<Target = Shared>>(S);
 
 impl<S: std::ops::Deref<Target = Shared>> Active<S> {
     fn new(shared: S) -> Self {
-        shared.active.fetch_add(1, Ordering::AcqRel);
+        shared.bursts.note(shared.active.fetch_add(1, Ordering::AcqRel) + 1);
         Self(shared)
     }
 }
 
 impl<S: std::ops::Deref<Target = Shared>> Drop for Active<S> {
     fn drop(&mut self) {
-        if self.0.active.fetch_sub(1, Ordering::AcqRel) == 1
-            && self.0.retiring.load(Ordering::Acquire)
-        {
+        if self.0.active.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        self.0.bursts.quiet();
+        if self.0.retiring.load(Ordering::Acquire) {
             self.0.quiet.notify_waiters();
         }
     }
@@ -253,6 +258,7 @@ impl Pool {
             environment: Arc::new(environment),
             slots: Mutex::default(),
             active: AtomicUsize::new(0),
+            bursts: trim::Bursts::default(),
             quiet: Notify::new(),
             surplus: Arc::default(),
             retiring: AtomicBool::new(false),
@@ -290,6 +296,8 @@ impl Pool {
                 shared.put_idle(instance);
             }
         }
+        let trimming = shared.bursts.follow(memory::give_back);
+        task::spawn("pool-trim", &shared.tasks, trimming);
         if !fresh {
             let reaper = retire::retire_idle(Arc::downgrade(shared), Arc::clone(&shared.surplus));
             task::spawn("pool-reaper", &shared.tasks, reaper);

@@ -1,5 +1,5 @@
 //! Params that are seen to fit without a tree: an object of texts, whole numbers and truth values whose rules
-//! only compare them. It is what most calls bring, and costs a sixth of what parsing and checking a tree does.
+//! only compare them. It is what most calls bring; making the tree costs more than all else that is done here.
 //!
 //! Says "yes" or "I do not know": the tree decides about everything else, and about what is wrong.
 

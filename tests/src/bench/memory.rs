@@ -26,6 +26,10 @@ use crate::{broker, guests, wait};
 /// A service whose actions can wait, so that all instances can be made to work at once.
 const GUEST: &str = "kit";
 
+/// Memory that changes by less has settled, when it is seen so often in a row, for about half a second.
+const SETTLED_BYTES: f64 = 65_536.0;
+const SETTLED_LOOKS: usize = 25;
+
 /// How often the whole is measured: each time with new processes.
 const ROUNDS_MAX: usize = 3;
 
@@ -46,9 +50,21 @@ pub(super) async fn resident(service: &str, file: &Path, n_instances: usize) -> 
     let mut node = Node::start_in(folder, &["--transporter", &server.url()]).await;
     broker::wait_for(&caller, &[service]).await;
     let pid = node.process().pid();
-    let new = resident_bytes(pid);
+    let new = settled_bytes(pid).await;
     call_all_at_once(&caller, service, n_instances).await;
-    [new, resident_bytes(pid)]
+    [new, settled_bytes(pid).await]
+}
+
+/// Physical memory of a process that has become idle: the node gives back what it does not need any more.
+async fn settled_bytes(pid: u32) -> f64 {
+    let (mut last, mut n_same) = (0.0, 0);
+    wait::until("the memory of the node to settle", || {
+        let now = resident_bytes(pid);
+        n_same = if (now - last).abs() < SETTLED_BYTES { n_same + 1 } else { 0 };
+        last = now;
+        std::future::ready((n_same == SETTLED_LOOKS).then_some(now))
+    })
+    .await
 }
 
 /// Physical memory of a process; pages that several mappings share count once.
