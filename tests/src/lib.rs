@@ -20,7 +20,6 @@ pub mod amqp_server;
 pub mod bench;
 pub mod broker;
 pub mod cluster;
-pub mod crowd;
 pub mod etcd_server;
 pub mod gateway;
 pub mod guests;
