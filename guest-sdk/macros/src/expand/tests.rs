@@ -47,7 +47,7 @@ fn a_service_without_handlers_expands_as_recorded() {
 
 #[test]
 fn all_mistakes_are_reported_together_and_the_block_survives() {
-    let attr = TokenStream::from_str(r#"nmae = "x", mode = "shared""#).unwrap();
+    let attr = TokenStream::from_str(r#"nmae = "x", mode = "solo""#).unwrap();
     let item = TokenStream::from_str(
         "impl S { #[action(timout = 5)] fn a(self) {} #[event] fn b(&self) {} fn c(&self) {} }",
     );
