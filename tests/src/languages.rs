@@ -102,6 +102,7 @@ impl Language {
         command
     }
 
+    #[expect(clippy::print_stderr, reason = "says why a test does nothing")]
     fn is_here(self) -> bool {
         let mut python = Command::new("python3");
         let here = python.args(["-c", "import venv, ensurepip"]).output();

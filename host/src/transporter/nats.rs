@@ -20,9 +20,9 @@ use crate::transporter::{Attempt, Error, Listener, Queue, Transporter};
 
 mod address;
 mod connection;
-mod nkey;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod nkey;
 mod outbox;
 mod protocol;
 mod session;
