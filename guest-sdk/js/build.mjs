@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 
 /** What the SDK imports of its world (wit/guest.wit). */
 const HOST = [
-	...["broker-async", "cacher-async", "config", "logger", "timers"].map(name => `isomer:service/${name}@0.1.0`),
+	...["broker-async", "cacher-async", "config", "logger", "timers", "tracing-async"].map(name => `isomer:service/${name}@0.1.0`),
 	"wasi:cli/environment@0.2.0",
 	"wasi:random/random@0.2.0"
 ];

@@ -10,10 +10,10 @@ use std::sync::Once;
 use std::thread::LocalKey;
 
 use bindings::exports::isomer::service::handler::Guest;
-use bindings::isomer::service::{broker, cacher, config, logger, streams, types};
+use bindings::isomer::service::{broker, cacher, config, logger, spans, streams, tracing, types};
 
 use crate::error::Fields;
-use crate::host::{EventType, Host, Pending, Sink, Source};
+use crate::host::{EventType, Host, Pending, Recording, Sink, Source};
 use crate::logger::Level;
 use crate::service::Service;
 use crate::{Context, Error, Payload, Result};
@@ -160,6 +160,28 @@ impl Sink for streams::Writer {
 
     fn fail(&self, error: Error) {
         Self::fail(self, &into_failure(error));
+    }
+}
+
+impl Recording for spans::Span {
+    fn add_tags(&self, object: &str) {
+        Self::add_tags(self, object);
+    }
+
+    fn log(&self, name: &str, fields: Option<&str>) {
+        Self::log(self, name, fields);
+    }
+
+    fn set_error(&self, error: Error) {
+        Self::set_error(self, &into_failure(error));
+    }
+
+    fn start_span(&self, name: &str) -> Box<dyn Recording> {
+        Box::new(Self::start_span(self, name, None))
+    }
+
+    fn finish(&self) {
+        Self::finish(self);
     }
 }
 
@@ -332,6 +354,10 @@ impl Host for Borrowed {
 
     fn cacher_clean(&self, patterns: &[String]) -> Result<()> {
         cacher::clean(patterns).map_err(from_failure)
+    }
+
+    fn start_span(&self, name: &str, options: Option<&str>) -> Box<dyn Recording> {
+        Box::new(tracing::start_span(&self.0, name, options))
     }
 
     fn log(&self, level: Level, message: &str, fields: Option<&str>) {

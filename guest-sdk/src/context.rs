@@ -17,6 +17,7 @@ use crate::executor::{self, Calls};
 use crate::host::{Beside, EventType, Host};
 use crate::logger::Logger;
 use crate::request::{EventRequest, Later, MultiRequest, Request, WaitRequest};
+use crate::span::Span;
 use crate::{Error, Result};
 
 /// The context of one running action, event or lifecycle handler. Valid until the handler returns.
@@ -220,6 +221,19 @@ impl Context {
     /// The log of the node.
     pub fn logger(&self) -> Logger<'_> {
         Logger::new(&*self.host)
+    }
+
+    /// Begins a span: a child of the newest open one of this context, or else of the call. What is called and
+    /// sent until its end is its child (Moleculer's `ctx.startSpan`).
+    pub fn start_span(&self, name: &str) -> Span<'_> {
+        Span::new(self.host.start_span(name, None))
+    }
+
+    /// [`Context::start_span`] with options under Moleculer's names: an object with `type`, `tags` and
+    /// `priority`. Options without a JSON form are left out.
+    pub fn start_span_with(&self, name: &str, options: impl Serialize) -> Span<'_> {
+        let options = serde_json::to_string(&options).ok();
+        Span::new(self.host.start_span(name, options.as_deref()))
     }
 
     /// Calls an action and reads its result as `T`. `()` as params means none.

@@ -84,6 +84,9 @@ pub(crate) trait Host {
     fn cacher_del(&self, keys: &[String]) -> Result<()>;
     fn cacher_clean(&self, patterns: &[String]) -> Result<()>;
 
+    /// Begins a span; options under Moleculer's names.
+    fn start_span(&self, name: &str, options: Option<&str>) -> Box<dyn Recording>;
+
     fn log(&self, level: Level, message: &str, fields: Option<&str>);
     fn log_enabled(&self, level: Level) -> bool;
     fn settings(&self) -> String;
@@ -133,6 +136,16 @@ pub(crate) trait Errand {
     fn poll(&self, task: &mut std::task::Context<'_>) -> Option<Result<Payload>>;
     /// The stream that the call was answered with, once.
     fn take_stream(&self) -> Result<Option<Box<dyn Source>>>;
+}
+
+/// A span that has begun.
+pub(crate) trait Recording {
+    fn add_tags(&self, object: &str);
+    fn log(&self, name: &str, fields: Option<&str>);
+    fn set_error(&self, error: Error);
+    fn start_span(&self, name: &str) -> Box<dyn Recording>;
+    /// Ends it; only the first time counts.
+    fn finish(&self);
 }
 
 /// A call in flight.

@@ -70,6 +70,7 @@ mod middleware;
 mod payload;
 mod request;
 mod service;
+mod span;
 mod stream;
 
 #[cfg(target_family = "wasm")]
@@ -90,6 +91,7 @@ pub use request::{
 };
 pub use serde_json::{Value, json};
 pub use service::{Service, SharedService};
+pub use span::Span;
 pub use stream::{Reader, Step, StreamCall, Writer};
 
 /// What nearly every service needs: `use isomer_sdk::prelude::*;`.

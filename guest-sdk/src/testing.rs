@@ -42,11 +42,13 @@ use crate::{Context, Error, Payload, Result};
 
 mod middleware;
 mod mock_host;
+mod spans;
 mod streams;
 
 use mock_host::{MockHost, matches};
 use streams::{MockSink, MockSource};
 
+pub use spans::RecordedSpan;
 pub(crate) use streams::MockAnswer;
 pub use streams::WrittenStream;
 
@@ -76,6 +78,7 @@ struct State {
     sent: RefCell<Vec<Rc<RefCell<WrittenStream>>>>,
     events: RefCell<Vec<SentEvent>>,
     logs: RefCell<Vec<LogLine>>,
+    spans: spans::Recorded,
     /// Values and their lives in seconds; the mock has no clock, so they stay.
     cache: RefCell<BTreeMap<String, (Payload, Option<f64>)>>,
     contexts: Cell<u32>,
@@ -349,6 +352,12 @@ impl MockBroker {
     #[must_use]
     pub fn logs(&self) -> Vec<LogLine> {
         self.0.logs.borrow().clone()
+    }
+
+    /// The spans that were begun, in their order.
+    #[must_use]
+    pub fn spans(&self) -> Vec<RecordedSpan> {
+        self.0.spans.borrow().clone()
     }
 
     /// The meta as it is now.

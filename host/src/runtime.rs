@@ -43,6 +43,7 @@ mod log_sink;
 mod pending_call;
 mod pool;
 mod serving;
+mod spans;
 mod state;
 mod streams;
 mod traps;

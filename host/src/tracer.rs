@@ -17,7 +17,7 @@ use crate::config::tracing::Sampling;
 pub mod console;
 mod span;
 
-pub use span::{Refused, Service, Span, SpanOptions};
+pub use span::{Refused, Service, Span, SpanOptions, weight};
 
 /// The priority of a span that says nothing of it.
 const PRIORITY: f64 = 5.0;

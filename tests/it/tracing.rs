@@ -19,7 +19,7 @@ use tests::cluster::Cluster;
 use tokio::sync::mpsc;
 
 /// Options of a node whose spans are events, each sent at once.
-fn traced(options: &mut BrokerOptions) {
+pub(super) fn traced(options: &mut BrokerOptions) {
     let exporter = EventExporter { interval: Duration::ZERO, ..EventExporter::default() };
     options.tracing = Tracing {
         enabled: true,
@@ -30,7 +30,7 @@ fn traced(options: &mut BrokerOptions) {
 }
 
 /// Adds a service that gives every exported span, but for those of itself.
-async fn listen(broker: &ServiceBroker) -> mpsc::Receiver<Value> {
+pub(super) async fn listen(broker: &ServiceBroker) -> mpsc::Receiver<Value> {
     let (spans, received) = mpsc::channel(100);
     let schema = json!({"name": "collector", "events": {"$tracing.spans": {"tracing": false}}});
     let handler: EventHandler = Arc::new(move |ctx: Context| {
@@ -77,7 +77,7 @@ async fn add(broker: &ServiceBroker, schema: Value, handler: Handler) {
     broker.add_service(service).await.unwrap();
 }
 
-async fn take(spans: &mut mpsc::Receiver<Value>, n: usize) -> Vec<Value> {
+pub(super) async fn take(spans: &mut mpsc::Receiver<Value>, n: usize) -> Vec<Value> {
     let mut taken = Vec::new();
     while taken.len() < n {
         taken.push(spans.recv().await.unwrap());
@@ -85,7 +85,7 @@ async fn take(spans: &mut mpsc::Receiver<Value>, n: usize) -> Vec<Value> {
     taken
 }
 
-fn find<'a>(spans: &'a [Value], name: &str) -> &'a Value {
+pub(super) fn find<'a>(spans: &'a [Value], name: &str) -> &'a Value {
     spans
         .iter()
         .find(|span| span["name"] == name)

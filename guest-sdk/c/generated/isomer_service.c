@@ -151,6 +151,28 @@ extern void __wasm_import_isomer_service_cacher_del(uint8_t *, size_t, uint8_t *
 __attribute__((__import_module__("isomer:service/cacher@0.1.0"), __import_name__("clean")))
 extern void __wasm_import_isomer_service_cacher_clean(uint8_t *, size_t, uint8_t *);
 
+// Imported Functions from `isomer:service/spans@0.1.0`
+
+__attribute__((__import_module__("isomer:service/spans@0.1.0"), __import_name__("[method]span.add-tags")))
+extern void __wasm_import_isomer_service_spans_method_span_add_tags(int32_t, uint8_t *, size_t);
+
+__attribute__((__import_module__("isomer:service/spans@0.1.0"), __import_name__("[method]span.log")))
+extern void __wasm_import_isomer_service_spans_method_span_log(int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t);
+
+__attribute__((__import_module__("isomer:service/spans@0.1.0"), __import_name__("[method]span.set-error")))
+extern void __wasm_import_isomer_service_spans_method_span_set_error(uint8_t *);
+
+__attribute__((__import_module__("isomer:service/spans@0.1.0"), __import_name__("[method]span.start-span")))
+extern int32_t __wasm_import_isomer_service_spans_method_span_start_span(int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t);
+
+__attribute__((__import_module__("isomer:service/spans@0.1.0"), __import_name__("[method]span.finish")))
+extern void __wasm_import_isomer_service_spans_method_span_finish(int32_t);
+
+// Imported Functions from `isomer:service/tracing@0.1.0`
+
+__attribute__((__import_module__("isomer:service/tracing@0.1.0"), __import_name__("start-span")))
+extern int32_t __wasm_import_isomer_service_tracing_start_span(int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t);
+
 // Exported Functions from `isomer:service/handler@0.1.0`
 
 __attribute__((__weak__, __export_name__("cabi_post_isomer:service/handler@0.1.0#describe")))
@@ -712,6 +734,25 @@ void isomer_service_cacher_result_void_failure_free(isomer_service_cacher_result
   } else {
     isomer_service_cacher_failure_free(&ptr->val.err);
   }
+}
+
+void isomer_service_spans_failure_free(isomer_service_spans_failure_t *ptr) {
+  isomer_service_types_failure_free(ptr);
+}
+
+__attribute__((__import_module__("isomer:service/spans@0.1.0"), __import_name__("[resource-drop]span")))
+extern void __wasm_import_isomer_service_spans_span_drop(int32_t handle);
+
+void isomer_service_spans_span_drop_own(isomer_service_spans_own_span_t handle) {
+  __wasm_import_isomer_service_spans_span_drop(handle.__handle);
+}
+
+void isomer_service_spans_span_drop_borrow(isomer_service_spans_borrow_span_t handle) {
+  __wasm_import_isomer_service_spans_span_drop(handle.__handle);
+}
+
+isomer_service_spans_borrow_span_t isomer_service_spans_borrow_span(isomer_service_spans_own_span_t arg) {
+  return (isomer_service_spans_borrow_span_t) { arg.__handle };
 }
 
 void exports_isomer_service_handler_payload_free(exports_isomer_service_handler_payload_t *ptr) {
@@ -3520,6 +3561,131 @@ bool isomer_service_cacher_clean(isomer_service_list_string_t *patterns, isomer_
     *err = result.val.err;
     return 0;
   }
+}
+
+void isomer_service_spans_method_span_add_tags(isomer_service_spans_borrow_span_t self, isomer_service_string_t *object) {
+  __wasm_import_isomer_service_spans_method_span_add_tags((self).__handle, (uint8_t *) (*object).ptr, (*object).len);
+}
+
+void isomer_service_spans_method_span_log(isomer_service_spans_borrow_span_t self, isomer_service_string_t *name, isomer_service_string_t *maybe_fields) {
+  isomer_service_option_string_t fields;
+  fields.is_some = maybe_fields != NULL;if (maybe_fields) {
+    fields.val = *maybe_fields;
+  }
+  int32_t option;
+  uint8_t * option1;
+  size_t option2;
+  if ((fields).is_some) {
+    const isomer_service_string_t *payload0 = &(fields).val;
+    option = 1;
+    option1 = (uint8_t *) (*payload0).ptr;
+    option2 = (*payload0).len;
+  } else {
+    option = 0;
+    option1 = 0;
+    option2 = 0;
+  }
+  __wasm_import_isomer_service_spans_method_span_log((self).__handle, (uint8_t *) (*name).ptr, (*name).len, option, option1, option2);
+}
+
+void isomer_service_spans_method_span_set_error(isomer_service_spans_borrow_span_t self, isomer_service_spans_failure_t *error) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(8+18*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  *((int32_t*)(ptr + 0)) = (self).__handle;
+  *((size_t*)(ptr + (2*sizeof(void*)))) = ((*error).name).len;
+  *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) ((*error).name).ptr;
+  *((size_t*)(ptr + (4*sizeof(void*)))) = ((*error).message).len;
+  *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) ((*error).message).ptr;
+  if (((*error).code).is_some) {
+    const uint32_t *payload0 = &((*error).code).val;
+    *((int8_t*)(ptr + (5*sizeof(void*)))) = 1;
+    *((int32_t*)(ptr + (4+5*sizeof(void*)))) = (int32_t) (*payload0);
+  } else {
+    *((int8_t*)(ptr + (5*sizeof(void*)))) = 0;
+  }
+  if (((*error).type).is_some) {
+    const isomer_service_string_t *payload2 = &((*error).type).val;
+    *((int8_t*)(ptr + (8+5*sizeof(void*)))) = 1;
+    *((size_t*)(ptr + (8+7*sizeof(void*)))) = (*payload2).len;
+    *((uint8_t **)(ptr + (8+6*sizeof(void*)))) = (uint8_t *) (*payload2).ptr;
+  } else {
+    *((int8_t*)(ptr + (8+5*sizeof(void*)))) = 0;
+  }
+  *((int8_t*)(ptr + (8+8*sizeof(void*)))) = (*error).retryable;
+  if (((*error).data).is_some) {
+    const isomer_service_string_t *payload4 = &((*error).data).val;
+    *((int8_t*)(ptr + (8+9*sizeof(void*)))) = 1;
+    *((size_t*)(ptr + (8+11*sizeof(void*)))) = (*payload4).len;
+    *((uint8_t **)(ptr + (8+10*sizeof(void*)))) = (uint8_t *) (*payload4).ptr;
+  } else {
+    *((int8_t*)(ptr + (8+9*sizeof(void*)))) = 0;
+  }
+  if (((*error).stack).is_some) {
+    const isomer_service_string_t *payload6 = &((*error).stack).val;
+    *((int8_t*)(ptr + (8+12*sizeof(void*)))) = 1;
+    *((size_t*)(ptr + (8+14*sizeof(void*)))) = (*payload6).len;
+    *((uint8_t **)(ptr + (8+13*sizeof(void*)))) = (uint8_t *) (*payload6).ptr;
+  } else {
+    *((int8_t*)(ptr + (8+12*sizeof(void*)))) = 0;
+  }
+  if (((*error).extra).is_some) {
+    const isomer_service_string_t *payload8 = &((*error).extra).val;
+    *((int8_t*)(ptr + (8+15*sizeof(void*)))) = 1;
+    *((size_t*)(ptr + (8+17*sizeof(void*)))) = (*payload8).len;
+    *((uint8_t **)(ptr + (8+16*sizeof(void*)))) = (uint8_t *) (*payload8).ptr;
+  } else {
+    *((int8_t*)(ptr + (8+15*sizeof(void*)))) = 0;
+  }
+  __wasm_import_isomer_service_spans_method_span_set_error(ptr);
+}
+
+isomer_service_spans_own_span_t isomer_service_spans_method_span_start_span(isomer_service_spans_borrow_span_t self, isomer_service_string_t *name, isomer_service_string_t *maybe_options) {
+  isomer_service_option_string_t options;
+  options.is_some = maybe_options != NULL;if (maybe_options) {
+    options.val = *maybe_options;
+  }
+  int32_t option;
+  uint8_t * option1;
+  size_t option2;
+  if ((options).is_some) {
+    const isomer_service_string_t *payload0 = &(options).val;
+    option = 1;
+    option1 = (uint8_t *) (*payload0).ptr;
+    option2 = (*payload0).len;
+  } else {
+    option = 0;
+    option1 = 0;
+    option2 = 0;
+  }
+  int32_t ret = __wasm_import_isomer_service_spans_method_span_start_span((self).__handle, (uint8_t *) (*name).ptr, (*name).len, option, option1, option2);
+  return (isomer_service_spans_own_span_t) { ret };
+}
+
+void isomer_service_spans_method_span_finish(isomer_service_spans_borrow_span_t self) {
+  __wasm_import_isomer_service_spans_method_span_finish((self).__handle);
+}
+
+isomer_service_tracing_own_span_t isomer_service_tracing_start_span(isomer_service_tracing_borrow_context_t ctx, isomer_service_string_t *name, isomer_service_string_t *maybe_options) {
+  isomer_service_option_string_t options;
+  options.is_some = maybe_options != NULL;if (maybe_options) {
+    options.val = *maybe_options;
+  }
+  int32_t option;
+  uint8_t * option1;
+  size_t option2;
+  if ((options).is_some) {
+    const isomer_service_string_t *payload0 = &(options).val;
+    option = 1;
+    option1 = (uint8_t *) (*payload0).ptr;
+    option2 = (*payload0).len;
+  } else {
+    option = 0;
+    option1 = 0;
+    option2 = 0;
+  }
+  int32_t ret = __wasm_import_isomer_service_tracing_start_span((ctx).__handle, (uint8_t *) (*name).ptr, (*name).len, option, option1, option2);
+  return (isomer_service_tracing_own_span_t) { ret };
 }
 
 __attribute__((__export_name__("isomer:service/handler@0.1.0#describe")))

@@ -276,6 +276,20 @@ typedef struct {
   } val;
 } isomer_service_cacher_result_void_failure_t;
 
+typedef isomer_service_types_failure_t isomer_service_spans_failure_t;
+
+typedef struct isomer_service_spans_own_span_t {
+  int32_t __handle;
+} isomer_service_spans_own_span_t;
+
+typedef struct isomer_service_spans_borrow_span_t {
+  int32_t __handle;
+} isomer_service_spans_borrow_span_t;
+
+typedef isomer_service_broker_borrow_context_t isomer_service_tracing_borrow_context_t;
+
+typedef isomer_service_spans_own_span_t isomer_service_tracing_own_span_t;
+
 typedef isomer_service_types_payload_t exports_isomer_service_handler_payload_t;
 
 typedef isomer_service_types_failure_t exports_isomer_service_handler_failure_t;
@@ -456,6 +470,27 @@ extern bool isomer_service_cacher_del(isomer_service_list_string_t *keys, isomer
 // of a pattern, unless the service may use every key (the grant `**`).
 extern bool isomer_service_cacher_clean(isomer_service_list_string_t *patterns, isomer_service_cacher_failure_t *err);
 
+// Imported Functions from `isomer:service/spans@0.1.0`
+// Adds the keys of a JSON object to its tags; keys of the same name are replaced.
+extern void isomer_service_spans_method_span_add_tags(isomer_service_spans_borrow_span_t self, isomer_service_string_t *object);
+// Notes that something happened now. `fields` is the text of a JSON object with what is to be known of it.
+extern void isomer_service_spans_method_span_log(isomer_service_spans_borrow_span_t self, isomer_service_string_t *name, isomer_service_string_t *maybe_fields);
+// Marks it as failed.
+extern void isomer_service_spans_method_span_set_error(isomer_service_spans_borrow_span_t self, isomer_service_spans_failure_t *error);
+// Begins a part of it; name and options as for `tracing.start-span`. Calls are not children of such a
+// part, but of the span of the context, as in Moleculer JS.
+extern isomer_service_spans_own_span_t isomer_service_spans_method_span_start_span(isomer_service_spans_borrow_span_t self, isomer_service_string_t *name, isomer_service_string_t *maybe_options);
+// Ends it. Only the first time counts.
+extern void isomer_service_spans_method_span_finish(isomer_service_spans_borrow_span_t self);
+
+// Imported Functions from `isomer:service/tracing@0.1.0`
+// Begins a span: a child of the newest one of the context that has not ended, or else of the call itself.
+// What is called and sent through the context is its child until it ends.
+// 
+// `options` is the text of a JSON object with Moleculer's names: `type` (text, `custom` when it is not
+// given), `tags` (object), `priority` (number). Long names are cut.
+extern isomer_service_tracing_own_span_t isomer_service_tracing_start_span(isomer_service_tracing_borrow_context_t ctx, isomer_service_string_t *name, isomer_service_string_t *maybe_options);
+
 // Exported Functions from `isomer:service/handler@0.1.0`
 void exports_isomer_service_handler_describe(isomer_service_string_t *ret);
 bool exports_isomer_service_handler_started(exports_isomer_service_handler_borrow_context_t ctx, exports_isomer_service_handler_failure_t *err);
@@ -550,6 +585,14 @@ void isomer_service_cacher_option_tuple2_payload_option_f64_free(isomer_service_
 void isomer_service_cacher_result_option_tuple2_payload_option_f64_failure_free(isomer_service_cacher_result_option_tuple2_payload_option_f64_failure_t *ptr);
 
 void isomer_service_cacher_result_void_failure_free(isomer_service_cacher_result_void_failure_t *ptr);
+
+void isomer_service_spans_failure_free(isomer_service_spans_failure_t *ptr);
+
+extern void isomer_service_spans_span_drop_own(isomer_service_spans_own_span_t handle);
+
+extern void isomer_service_spans_span_drop_borrow(isomer_service_spans_borrow_span_t handle);
+
+extern isomer_service_spans_borrow_span_t isomer_service_spans_borrow_span(isomer_service_spans_own_span_t handle);
 
 void exports_isomer_service_handler_payload_free(exports_isomer_service_handler_payload_t *ptr);
 

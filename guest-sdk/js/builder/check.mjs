@@ -8,6 +8,7 @@ const HOST = {
 	"isomer:service/broker-async@0.1.0": {},
 	"isomer:service/cacher-async@0.1.0": {},
 	"isomer:service/timers@0.1.0": {},
+	"isomer:service/tracing-async@0.1.0": {},
 	"isomer:service/config@0.1.0": {
 		settings: () => "{}",
 		service: () => "",

@@ -80,9 +80,27 @@ export class MockHost {
 			del: keys => future(this, Promise.resolve(ok(keys.forEach(key => this.kept.delete(key))))),
 			clean: () => future(this, Promise.resolve(ok(this.kept.clear())))
 		};
+		this.spans = [];
+		this.tracing = { startSpan: (_, name, options) => this.span(name, options) };
 		this.broker = { ownContext: () => this.context({ name: "background" }) };
 		setSource(count => crypto.getRandomValues(new Uint8Array(count)));
 		setValidator(() => require("fastest-validator"));
+	}
+
+	/** A span; what is told to it is in `spans`. */
+	span(name, options) {
+		const span = { name, options: JSON.parse(options ?? "{}"), tags: {}, logs: [], finished: false, parts: [] };
+		this.spans.push(span);
+		return {
+			addTags: tags => void Object.assign(span.tags, JSON.parse(tags)),
+			log: (name, fields) => void span.logs.push([name, JSON.parse(fields)]),
+			setError: failure => void (span.error = failure.message),
+			startSpan: (name, options) => {
+				span.parts.push(name);
+				return this.span(name, options);
+			},
+			finish: () => void (span.finished = true)
+		};
 	}
 
 	hold(id, ms) {

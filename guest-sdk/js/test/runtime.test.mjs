@@ -338,3 +338,42 @@ test("a place of the bundle leads to the line of the user's file, and to none in
 	assert.strictEqual(lookUp(table, 4, 7), "a.js:12");
 	assert.strictEqual(lookUp(table, 9, 1), null);
 });
+
+test("spans go to the node, and end with the handler", async () => {
+	const spans = [];
+	const service = serve({
+		name: "a",
+		actions: {
+			async run(ctx) {
+				const span = ctx.startSpan("work", { type: "db", tags: { a: 1 }, service: this, ctx });
+				assert.strictEqual(ctx.span, span);
+				const ring = {};
+				ring.ring = ring;
+				span.addTags({ b: 2 }).addTags(ring).log("half", { of: 2 }).setError(new Error("no"));
+				span.startSpan("part");
+				const inner = ctx.startSpan("inner");
+				ctx.finishSpan(inner);
+				assert.ok(!inner.isActive() && span.isActive() && ctx.span === span);
+				inner.addTags({ late: true });
+				spans.push(span);
+				setTimeout(() => spans.push(ctx.startSpan("late")), 1);
+				await null;
+			}
+		}
+	});
+	await service.call("run");
+	await new Promise(done => setTimeout(done, 20));
+	const [work, part, inner] = service.host.spans;
+	assert.deepStrictEqual(work, {
+		name: "work",
+		options: { type: "db", tags: { a: 1 } },
+		tags: { b: 2 },
+		logs: [["half", { of: 2 }]],
+		error: "no",
+		finished: true,
+		parts: ["part"]
+	});
+	assert.ok(part.finished && inner.finished && !("late" in inner.tags));
+	assert.strictEqual(service.host.spans.length, 3);
+	assert.ok(!spans[0].isActive() && !spans[1].isActive());
+});

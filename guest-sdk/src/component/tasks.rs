@@ -15,13 +15,13 @@ use std::thread::LocalKey;
 
 use bindings::exports::isomer::service::handler_async::Guest;
 use bindings::isomer::service::{
-    broker_async, cacher_async, config, logger, streams_async, timers, types,
+    broker_async, cacher_async, config, logger, spans, streams_async, timers, tracing_async, types,
 };
 use wit_bindgen::block_on;
 
 use crate::component::log_panics;
 use crate::error::Fields;
-use crate::host::{Beside, Errand, EventType, Host, Pending, Sink, Source};
+use crate::host::{Beside, Errand, EventType, Host, Pending, Recording, Sink, Source};
 use crate::logger::Level;
 use crate::service::SharedService;
 use crate::{Context, Error, Payload, Result};
@@ -384,6 +384,10 @@ impl Host for Borrowed {
         block_on(cacher_async::clean(patterns).into_future()).map_err(from_failure)
     }
 
+    fn start_span(&self, name: &str, options: Option<&str>) -> Box<dyn Recording> {
+        Box::new(tracing_async::start_span(&self.0, name, options))
+    }
+
     fn log(&self, level: Level, message: &str, fields: Option<&str>) {
         self.0.log(level.into(), message, fields);
     }
@@ -423,6 +427,28 @@ impl Borrowed {
             EventType::Broadcast => self.0.broadcast(event, &data, options),
             EventType::BroadcastLocal => self.0.broadcast_local(event, &data, options),
         }
+    }
+}
+
+impl Recording for spans::Span {
+    fn add_tags(&self, object: &str) {
+        Self::add_tags(self, object);
+    }
+
+    fn log(&self, name: &str, fields: Option<&str>) {
+        Self::log(self, name, fields);
+    }
+
+    fn set_error(&self, error: Error) {
+        Self::set_error(self, &into_failure(error));
+    }
+
+    fn start_span(&self, name: &str) -> Box<dyn Recording> {
+        Box::new(Self::start_span(self, name, None))
+    }
+
+    fn finish(&self) {
+        Self::finish(self);
     }
 }
 

@@ -6,8 +6,9 @@ use std::cell::{Cell, RefCell};
 
 use serde_json::{Map, Value, json};
 
+use super::spans::MockSpan;
 use super::{LogLine, MockBroker, MockSink, SentEvent};
-use crate::host::{EventType, Host, Pending, Sink, Source};
+use crate::host::{EventType, Host, Pending, Recording, Sink, Source};
 use crate::logger::Level;
 use crate::{Error, Payload, Result};
 
@@ -220,6 +221,10 @@ impl Host for MockHost {
         let mut cache = self.broker.0.cache.borrow_mut();
         cache.retain(|key, _| !patterns.iter().any(|pattern| matches(pattern, key)));
         Ok(())
+    }
+
+    fn start_span(&self, name: &str, options: Option<&str>) -> Box<dyn Recording> {
+        Box::new(MockSpan::begin(&self.broker.0.spans, name, options))
     }
 
     fn log(&self, level: Level, message: &str, fields: Option<&str>) {

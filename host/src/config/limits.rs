@@ -33,6 +33,12 @@ pub struct Limits {
     pub calls_in_flight: usize,
     /// Streams that one handler has open at once. 32
     pub streams: usize,
+    /// Spans that one handler makes. 200
+    pub spans: usize,
+    /// Spans of one handler that have not ended, at once. 32
+    pub open_spans: usize,
+    /// Bytes of tags and logs of one span of a guest. 16 KiB
+    pub span_bytes: usize,
     /// Bytes that wait in one stream of a guest to be read. 256 KiB
     pub stream_buffer: usize,
     /// How long a guest waits for one chunk to come or to go. 60 s
@@ -87,6 +93,9 @@ impl Default for Limits {
             handles: 1_000,
             calls_in_flight: 128,
             streams: 32,
+            spans: 200,
+            open_spans: 32,
+            span_bytes: 16 << 10,
             stream_buffer: 256 << 10,
             stream_idle: Duration::from_secs(60),
             stream_timeout: Duration::from_secs(600),

@@ -217,6 +217,7 @@ impl Going {
             priority: None,
             sampled: ctx.tracing(),
             tags: Map::new(),
+            bytes_max: None,
         };
         let span = shared.tracer.start_span_with(Arc::clone(name), options, || tags(&ctx));
         ctx.decide_tracing(span.sampled());

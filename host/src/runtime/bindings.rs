@@ -27,6 +27,7 @@ wasmtime::component::bindgen!({
     },
     exports: { default: async },
     with: {
+        "isomer:service/spans.span": crate::runtime::spans::GuestSpan,
         "isomer:service/broker.context": crate::runtime::state::CurrentContext,
         "isomer:service/broker.pending-call": crate::runtime::pending_call::PendingCall,
         "isomer:service/streams.reader": crate::runtime::streams::Reader,
@@ -82,6 +83,7 @@ pub(super) mod asynchronous {
             "isomer:service/types": crate::runtime::bindings::isomer::service::types,
             "isomer:service/logger": crate::runtime::bindings::isomer::service::logger,
             "isomer:service/config": crate::runtime::bindings::isomer::service::config,
+            "isomer:service/spans": crate::runtime::bindings::isomer::service::spans,
             "isomer:service/broker-async.context": crate::runtime::state::CurrentContext,
             "isomer:service/broker-async.pending-call": crate::runtime::pending_call::PendingCall,
             "isomer:service/streams-async.reader": crate::runtime::streams::Reader,

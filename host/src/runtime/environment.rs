@@ -71,6 +71,7 @@ pub(super) struct Counters {
     pub permission_denied: Metric,
     pub instances: Metric,
     pub fuel: Metric,
+    pub spans_refused: Metric,
     pub streams: streams::Counters,
 }
 
@@ -86,6 +87,7 @@ impl Counters {
             permission_denied: metrics.metric("isomer.guest.permissionDenied.total"),
             instances: metrics.metric("isomer.guest.instances"),
             fuel: metrics.metric("isomer.guest.fuel.total"),
+            spans_refused: metrics.metric("isomer.guest.spansRefused.total"),
             streams: streams::Counters {
                 open: metrics.metric("isomer.guest.streams"),
                 idle: metrics.metric("isomer.guest.streamIdle.total"),

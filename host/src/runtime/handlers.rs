@@ -13,6 +13,7 @@ use crate::clock::Instant;
 use crate::context::Context;
 use crate::error::MoleculerError;
 use crate::runtime::environment::CallLimits;
+use crate::runtime::spans::Spans;
 use crate::runtime::state::CurrentContext;
 use crate::task::CancellationToken;
 
@@ -39,13 +40,16 @@ pub(super) struct Running {
     pub action: bool,
     /// The error that it answers for, when it is a fallback.
     pub cause: Option<MoleculerError>,
+    /// What it has begun and not ended.
+    pub spans: Spans,
     /// Cancelled when it has ended or nobody waits for it any more; made when something first asks.
     ended: Option<CancellationToken>,
 }
 
 impl Running {
     pub(super) fn new(ctx: Context, limits: CallLimits, until: Option<Instant>) -> Self {
-        Self { ctx, limits, until, action: false, cause: None, ended: None }
+        let spans = Spans::default();
+        Self { ctx, limits, until, action: false, cause: None, spans, ended: None }
     }
 
     /// A handler that ends with `unwanted`, too.
@@ -55,7 +59,9 @@ impl Running {
         until: Option<Instant>,
         unwanted: CancellationToken,
     ) -> Self {
-        Self { ctx, limits, until, action: false, cause: None, ended: Some(unwanted) }
+        let mut running = Self::new(ctx, limits, until);
+        running.ended = Some(unwanted);
+        running
     }
 
     /// What futures of this handler end with.
@@ -69,6 +75,7 @@ impl Drop for Running {
         if let Some(ended) = &self.ended {
             ended.cancel();
         }
+        self.spans.finish_all(&self.ctx);
     }
 }
 

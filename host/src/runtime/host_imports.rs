@@ -16,6 +16,7 @@ mod events;
 mod logger;
 mod many_calls;
 mod options;
+mod spans;
 mod streams;
 
 #[cfg(any(test, fuzzing))]
@@ -33,6 +34,7 @@ pub(super) fn add_async_to_linker(linker: &mut Linker<State>) -> wasmtime::Resul
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     isomer::service::broker::add_to_linker::<_, Whole>(linker, |state| state)?;
     isomer::service::streams::add_to_linker::<_, Whole>(linker, |state| state)?;
+    isomer::service::tracing::add_to_linker::<_, Whole>(linker, |state| state)?;
     isomer::service::cacher::add_to_linker::<_, Whole>(linker, |state| state)?;
     bindings::asynchronous::ServiceAsync::add_to_linker::<_, Whole>(linker, |state| state)
 }

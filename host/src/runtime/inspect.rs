@@ -15,7 +15,7 @@ use crate::runtime::Error;
 pub const WORLD_VERSION: &str = "0.1.0";
 
 /// What this node offers to services.
-const ISOMER_INTERFACES: [&str; 10] = [
+const ISOMER_INTERFACES: [&str; 13] = [
     "isomer:service/types",
     "isomer:service/broker",
     "isomer:service/streams",
@@ -26,6 +26,9 @@ const ISOMER_INTERFACES: [&str; 10] = [
     "isomer:service/streams-async",
     "isomer:service/cacher-async",
     "isomer:service/timers",
+    "isomer:service/spans",
+    "isomer:service/tracing",
+    "isomer:service/tracing-async",
 ];
 /// Packages of WASI 0.2 that this node offers.
 const WASI_PACKAGES: [&str; 6] =

@@ -18,8 +18,11 @@ const BYTES_MAX: usize = 256 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// It carries as many bytes as it may.
-    #[error("a span holds at most {BYTES_MAX} bytes of tags and logs")]
-    TooLarge,
+    #[error("a span holds at most {max} bytes of tags and logs")]
+    TooLarge {
+        /// So many it may.
+        max: usize,
+    },
     /// It has as many logs as it may.
     #[error("a span holds at most {LOGS_MAX} logs")]
     TooMany,
@@ -44,6 +47,9 @@ pub struct SpanOptions {
     pub sampled: Option<bool>,
     /// Over the default tags.
     pub tags: Map<String, Value>,
+    /// Most bytes of tags and logs together, those given here among them. Unset, it is 256 KiB of what is added
+    /// later.
+    pub bytes_max: Option<usize>,
 }
 
 /// The service of a span.
@@ -86,6 +92,7 @@ struct State {
     logs: Vec<Value>,
     tags: Map<String, Value>,
     bytes: usize,
+    bytes_max: usize,
 }
 
 impl Span {
@@ -98,6 +105,8 @@ impl Span {
         #[expect(clippy::unwrap_or_default, reason = "an ID is not the default of a text")]
         let id = options.id.unwrap_or_else(uid::new);
         let state = State {
+            bytes: options.bytes_max.map_or(0, |_| weight(&options.tags)),
+            bytes_max: options.bytes_max.unwrap_or(BYTES_MAX),
             tags: if sampled {
                 let mut tags = tracer.options().default_tags.clone();
                 tags.extend(options.tags);
@@ -213,7 +222,7 @@ impl Span {
             return Ok(());
         }
         let mut state = self.0.state.lock();
-        state.grow(tags.iter().map(|(key, value)| key.len() + size(value)).sum())?;
+        state.grow(weight(&tags))?;
         state.tags.extend(tags);
         Ok(())
     }
@@ -313,12 +322,18 @@ impl Span {
 impl State {
     fn grow(&mut self, by: usize) -> Result<(), Refused> {
         let bytes = self.bytes.saturating_add(by);
-        if bytes > BYTES_MAX {
-            return Err(Refused::TooLarge);
+        if bytes > self.bytes_max {
+            return Err(Refused::TooLarge { max: self.bytes_max });
         }
         self.bytes = bytes;
         Ok(())
     }
+}
+
+/// What tags weigh against the bytes that a span may carry.
+#[must_use]
+pub fn weight(tags: &Map<String, Value>) -> usize {
+    tags.iter().map(|(key, value)| key.len() + size(value)).sum()
 }
 
 /// What a value weighs, roughly as its text.
@@ -327,9 +342,7 @@ fn size(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len() + LEAF,
         Value::Array(items) => LEAF + items.iter().map(size).sum::<usize>(),
-        Value::Object(fields) => {
-            LEAF + fields.iter().map(|(key, value)| key.len() + size(value)).sum::<usize>()
-        }
+        Value::Object(fields) => LEAF + weight(fields),
         Value::Null | Value::Bool(_) | Value::Number(_) => LEAF,
     }
 }

@@ -108,5 +108,5 @@ fn what_a_guest_adds_is_bounded() {
     assert_eq!(span.log("l", Map::new()), Err(Refused::TooMany));
     let large = map(json!({"text": "x".repeat(200 << 10)}));
     span.add_tags(large.clone()).unwrap();
-    assert_eq!(span.add_tags(large), Err(Refused::TooLarge));
+    assert_eq!(span.add_tags(large), Err(Refused::TooLarge { max: 256 << 10 }));
 }

@@ -7,6 +7,7 @@
 // moleculer: src/context.js
 
 import { attempt } from "../runtime/future.js";
+import { Span, closed, optionsOf } from "./span.js";
 
 const FIELDS = [
 	["id", handle => handle.id()],
@@ -40,6 +41,8 @@ export class Context {
 		this.locals = {};
 		this.tracing = null;
 		this.span = null;
+		this._spanStack = [];
+		this._spans = new Set();
 		this.cachedResult = false;
 		this.startHrTime = null;
 	}
@@ -131,11 +134,22 @@ export class Context {
 		return this.broker.broadcast(event, data, { ...eventOptions(options), parentCtx: this });
 	}
 
-	/** Spans are the node's own business; this one takes everything and records nothing. */
-	startSpan(name) {
-		return this.broker.tracer.startSpan(name);
+	/** Begins a span; what is called until its end is its child. `span` is the newest of those begun here. */
+	startSpan(name, opts) {
+		const handle = this._liveHandle();
+		const span = handle
+			? new Span(this.broker._host.tracing.startSpan(handle, String(name), optionsOf(opts)), name, opts, this._spans)
+			: closed(name, opts);
+		this._spanStack.push(span);
+		this.span = span;
+		return span;
 	}
-	finishSpan() {}
+
+	finishSpan(span) {
+		span.finish();
+		this._spanStack = this._spanStack.filter(one => one !== span);
+		this.span = this._spanStack[this._spanStack.length - 1] || null;
+	}
 
 	copy(endpoint) {
 		const copy = Object.assign(Object.create(Object.getPrototypeOf(this)), this);
@@ -194,6 +208,7 @@ export class Context {
 			attempt(() => this._handle.setResponseHeaders(JSON.stringify(this.responseHeaders)));
 		}
 		this._pushMeta();
+		for (const span of this._spans) span.finish();
 		this._ended = true;
 	}
 

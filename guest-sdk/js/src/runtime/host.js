@@ -5,6 +5,7 @@ import cacher from "isomer:service/cacher-async@0.1.0";
 import config from "isomer:service/config@0.1.0";
 import logger from "isomer:service/logger@0.1.0";
 import timers from "isomer:service/timers@0.1.0";
+import tracing from "isomer:service/tracing-async@0.1.0";
 
 import { setValidator } from "../moleculer/validator.js";
 import { Streams } from "./streams.js";
@@ -19,6 +20,7 @@ export function makeHost(parts) {
 		config,
 		logger,
 		timers,
+		tracing,
 		moleculer: parts.moleculer,
 		streams: new Streams(parts.stream),
 		get EventEmitter() {

@@ -70,6 +70,7 @@ pub fn entries<T: HasLimits>() -> Vec<Entry<T>> {
     entries.extend(instances());
     entries.extend(counts());
     entries.extend(streams());
+    entries.extend(spans());
     entries
 }
 
@@ -105,6 +106,33 @@ fn streams<T: HasLimits>() -> Vec<Entry<T>> {
             default: "600000",
             doc: "Wall-clock time of a call with a stream, in the place of `limits.timeout`: from its \
                   start, and anew when it answers with one.",
+        },
+    ]
+}
+
+fn spans<T: HasLimits>() -> Vec<Entry<T>> {
+    vec![
+        Entry {
+            name: "limits.spans",
+            kind: Kind::Number(0, 100_000, |target: &mut T, n| target.limits().spans = narrow(n)),
+            default: "200",
+            doc: "Spans that one handler makes, beside that of its call; further ones record nothing.",
+        },
+        Entry {
+            name: "limits.openSpans",
+            kind: Kind::Number(0, 10_000, |target: &mut T, n| {
+                target.limits().open_spans = narrow(n);
+            }),
+            default: "32",
+            doc: "Spans of one handler that have not ended, at once.",
+        },
+        Entry {
+            name: "limits.spanBytes",
+            kind: Kind::Size(0, 1 << 20, |target: &mut T, n| {
+                target.limits().span_bytes = narrow(n);
+            }),
+            default: "\"16KiB\"",
+            doc: "Tags and logs of one span of a guest.",
         },
     ]
 }

@@ -17,6 +17,8 @@ use serde_json::value::RawValue;
 use crate::context::{CallOptions, EmitOptions};
 use crate::error::MoleculerError;
 use crate::payload::{self, Object, Payload};
+use crate::runtime::failure::check_len;
+use crate::tracer::SpanOptions;
 
 const CALL_KEYS: &[&str] = &[
     "timeout",
@@ -43,6 +45,7 @@ const MANY_CALLS_KEYS: &[&str] = &[
     "tracking",
     "settled",
 ];
+const SPAN_KEYS: &[&str] = &["type", "tags", "priority"];
 const EMIT_KEYS: &[&str] = &["groups", "meta", "headers", "requestID", "throwError"];
 
 /// A JSON object whose keys are asked for one by one.
@@ -89,6 +92,22 @@ pub(super) fn emit_options(
         request_id: given.value("requestID", "a text")?,
         throw_error: given.value("throwError", "true or false")?.unwrap_or(false),
         parent: None,
+    })
+}
+
+/// Reads the options of `start-span`; what they may weigh together is said in bytes.
+pub(super) fn span_options(
+    text: Option<String>,
+    len_max: usize,
+) -> Result<SpanOptions, MoleculerError> {
+    let Some(text) = text else { return Ok(SpanOptions::default()) };
+    check_len("options of the span", text.len(), len_max)?;
+    let given = Given::read(&text, SPAN_KEYS, len_max)?;
+    Ok(SpanOptions {
+        kind: given.value("type", "a text")?,
+        tags: given.object("tags")?.map(|tags| tags.to_map()).unwrap_or_default(),
+        priority: given.value("priority", "a number")?,
+        ..SpanOptions::default()
     })
 }
 

@@ -50,6 +50,18 @@ struct Emit {
 }
 
 #[derive(Deserialize)]
+struct Spans {
+    /// How many further ones.
+    #[serde(default)]
+    n: u32,
+    /// Length of a tag.
+    #[serde(default)]
+    text: usize,
+    /// What is called while they are open.
+    action: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct Text {
     text: String,
 }
@@ -396,6 +408,26 @@ impl Kit {
             answer.write(chunk.as_slice()).await?;
         }
         answer.end()
+    }
+
+    /// Spans: one with a part and a call in it, and one that is left to the end of the handler; then the call.
+    #[action]
+    async fn spans(&self, ctx: &Context, params: Spans) -> Result<()> {
+        let left = ctx.start_span_with("left", json!({ "type": "db", "tags": { "a": 1 } }));
+        std::mem::forget(left);
+        let span = ctx.start_span("work");
+        span.tag("n", params.n).tags(json!({ "text": "x".repeat(params.text) }));
+        span.log("half", json!({ "of": 2 })).error(&Error::new(409, "CONFLICT", "no"));
+        let part = span.start_span("part");
+        for _ in 0..params.n {
+            ctx.start_span("many").finish();
+        }
+        if let Some(action) = &params.action {
+            ctx.call::<Value>(action, ()).await?;
+        }
+        part.finish();
+        span.finish();
+        Ok(())
     }
 
     /// Waits for what no call will ever bring.

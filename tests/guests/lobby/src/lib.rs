@@ -47,9 +47,12 @@ impl Lobby {
     /// Brings so many at once, by calls of this very instance.
     #[action]
     async fn bring(&self, ctx: &Context, party: Party) -> Result<Vec<u32>> {
+        let span = ctx.start_span("bringing");
+        span.tag("size", party.size);
         let calls = (0..party.size)
             .map(|_| ctx.call_own::<u32>("join", json!({ "size": party.size })).into_future());
         let all = join_all(calls).await.into_iter().collect();
+        span.finish();
         ctx.emit("lobby.full", json!({ "size": party.size })).await?;
         all
     }
