@@ -76,7 +76,7 @@ fn languages_are_known_by_their_flag_and_their_name() {
     assert_eq!("javascript".parse(), Ok(Language::JavaScript));
     assert_eq!(
         "cobol".parse::<Language>(),
-        Err("known languages are rust, go, js, ts, python".into())
+        Err("known languages are rust, go, js, ts, python, c".into())
     );
 }
 
