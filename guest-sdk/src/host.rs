@@ -124,14 +124,26 @@ pub(crate) trait Sink {
     fn fail(&self, error: Error);
 }
 
+/// Work of the host that goes on beside the handler.
+#[cfg(target_family = "wasm")]
+pub(crate) trait Errand {
+    /// Whether the result is there; else the task is woken by it.
+    fn is_done(&self, task: &mut std::task::Context<'_>) -> bool;
+    /// The result, once, when it is there; else the task is woken by it.
+    fn poll(&self, task: &mut std::task::Context<'_>) -> Option<Result<Payload>>;
+    /// The stream that the call was answered with, once.
+    fn take_stream(&self) -> Result<Option<Box<dyn Source>>>;
+}
+
 /// A call in flight.
 pub(crate) enum Pending {
     /// The host's handle; dropping it abandons the call.
     #[cfg(target_family = "wasm")]
     Host(crate::component::PendingCall),
-    /// A task of the host, in a component whose handlers are tasks themselves.
+    /// A task of the host, in a component whose handlers are tasks themselves. It is a trait object, so that
+    /// what it imports is left out of the components that make none.
     #[cfg(target_family = "wasm")]
-    Task(crate::component::tasks::Task),
+    Task(Box<dyn Errand>),
     /// The mock's answer, until it is taken.
     #[cfg(not(target_family = "wasm"))]
     Mock(crate::testing::MockAnswer),
@@ -144,7 +156,9 @@ impl Pending {
             #[cfg(target_family = "wasm")]
             Self::Host(call) => crate::component::take(call),
             #[cfg(target_family = "wasm")]
-            Self::Task(task) => task.take(),
+            Self::Task(task) => {
+                task.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+            }
             #[cfg(not(target_family = "wasm"))]
             Self::Mock(answer) => answer.take(),
         }

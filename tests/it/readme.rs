@@ -36,8 +36,10 @@ async fn the_commands_of_the_readme_work() {
     let calls: Vec<&str> = all.lines().filter(|line| line.starts_with("isomer ")).collect();
     // Lines that start nodes have tests of their own.
     let starts = ["isomer start", "isomer dev"];
-    let calls: Vec<&str> =
-        calls.into_iter().filter(|line| !starts.iter().any(|start| line.starts_with(start))).collect();
+    let calls: Vec<&str> = calls
+        .into_iter()
+        .filter(|line| !starts.iter().any(|start| line.starts_with(start)))
+        .collect();
     assert!(calls.len() >= 5, "the README shows how to call: {calls:?}");
     for line in calls {
         let output = shell(&node, line).await;

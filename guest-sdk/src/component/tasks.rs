@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context as Wakeup, Poll, Waker};
+use std::task::{Context as Wakeup, Poll};
 use std::thread::LocalKey;
 
 use bindings::exports::isomer::service::handler_async::Guest;
@@ -21,7 +21,7 @@ use wit_bindgen::block_on;
 
 use crate::component::log_panics;
 use crate::error::Fields;
-use crate::host::{Beside, EventType, Host, Pending, Sink, Source};
+use crate::host::{Beside, Errand, EventType, Host, Pending, Sink, Source};
 use crate::logger::Level;
 use crate::service::SharedService;
 use crate::{Context, Error, Payload, Result};
@@ -102,9 +102,13 @@ impl<S: SharedPlace> Guest for SharedComponent<S> {
     }
 }
 
+/// What the host has promised.
+type Promise = Pin<Box<dyn Future<Output = Result<Payload>>>>;
+
 /// Work of the host that goes on beside the handler; dropping it abandons a call.
-pub(crate) struct Task {
-    future: RefCell<Option<Pin<Box<dyn Future<Output = Result<Payload>>>>>>,
+struct Task {
+    /// `None` when it is done.
+    future: RefCell<Option<Promise>>,
     /// The call, when it is one, for the stream that it may be answered with.
     call: Option<broker_async::PendingCall>,
     done: Cell<Option<Result<Payload>>>,
@@ -115,10 +119,12 @@ impl Task {
         call: Option<broker_async::PendingCall>,
         future: impl Future<Output = Result<Payload>> + 'static,
     ) -> Self {
-        let future = RefCell::new(Some(Box::pin(future) as Pin<Box<dyn Future<Output = _>>>));
+        let future = RefCell::new(Some(Box::pin(future) as Promise));
         Self { future, call, done: Cell::new(None) }
     }
+}
 
+impl Errand for Task {
     fn is_done(&self, task: &mut Wakeup<'_>) -> bool {
         let mut future = self.future.borrow_mut();
         let Some(running) = &mut *future else { return true };
@@ -128,8 +134,7 @@ impl Task {
         true
     }
 
-    /// The result, once, when it is there; else the task is woken by it.
-    pub(crate) fn poll(&self, task: &mut Wakeup<'_>) -> Option<Result<Payload>> {
+    fn poll(&self, task: &mut Wakeup<'_>) -> Option<Result<Payload>> {
         if !self.is_done(task) {
             return None;
         }
@@ -143,11 +148,7 @@ impl Task {
         Some(result)
     }
 
-    pub(crate) fn take(&self) -> Option<Result<Payload>> {
-        self.poll(&mut Wakeup::from_waker(Waker::noop()))
-    }
-
-    pub(crate) fn take_stream(&self) -> Result<Option<Box<dyn Source>>> {
+    fn take_stream(&self) -> Result<Option<Box<dyn Source>>> {
         let Some(call) = &self.call else { return Ok(None) };
         let reader = call.take_stream().map_err(from_failure)?;
         Ok(reader.map(|reader| Box::new(reader) as Box<dyn Source>))
@@ -273,7 +274,7 @@ impl Host for Borrowed {
 
     fn start_call(&self, action: &str, params: Payload, options: Option<&str>) -> Pending {
         let call = self.0.start_call(action, &params.into(), options);
-        Pending::Task(task_of(call))
+        Pending::Task(Box::new(task_of(call)))
     }
 
     fn wait_any(&self, calls: &[&Pending]) -> Option<usize> {
@@ -305,7 +306,7 @@ impl Host for Borrowed {
     ) -> (Box<dyn Sink>, Pending) {
         let params = params.into();
         let (writer, call) = self.0.start_stream_call(action, &params, options, object_mode);
-        (Box::new(writer), Pending::Task(task_of(call)))
+        (Box::new(writer), Pending::Task(Box::new(task_of(call))))
     }
 
     fn mcall(&self, calls: &str, options: Option<&str>) -> Result<Payload> {
@@ -333,7 +334,7 @@ impl Host for Borrowed {
         let nothing = |ended: Result<(), types::Failure>| {
             ended.map(|()| Payload::Absent).map_err(from_failure)
         };
-        Some(Pending::Task(match *work {
+        Some(Pending::Task(Box::new(match *work {
             Beside::Calls(calls, options) => {
                 let results = self.0.mcall(calls, options);
                 Task::new(None, async { results.await.map(Into::into).map_err(from_failure) })
@@ -353,7 +354,7 @@ impl Host for Borrowed {
                     Ok(Payload::Absent)
                 })
             }
-        }))
+        })))
     }
 
     fn cacher_enabled(&self) -> bool {

@@ -44,7 +44,7 @@ fn every_verb_takes_its_flags() {
         "isomer test d --filter a --no-unit --release --json --log-level debug --set a=1",
         "isomer inspect a.wasm --json",
         "isomer compile a.wasm --cache-dir d",
-        "isomer __compile a b",
+        "isomer __compile a b 4294967296",
     ] {
         parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }

@@ -148,7 +148,7 @@ fn surroundings() -> Vec<Entry<NodeOptions>> {
             kind: Kind::Time(Unit::Milliseconds, Duration::from_millis(1), |node, time| {
                 node.broker.compile.timeout = time;
             }),
-            default: "60000",
+            default: "300000",
             doc: "How long compiling one component may take.",
         },
         Entry {
