@@ -4,7 +4,7 @@ SHELL := bash
 # Debian puts servers into /usr/sbin, which is not on the path of ordinary users.
 export PATH := $(PATH):/usr/sbin:/usr/local/sbin
 SAMPLES := $(notdir $(patsubst %/Cargo.toml,%,$(wildcard sample-services/*/Cargo.toml)))
-GUESTS := conformance $(notdir $(patsubst %/Cargo.toml,%,$(wildcard tests/guests/*/Cargo.toml)))
+GUESTS := conformance conformance_shared $(notdir $(patsubst %/Cargo.toml,%,$(wildcard tests/guests/*/Cargo.toml)))
 NATIVE := -p isomer-host -p isomer-sdk -p isomer-sdk-macros -p tests
 FOR_WASM := --target wasm32-wasip2 -p isomer-sdk $(SAMPLES:%=-p %) $(GUESTS:%=-p %)
 

@@ -8,11 +8,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use futures_util::future::BoxFuture;
+use futures_util::task::AtomicWaker;
 use serde_json::Value;
 
 use crate::clock::Instant;
@@ -97,6 +99,8 @@ pub struct Inner {
     /// The stream with which a handler that runs on has answered, until it is on its way.
     answer: Mutex<Option<Stream>>,
     answered_at: OnceLock<Instant>,
+    /// Wakes who waits for the answer: a handler in an instance of mode `shared` runs in another task.
+    answered: AtomicWaker,
     /// What the tracer of this node has decided.
     sampled: OnceLock<bool>,
     /// Spans that have begun and not ended, the innermost last; empty without a tracer.
@@ -285,6 +289,7 @@ impl ContextBuilder {
             deadline: OnceLock::new(),
             answer: Mutex::default(),
             answered_at: OnceLock::new(),
+            answered: AtomicWaker::new(),
             sampled: OnceLock::new(),
             spans: Mutex::default(),
         }))
@@ -365,6 +370,7 @@ impl Context {
             deadline: OnceLock::new(),
             answer: Mutex::default(),
             answered_at: OnceLock::new(),
+            answered: AtomicWaker::new(),
             sampled: OnceLock::new(),
             spans: Mutex::new(self.span().into_iter().collect()),
         }))
@@ -491,7 +497,13 @@ impl Context {
     pub fn answer_with(&self, stream: Stream, now: Instant) {
         if self.0.answered_at.set(now).is_ok() {
             *self.0.answer.lock() = Some(stream);
+            self.0.answered.wake();
         }
+    }
+
+    /// Has this task woken when the handler answers with a stream; the last one that asks is.
+    pub fn wake_when_answered(&self, waker: &Waker) {
+        self.0.answered.register(waker);
     }
 
     /// When the handler answered with a stream; `None` while it has not.

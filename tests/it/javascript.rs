@@ -4,11 +4,12 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use tests::conformance::languages::command_of;
 use tests::javascript::{self, build, try_build};
 use tests::nats_server::NatsServer;
 use tests::node::{self, Node};
 use tests::peer::{Peer, Version, undefined, value};
-use tests::wait;
+use tests::{wait, workshop};
 use tokio::process::Command;
 
 /// A node with services of `tests/js`, and a Moleculer peer beside it.
@@ -194,4 +195,15 @@ async fn server_what_cannot_be_a_component_is_refused_while_it_is_built() {
     assert!(built.status.success());
     let told: Value = serde_json::from_slice(&built.stdout).unwrap();
     assert_eq!(told["schema"]["name"], "files");
+}
+
+#[tokio::test]
+async fn server_the_sample_passes_its_tests() {
+    let mut command = Command::from(command_of("isomer"));
+    command.args(["test", "sample-services/js-votes"]).kill_on_drop(true);
+    let tested = wait::within(workshop::PATIENCE, "the tests of the sample", command.output());
+    let tested = tested.await.unwrap();
+    let (out, err) =
+        (String::from_utf8_lossy(&tested.stdout), String::from_utf8_lossy(&tested.stderr));
+    assert!(tested.status.success() && out.ends_with("3 passed\n"), "{out}{err}");
 }

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-tests/scripts/guests.sh kit swapper_v1 swapper_v2 conformance
+tests/scripts/guests.sh kit swapper_v1 swapper_v2 conformance conformance_shared
 echo "bench: building for release"
 # One command for both packages, so that cargo builds their dependencies with the same features, once.
 what=(--release -p isomer-host -p tests --bin isomer --bench table)

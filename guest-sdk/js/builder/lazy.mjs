@@ -20,6 +20,9 @@ const LAZY = new Set([
 	"util"
 ]);
 
+/** Packages that the SDK changes, and the files that do it. */
+const CHANGED = { buffer: "./src/node/buffer.cjs" };
+
 const NAMESPACE = "isomer-lazy";
 
 /** The name without the slash with which packages tell it from the module of Node.js. */
@@ -69,7 +72,7 @@ async function text(esbuild, name, sdk) {
 		}
 	};
 	const result = await esbuild.build({
-		stdin: { contents: `module.exports = require(${JSON.stringify(name)});`, resolveDir: sdk },
+		stdin: { contents: `module.exports = require(${JSON.stringify(CHANGED[name] ?? name)});`, resolveDir: sdk },
 		bundle: true,
 		write: false,
 		format: "cjs",

@@ -313,8 +313,9 @@ test("logging formats as the console of Node.js does", async () => {
 });
 
 test("the cacher keeps values", async () => {
-	const service = serve({ name: "a", actions: { async go() { const { cacher } = this.broker; await cacher.set("a.k", { n: 1 }, 5); const got = await cacher.get("a.k"); await cacher.del("a.k"); return [got, await cacher.get("a.k")]; } } });
-	assert.deepStrictEqual((await service.call("go")).value, [{ n: 1 }, null]);
+	const schema = { name: "a", actions: { async go() { const { cacher } = this.broker; await cacher.set("a.k", { n: 1 }, 5); const got = await cacher.get("a.k"); await cacher.del("a.k"); return [got, await cacher.get("a.k") === null, (await cacher.getWithTTL("a.k")).data === null]; } } };
+	assert.deepStrictEqual((await serve(schema).call("go")).value, [{ n: 1 }, false, false]);
+	assert.deepStrictEqual((await serve(schema, { moleculer: "0.14.35" }).call("go")).value, [{ n: 1 }, true, true]);
 });
 
 test("text is encoded and decoded as by Node.js", () => {

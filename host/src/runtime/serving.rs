@@ -29,6 +29,7 @@ impl Future for Serving {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Outcome> {
+        self.ctx.wake_when_answered(cx.waker());
         let Some(work) = &mut self.work else { return Poll::Pending };
         let ended = work.as_mut().poll(cx);
         let Some(stream) = self.ctx.take_answer() else {

@@ -113,6 +113,7 @@ async fn log(guest: Arc<Guest>) {
     for level in ["fatal", "error", "warn", "info", "debug", "trace"] {
         let line = json!({"level": level, "message": "ü line", "fields": {"a": [1]}});
         let written = node.get("log", line).await;
-        assert!(written.is_boolean(), "{level}: {written}");
+        // Not every logger can be asked.
+        assert!(written.is_boolean() || written.is_null(), "{level}: {written}");
     }
 }

@@ -57,6 +57,16 @@ pub const LANGUAGES: &[Language] = &[
         lacks: &[],
     },
     Language {
+        name: "Rust (shared)",
+        world: "service-async",
+        tool: "cargo",
+        how: How::Cargo("conformance_shared"),
+        lacks: &[(
+            "a stream from the service to itself",
+            "In the SDK for Rust, streams block a shared instance, which cannot write while it reads.",
+        )],
+    },
+    Language {
         name: "C",
         world: "service",
         tool: "Zig",
@@ -95,6 +105,23 @@ pub const LANGUAGES: &[Language] = &[
             needs: PYTHON,
         },
         lacks: &[],
+    },
+    Language {
+        name: "JavaScript",
+        world: "service-async",
+        tool: "componentize-qjs",
+        how: How::Program {
+            command: &["isomer", "build", "tests/conformance/js", "--release", "-o", "OUT"],
+            made_of: &["tests/conformance/js", "guest-sdk/js", "wit"],
+            needs: &[(
+                &["sh", "-c", "node --version && npm --version"],
+                "Node.js and npm: `apt-get install nodejs npm`",
+            )],
+        },
+        lacks: &[(
+            "a trap",
+            "Everything that goes wrong in JavaScript can be caught, and `process.exit` is refused.",
+        )],
     },
 ];
 

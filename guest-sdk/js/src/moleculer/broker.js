@@ -43,7 +43,7 @@ export class ServiceBroker {
 		this.logger = this.getLogger("broker");
 		this.metrics = silentMetrics;
 		this.tracer = silentTracer;
-		this.cacher = new Cacher(host.cacher);
+		this.cacher = new Cacher(host.cacher, host.moleculer);
 		this.localBus = new host.EventEmitter();
 		this.MOLECULER_VERSION = host.moleculer || "0.15.1";
 	}

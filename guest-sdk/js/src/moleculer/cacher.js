@@ -9,9 +9,11 @@ import { settle } from "../runtime/future.js";
 import { decode, encode } from "../runtime/payload.js";
 
 export class Cacher {
-	constructor(host) {
+	/** `moleculer` is the version whose rules hold: since 0.15 what is not there is no longer `null`, which can be kept. */
+	constructor(host, moleculer) {
 		this._host = host;
-		this.opts = { ttl: null };
+		const missingResponse = /^0\.1[0-4]\b/.test(moleculer || "") ? null : undefined;
+		this.opts = { ttl: null, missingResponse };
 		this.prefix = "";
 	}
 
@@ -21,12 +23,12 @@ export class Cacher {
 
 	async get(key) {
 		const found = await settle(this._host.get(key));
-		return found ? decode(found) : null;
+		return found ? decode(found) : this.opts.missingResponse;
 	}
 
 	async getWithTTL(key) {
 		const found = await settle(this._host.getWithTtl(key));
-		return found ? { data: decode(found[0]), ttl: found[1] ?? null } : { data: null, ttl: null };
+		return found ? { data: decode(found[0]), ttl: found[1] ?? null } : { data: this.opts.missingResponse, ttl: null };
 	}
 
 	async set(key, data, ttl) {

@@ -8,13 +8,16 @@ import { userStack } from "./stack.js";
 
 const U32_MAX = 4294967295;
 
+/** The further fields of errors that came from the host, which go on with them. */
+const further = new WeakMap();
+
 /** What a handler threw, as a failure. Anything can be thrown, so nothing is taken for granted here. */
 export function failureFromError(error) {
 	if (error === null || (typeof error !== "object" && typeof error !== "function")) {
 		return failure({ name: "MoleculerError", message: `Uncaught ${show(error)}`, code: 500 });
 	}
 	const { code, type, data, nodeID } = error;
-	const extra = {};
+	const extra = Object.fromEntries((further.get(error) || []).map(key => [key, error[key]]));
 	if (nodeID !== undefined) extra.nodeID = nodeID;
 	const asNumber = Number.isInteger(code) && code >= 0 && code <= U32_MAX;
 	if (code !== undefined && code !== null && !asNumber) extra.code = code;
@@ -43,7 +46,9 @@ function failure(fields) {
 }
 
 /** The error that a broker call failed with. */
-export function errorFromFailure(given) {
+export function errorFromFailure(thrown) {
+	// What a plain function fails with is thrown by the engine, inside of an error of its own.
+	const given = thrown instanceof Error && thrown.payload ? thrown.payload : thrown;
 	// Not every error of the boundary is a failure: a context that has expired throws an error of the engine.
 	if (given instanceof Error || !given || typeof given.name !== "string") return given;
 	const extra = given.extra ? JSON.parse(given.extra) : {};
@@ -57,6 +62,7 @@ export function errorFromFailure(given) {
 	const error = recreateError(plain) || defaultError(plain);
 	const { code: _, ...fields } = extra;
 	Object.assign(error, fields, { retryable: given.retryable });
+	further.set(error, Object.keys(fields));
 	if (given.stack) setStack(error, given.stack);
 	return error;
 }

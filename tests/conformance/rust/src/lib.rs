@@ -1,6 +1,10 @@
 //! The conformance guest in Rust. What it has to do is told in `tests/conformance/README.md`; the guests of
 //! all other languages do the same.
+//!
+//! It is built for both worlds: `tests/conformance/rust-shared` is this file with the feature `shared`. Handlers of a
+//! shared service have `&self`, so its state is in cells.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::time::Duration;
@@ -14,11 +18,11 @@ mod streams;
 
 #[derive(Default)]
 struct Conformance {
-    started: u32,
-    count: u32,
-    runs: u32,
-    events: Vec<Value>,
-    hoard: Vec<Vec<u8>>,
+    started: Cell<u32>,
+    count: Cell<u32>,
+    runs: Cell<u32>,
+    events: RefCell<Vec<Value>>,
+    hoard: RefCell<Vec<Vec<u8>>>,
 }
 
 #[derive(Deserialize)]
@@ -176,25 +180,36 @@ fn seen_by(error: &Error, name: &str) -> Error {
     Error::from_json(&json)
 }
 
-#[service(
+/// One more, and how many it is now.
+fn counted(count: &Cell<u32>) -> u32 {
+    count.set(count.get() + 1);
+    count.get()
+}
+
+#[cfg_attr(not(feature = "shared"), service(
     name = "conformance",
     settings = { color: "red", size: 5 },
     metadata = { kind: "conformance" },
-)]
+))]
+#[cfg_attr(feature = "shared", service(
+    name = "conformance",
+    settings = { color: "red", size: 5 },
+    metadata = { kind: "conformance" },
+    mode = "shared",
+))]
 impl Conformance {
     #[started]
-    async fn start(&mut self, ctx: &Context) -> Result<()> {
+    async fn start(&self, ctx: &Context) -> Result<()> {
         let settings: Value = ctx.settings()?;
         if settings.get("started") == Some(&json!("fail")) {
             return Err(Error::new(500, "START_FAILED", "as the settings ask"));
         }
-        self.started += 1;
-        ctx.emit("life.started", json!({ "started": self.started })).await
+        ctx.emit("life.started", json!({ "started": counted(&self.started) })).await
     }
 
     #[stopped]
-    async fn stop(&mut self, ctx: &Context) -> Result<()> {
-        ctx.emit("life.stopped", json!({ "count": self.count })).await
+    async fn stop(&self, ctx: &Context) -> Result<()> {
+        ctx.emit("life.stopped", json!({ "count": self.count.get() })).await
     }
 
     #[action("x-custom" = { deep: [1, null] })]
@@ -267,9 +282,8 @@ impl Conformance {
     }
 
     #[action]
-    fn count(&mut self) -> Value {
-        self.count += 1;
-        json!({ "count": self.count, "started": self.started })
+    fn count(&self) -> Value {
+        json!({ "count": counted(&self.count), "started": self.started.get() })
     }
 
     #[action]
@@ -350,8 +364,8 @@ impl Conformance {
     }
 
     #[action]
-    fn events(&mut self) -> Vec<Value> {
-        std::mem::take(&mut self.events)
+    fn events(&self) -> Vec<Value> {
+        self.events.take()
     }
 
     #[action(params = {
@@ -365,9 +379,8 @@ impl Conformance {
     }
 
     #[action(cache = { keys: ["id"], ttl: 60 })]
-    fn cached(&mut self, params: Cached) -> Value {
-        self.runs += 1;
-        json!({ "id": params.id, "runs": self.runs })
+    fn cached(&self, params: Cached) -> Value {
+        json!({ "id": params.id, "runs": counted(&self.runs) })
     }
 
     #[action]
@@ -456,8 +469,8 @@ impl Conformance {
     }
 
     #[action]
-    fn hoard(&mut self, params: Hoard) -> usize {
-        self.hoard.extend((0..params.mib).map(|_| vec![1; 1 << 20]));
+    fn hoard(&self, params: Hoard) -> usize {
+        self.hoard.borrow_mut().extend((0..params.mib).map(|_| vec![1; 1 << 20]));
         params.mib
     }
 
@@ -486,17 +499,19 @@ impl Conformance {
     }
 
     #[event("conformance.*")]
-    fn on_conformance(&mut self, ctx: &Context, data: Payload) -> Result<()> {
+    fn on_conformance(&self, ctx: &Context, data: Payload) -> Result<()> {
         let absent = data == Payload::Absent;
         let data: Value = data.into_value()?;
-        self.events.push(json!({ "context": fields(ctx)?, "data": data, "absent": absent }));
+        let noted = json!({ "context": fields(ctx)?, "data": data, "absent": absent });
+        self.events.borrow_mut().push(noted);
         Ok(())
     }
 
     #[event("grouped.**", group = "conformance-group")]
-    fn on_grouped(&mut self, ctx: &Context, data: Value) -> Result<()> {
+    fn on_grouped(&self, ctx: &Context, data: Value) -> Result<()> {
         let group = "conformance-group";
-        self.events.push(json!({ "context": fields(ctx)?, "data": data, "group": group }));
+        let noted = json!({ "context": fields(ctx)?, "data": data, "group": group });
+        self.events.borrow_mut().push(noted);
         Ok(())
     }
 
