@@ -349,9 +349,9 @@ fn every_guest_and_sample_is_used_by_a_test() {
     let mut broken = Vec::new();
     for folder in ["tests/guests", "sample-services"] {
         for name in tree::folders(&tree::top().join(folder)) {
-            let quoted = format!("\"{name}\"");
-            let file = format!("{name}.wasm");
-            if !texts.iter().any(|text| text.contains(&quoted) || text.contains(&file)) {
+            let ways =
+                [format!("\"{name}\""), format!("{folder}/{name}\""), format!("{name}.wasm")];
+            if !texts.iter().any(|text| ways.iter().any(|way| text.contains(way))) {
                 broken.push(format!("{folder}/{name}"));
             }
         }
