@@ -80,6 +80,12 @@ async fn server_a_service_answers_from_a_component_as_from_node() {
     let url = mesh.nats.url();
     let caller = Peer::start("caller", &url, json!({"disableBalancer": false})).await;
     caller.wait_for_services(&["js", "twin"]).await;
+    // The node hears of the peer's services some time after the peer hears of the node's.
+    wait::until("the node to know the peer's services", || async {
+        let params = value(&json!({"action": "js.null"}));
+        caller.call_with("twin.relay", params, json!({})).await.ok()
+    })
+    .await;
     let on_peer = |action: &str| (format!("js.{action}"), json!({"nodeID": "peer"}));
     let on_node = |action: &str| (format!("twin.{action}"), json!({}));
     let cases = [

@@ -121,7 +121,7 @@ async fn the_sample_works_beside_one_in_rust() {
     assert_eq!(counted.unwrap(), json!({"words": 2, "letters": 15}));
     let names = json!({"names": ["Ada", "Bob"]});
     let greetings = host.call("words.greetings", &names).await.unwrap();
-    assert_eq!(greetings["Bob"], json!({"words": 2, "letters": 10}));
+    assert_eq!(greetings["Bob"], json!({"words": 2, "letters": 9}));
     let heard = mirror::listen(&host.broker, "listener", "words.*", "").await;
     broker::emit(&host.broker, "text.arrived", &json!("one two three"), &[]).await;
     assert_eq!(heard.at_least(1).await[0]["params"], json!({"words": 3, "letters": 11}));

@@ -9,7 +9,7 @@ use isomer_host::scenario::{File, Report, Theatre};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::process::Process;
-use tests::{guests, node, tree, workshop};
+use tests::{guests, node, tree, wait, workshop};
 
 fn texts(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -151,7 +151,9 @@ async fn dev_swaps_what_builds_and_keeps_what_served() {
     let source = project.join("src/lib.rs");
     edit(&source, "Hello, {}!", "Welcome, {}!");
     dev.line_within(workshop::PATIENCE, "service replaced").await;
-    assert_eq!(call().await, "\"Welcome, Ada!\"");
+    // That may have been a build which began before the edit.
+    let changed = async { while call().await != "\"Welcome, Ada!\"" {} };
+    wait::within(workshop::PATIENCE, "the edited service", changed).await;
 
     edit(&source, "params.name))", "params.name)");
     dev.line_within(workshop::PATIENCE, "the version before stays in service").await;
