@@ -123,8 +123,10 @@ def tools_folder():
     if os.environ.get("ISOMER_TOOLS"):
         return Path(os.environ["ISOMER_TOOLS"])
     cache = os.environ.get("XDG_CACHE_HOME")
-    base = Path(cache) if cache else Path.home() / ".cache"
-    return base / "isomer" / "tools"
+    base = (Path(cache) if cache else Path.home() / ".cache") / "isomer"
+    # The node keeps compiled components in this folder too, and trusts it only when nobody else can read or write it.
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return base / "tools"
 
 
 def service_file(source):
