@@ -19,7 +19,7 @@ run: ## Build the samples and the node, and start it: Rust is all it needs.
 check: lint guests bins ## The inner loop: everything that needs no server, no Node.js and no network.
 	cargo test $(NATIVE) $(SAMPLES:%=-p %) -- --skip server_
 test: peers lint docs deny guests bins ## Everything, with real servers and real Moleculer brokers. CI runs this.
-	ISOMER_ALL_LANGUAGES=1 cargo test $(NATIVE) $(SAMPLES:%=-p %)
+	ISOMER_ALL_LANGUAGES=1 cargo test --no-fail-fast $(NATIVE) $(SAMPLES:%=-p %)
 bench: peers ## Measure against bare wasmtime and Moleculer JS; prints the table of the README.
 	@tests/scripts/bench.sh
 
