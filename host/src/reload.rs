@@ -6,10 +6,12 @@
 //! one file is worked on by one task at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -223,7 +225,7 @@ impl Work {
                         self.shared.components_of(&paths).into_iter().for_each(|path| self.look_at(path));
                     }
                 },
-                Some(done) = self.running.join_next() => self.finished(done.ok()),
+                Some(Ok((path, outcome))) = self.running.join_next() => self.finished(path, outcome),
                 () = next_time(&self.later) => self.look_at_those_of_later(),
                 Some(path) = next_woken(&mut woken) => self.look_at(path),
             }
@@ -250,18 +252,18 @@ impl Work {
         self.busy.insert(path.clone(), superseded.clone());
         let shared = Arc::clone(&self.shared);
         self.running.spawn(async move {
-            let outcome = shared.look_at(&path, &superseded).await;
+            let looking = AssertUnwindSafe(shared.look_at(&path, &superseded)).catch_unwind();
+            // Caught here, where the file is known: the start waits for an outcome of each.
+            let outcome = looking.await.unwrap_or_else(|panic| {
+                let panic = task::panic_text(&*panic);
+                tracing::error!(file = %path.display(), panic, "loading a file ended with a panic");
+                Outcome::Failed
+            });
             (path, outcome)
         });
     }
 
-    /// `None` is a task that panicked; which file it had is not known, so all are free to be tried again.
-    fn finished(&mut self, done: Option<(PathBuf, Outcome)>) {
-        let Some((path, outcome)) = done else {
-            tracing::error!("loading a file ended with a panic");
-            self.busy.clear();
-            return;
-        };
+    fn finished(&mut self, path: PathBuf, outcome: Outcome) {
         self.busy.remove(&path);
         if self.again.remove(&path) {
             self.look_at(path);
