@@ -5,19 +5,20 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
 use std::sync::Once;
 use std::thread::LocalKey;
 
 use bindings::exports::isomer::service::handler::Guest;
 use bindings::isomer::service::{broker, cacher, config, logger, spans, streams, tracing, types};
 
+use crate::component::borrowed::{at_once, borrowed_context};
 use crate::error::Fields;
 use crate::host::{EventType, Host, Pending, Recording, Sink, Source};
 use crate::logger::Level;
 use crate::service::Service;
 use crate::{Context, Error, Payload, Result};
 
+mod borrowed;
 pub(crate) mod interceptor;
 pub(crate) mod tasks;
 
@@ -121,12 +122,16 @@ fn log_panics() {
 /// The result of a call, when it is done.
 pub(crate) fn take(call: &PendingCall) -> Option<Result<Payload>> {
     let result = call.take()?.map(Payload::from).map_err(from_failure);
-    // A stream in the place of a value would else be lost without a word.
-    if result == Ok(Payload::Absent) && !matches!(call.take_stream(), Ok(None)) {
+    Some(value_of(result, || matches!(call.take_stream(), Ok(None))))
+}
+
+/// The value that a call was answered with. A stream in its place would else be lost without a word.
+fn value_of(result: Result<Payload>, without_stream: impl FnOnce() -> bool) -> Result<Payload> {
+    if result == Ok(Payload::Absent) && !without_stream() {
         let message = "The result of the call is a stream; ask for it with `into_stream`.";
-        return Some(Err(Error::new(422, "INVALID_PAYLOAD", message).named("InvalidPayloadError")));
+        return Err(Error::new(422, "INVALID_PAYLOAD", message).named("InvalidPayloadError"));
     }
-    Some(result)
+    result
 }
 
 /// The stream that a call was answered with, once.
@@ -185,87 +190,10 @@ impl Recording for spans::Span {
     }
 }
 
-/// The host's context, which the SDK holds by a second handle that it never drops.
-struct Borrowed(ManuallyDrop<broker::Context>);
-
-impl Borrowed {
-    fn new(ctx: &broker::Context) -> Self {
-        // SAFETY: the handle is that of a live context and is not dropped here. A `Context` cannot be
-        // kept by a handler, so it is not used after the borrow has ended.
-        #[expect(
-            unsafe_code,
-            reason = "the bindings lend the context for a lifetime that an owned \
-                                        `Context` cannot name"
-        )]
-        let ctx = unsafe { broker::Context::from_handle(ctx.handle()) };
-        Self(ManuallyDrop::new(ctx))
-    }
-}
+borrowed_context!(broker);
 
 impl Host for Borrowed {
-    fn id(&self) -> String {
-        self.0.id()
-    }
-
-    fn request_id(&self) -> String {
-        self.0.request_id()
-    }
-
-    fn parent_id(&self) -> Option<String> {
-        self.0.parent_id()
-    }
-
-    fn caller(&self) -> Option<String> {
-        self.0.caller()
-    }
-
-    fn level(&self) -> u32 {
-        self.0.level()
-    }
-
-    fn node_id(&self) -> String {
-        self.0.node_id()
-    }
-
-    fn name(&self) -> String {
-        self.0.name()
-    }
-
-    fn event_type(&self) -> Option<EventType> {
-        self.0.event_type().map(|kind| match kind {
-            broker::EventType::Emit => EventType::Emit,
-            broker::EventType::Broadcast => EventType::Broadcast,
-            broker::EventType::BroadcastLocal => EventType::BroadcastLocal,
-        })
-    }
-
-    fn event_groups(&self) -> Vec<String> {
-        self.0.event_groups()
-    }
-
-    fn meta(&self) -> String {
-        self.0.meta()
-    }
-
-    fn set_meta(&self, object: &str) -> Result<()> {
-        self.0.set_meta(object).map_err(from_failure)
-    }
-
-    fn headers(&self) -> String {
-        self.0.headers()
-    }
-
-    fn set_response_headers(&self, object: &str) -> Result<()> {
-        self.0.set_response_headers(object).map_err(from_failure)
-    }
-
-    fn remaining_time(&self) -> Option<u32> {
-        self.0.remaining_time()
-    }
-
-    fn cause(&self) -> Option<Error> {
-        self.0.cause().map(from_failure)
-    }
+    at_once!(broker);
 
     fn call(&self, action: &str, params: Payload, options: Option<&str>) -> Result<Payload> {
         from_outcome(self.0.call(action, &params.into(), options))
@@ -284,15 +212,6 @@ impl Host for Borrowed {
             })
             .collect();
         broker::wait_any(&calls).and_then(|index| usize::try_from(index).ok())
-    }
-
-    fn stream(&self) -> Option<Box<dyn Source>> {
-        self.0.stream().map(|reader| Box::new(reader) as Box<dyn Source>)
-    }
-
-    fn respond_stream(&self, object_mode: bool) -> Result<Box<dyn Sink>> {
-        let writer = self.0.respond_stream(object_mode).map_err(from_failure)?;
-        Ok(Box::new(writer))
     }
 
     fn start_stream_call(
@@ -363,26 +282,6 @@ impl Host for Borrowed {
     fn log(&self, level: Level, message: &str, fields: Option<&str>) {
         logger::log(level.into(), message, fields);
     }
-
-    fn log_enabled(&self, level: Level) -> bool {
-        logger::enabled(level.into())
-    }
-
-    fn settings(&self) -> String {
-        config::settings()
-    }
-
-    fn local_node_id(&self) -> String {
-        config::node_id()
-    }
-
-    fn namespace(&self) -> String {
-        config::namespace()
-    }
-
-    fn service(&self) -> String {
-        config::service()
-    }
 }
 
 fn from_outcome(outcome: Result<types::Payload, types::Failure>) -> Result<Payload> {
@@ -424,6 +323,9 @@ impl From<Payload> for types::Payload {
 
 /// A function and no `From`: the bindings' type is a [`std::error::Error`], which `Error` takes already, but
 /// as text.
+///
+/// Inlined, because a failure is large: copying it between functions takes more code than this.
+#[inline]
 fn from_failure(failure: types::Failure) -> Error {
     let types::Failure { name, message, code, type_: kind, retryable, data, stack, extra } =
         failure;

@@ -20,7 +20,6 @@ use crate::packet::{Packet, PacketType};
 mod base64;
 mod big;
 pub mod cbor;
-mod date;
 pub mod json;
 pub mod json_ext;
 pub mod msgpack;

@@ -7,9 +7,9 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use crate::context::{Context, Outcome};
+use crate::context::Context;
 use crate::error::MoleculerError;
-use crate::handler::{EventHandler, FallbackHandler, Handler};
+use crate::handler::{EventHandler, FallbackHandler, Handler, HandlerOf};
 use crate::schema::{self, Bounds, ServiceSchema};
 
 pub mod component;
@@ -100,12 +100,10 @@ impl LocalService {
     pub fn watch_use(&mut self) -> InUse {
         let (token, released) = mpsc::channel::<()>(1);
         for handler in &mut self.actions {
-            let next = Arc::clone(handler);
-            let token = token.clone();
-            *handler = Arc::new(move |ctx: Context| -> BoxFuture<'static, Outcome> {
-                let _in_use = &token;
-                next(ctx)
-            });
+            *handler = holding(&token, handler);
+        }
+        for handler in &mut self.events {
+            *handler = holding(&token, handler);
         }
         for handler in self.fallbacks.iter_mut().flatten() {
             let next = Arc::clone(handler);
@@ -115,16 +113,17 @@ impl LocalService {
                 next(ctx, error)
             });
         }
-        for handler in &mut self.events {
-            let next = Arc::clone(handler);
-            let token = token.clone();
-            *handler = Arc::new(move |ctx: Context| {
-                let _in_use = &token;
-                next(ctx)
-            });
-        }
         InUse(released)
     }
+}
+
+/// The handler, which holds the token as long as it lives.
+fn holding<T: 'static>(token: &mpsc::Sender<()>, handler: &HandlerOf<T>) -> HandlerOf<T> {
+    let (token, next) = (token.clone(), Arc::clone(handler));
+    Arc::new(move |ctx: Context| {
+        let _in_use = &token;
+        next(ctx)
+    })
 }
 
 /// Tells when a service is no longer used. Whoever calls a handler keeps it until the call has ended.

@@ -7,26 +7,24 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as Wakeup, Poll};
 use std::thread::LocalKey;
 
 use bindings::exports::isomer::service::handler_async::Guest;
-use bindings::isomer::service::{
-    broker_async, cacher_async, config, logger, spans, streams_async, timers, tracing_async, types,
-};
+use bindings::isomer::service::{broker_async, cacher_async, streams_async, timers, tracing_async};
 use wit_bindgen::block_on;
 
-use crate::component::log_panics;
-use crate::error::Fields;
+use super::bindings::isomer::service::types;
+use crate::component::borrowed::{at_once, borrowed_context};
+use crate::component::{from_failure, into_failure, log_panics, value_of};
 use crate::host::{Beside, Errand, EventType, Host, Pending, Recording, Sink, Source};
 use crate::logger::Level;
 use crate::service::SharedService;
 use crate::{Context, Error, Payload, Result};
 
-/// What wit-bindgen makes of the WIT.
+/// What wit-bindgen makes of the world `service-async`; what is not asynchronous is that of `service`.
 #[expect(missing_docs, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
@@ -35,6 +33,12 @@ pub mod bindings {
         pub_export_macro: true,
         export_macro_name: "export_shared_component",
         default_bindings_module: "isomer_sdk::__private::shared_bindings",
+        with: {
+            "isomer:service/types@0.1.0": crate::component::bindings::isomer::service::types,
+            "isomer:service/logger@0.1.0": crate::component::bindings::isomer::service::logger,
+            "isomer:service/config@0.1.0": crate::component::bindings::isomer::service::config,
+            "isomer:service/spans@0.1.0": crate::component::bindings::isomer::service::spans,
+        },
     });
 }
 
@@ -139,13 +143,7 @@ impl Errand for Task {
             return None;
         }
         let result = self.done.take()?;
-        // A stream in the place of a value would else be lost without a word.
-        if result == Ok(Payload::Absent) && !matches!(self.take_stream(), Ok(None)) {
-            let message = "The result of the call is a stream; ask for it with `into_stream`.";
-            let error = Error::new(422, "INVALID_PAYLOAD", message);
-            return Some(Err(error.named("InvalidPayloadError")));
-        }
-        Some(result)
+        Some(value_of(result, || matches!(self.take_stream(), Ok(None))))
     }
 
     fn take_stream(&self) -> Result<Option<Box<dyn Source>>> {
@@ -185,87 +183,10 @@ impl Sink for streams_async::Writer {
     }
 }
 
-/// The host's context, which the SDK holds by a second handle that it never drops.
-struct Borrowed(ManuallyDrop<broker_async::Context>);
-
-impl Borrowed {
-    fn new(ctx: &broker_async::Context) -> Self {
-        // SAFETY: the handle is that of a live context and is not dropped here. A `Context` cannot be
-        // kept by a handler, so it is not used after the borrow has ended.
-        #[expect(
-            unsafe_code,
-            reason = "the bindings lend the context for a lifetime that an owned \
-                                        `Context` cannot name"
-        )]
-        let ctx = unsafe { broker_async::Context::from_handle(ctx.handle()) };
-        Self(ManuallyDrop::new(ctx))
-    }
-}
+borrowed_context!(broker_async);
 
 impl Host for Borrowed {
-    fn id(&self) -> String {
-        self.0.id()
-    }
-
-    fn request_id(&self) -> String {
-        self.0.request_id()
-    }
-
-    fn parent_id(&self) -> Option<String> {
-        self.0.parent_id()
-    }
-
-    fn caller(&self) -> Option<String> {
-        self.0.caller()
-    }
-
-    fn level(&self) -> u32 {
-        self.0.level()
-    }
-
-    fn node_id(&self) -> String {
-        self.0.node_id()
-    }
-
-    fn name(&self) -> String {
-        self.0.name()
-    }
-
-    fn event_type(&self) -> Option<EventType> {
-        self.0.event_type().map(|kind| match kind {
-            broker_async::EventType::Emit => EventType::Emit,
-            broker_async::EventType::Broadcast => EventType::Broadcast,
-            broker_async::EventType::BroadcastLocal => EventType::BroadcastLocal,
-        })
-    }
-
-    fn event_groups(&self) -> Vec<String> {
-        self.0.event_groups()
-    }
-
-    fn meta(&self) -> String {
-        self.0.meta()
-    }
-
-    fn set_meta(&self, object: &str) -> Result<()> {
-        self.0.set_meta(object).map_err(from_failure)
-    }
-
-    fn headers(&self) -> String {
-        self.0.headers()
-    }
-
-    fn set_response_headers(&self, object: &str) -> Result<()> {
-        self.0.set_response_headers(object).map_err(from_failure)
-    }
-
-    fn remaining_time(&self) -> Option<u32> {
-        self.0.remaining_time()
-    }
-
-    fn cause(&self) -> Option<Error> {
-        self.0.cause().map(from_failure)
-    }
+    at_once!(broker_async);
 
     fn call(&self, action: &str, params: Payload, options: Option<&str>) -> Result<Payload> {
         let result = self.0.call(action, &params.into(), options);
@@ -286,15 +207,6 @@ impl Host for Borrowed {
             calls.iter().position(is_done).map_or(Poll::Pending, Poll::Ready)
         });
         Some(block_on(first))
-    }
-
-    fn stream(&self) -> Option<Box<dyn Source>> {
-        self.0.stream().map(|reader| Box::new(reader) as Box<dyn Source>)
-    }
-
-    fn respond_stream(&self, object_mode: bool) -> Result<Box<dyn Sink>> {
-        let writer = self.0.respond_stream(object_mode).map_err(from_failure)?;
-        Ok(Box::new(writer))
     }
 
     fn start_stream_call(
@@ -391,26 +303,6 @@ impl Host for Borrowed {
     fn log(&self, level: Level, message: &str, fields: Option<&str>) {
         self.0.log(level.into(), message, fields);
     }
-
-    fn log_enabled(&self, level: Level) -> bool {
-        logger::enabled(level.into())
-    }
-
-    fn settings(&self) -> String {
-        config::settings()
-    }
-
-    fn local_node_id(&self) -> String {
-        config::node_id()
-    }
-
-    fn namespace(&self) -> String {
-        config::namespace()
-    }
-
-    fn service(&self) -> String {
-        config::service()
-    }
 }
 
 impl Borrowed {
@@ -430,73 +322,7 @@ impl Borrowed {
     }
 }
 
-impl Recording for spans::Span {
-    fn add_tags(&self, object: &str) {
-        Self::add_tags(self, object);
-    }
-
-    fn log(&self, name: &str, fields: Option<&str>) {
-        Self::log(self, name, fields);
-    }
-
-    fn set_error(&self, error: Error) {
-        Self::set_error(self, &into_failure(error));
-    }
-
-    fn start_span(&self, name: &str) -> Box<dyn Recording> {
-        Box::new(Self::start_span(self, name, None))
-    }
-
-    fn finish(&self) {
-        Self::finish(self);
-    }
-}
-
 fn task_of(call: broker_async::PendingCall) -> Task {
     let done = call.done();
     Task::new(Some(call), async { done.await.map(Into::into).map_err(from_failure) })
-}
-
-impl From<Level> for logger::Level {
-    fn from(level: Level) -> Self {
-        match level {
-            Level::Fatal => Self::Fatal,
-            Level::Error => Self::Error,
-            Level::Warn => Self::Warn,
-            Level::Info => Self::Info,
-            Level::Debug => Self::Debug,
-            Level::Trace => Self::Trace,
-        }
-    }
-}
-
-impl From<types::Payload> for Payload {
-    fn from(payload: types::Payload) -> Self {
-        match payload {
-            types::Payload::Absent => Self::Absent,
-            types::Payload::Json(text) => Self::Json(text),
-            types::Payload::Bytes(bytes) => Self::Bytes(bytes),
-        }
-    }
-}
-
-impl From<Payload> for types::Payload {
-    fn from(payload: Payload) -> Self {
-        match payload {
-            Payload::Absent => Self::Absent,
-            Payload::Json(text) => Self::Json(text),
-            Payload::Bytes(bytes) => Self::Bytes(bytes),
-        }
-    }
-}
-
-fn from_failure(failure: types::Failure) -> Error {
-    let types::Failure { name, message, code, type_: kind, retryable, data, stack, extra } =
-        failure;
-    Error::from_fields(Fields { name, message, code, kind, retryable, data, stack, extra })
-}
-
-fn into_failure(error: Error) -> types::Failure {
-    let Fields { name, message, code, kind, retryable, data, stack, extra } = error.into_fields();
-    types::Failure { name, message, code, type_: kind, retryable, data, stack, extra }
 }

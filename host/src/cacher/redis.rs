@@ -15,6 +15,7 @@ use bytestring::ByteString;
 use serde_json::json;
 
 use super::{Answer, Cacher, Counters, Entry, Error, LocalEvent, Lock, Surroundings};
+use crate::backoff;
 use crate::clock;
 use crate::config;
 use crate::config::cacher::CacheStore;
@@ -241,9 +242,7 @@ async fn lock(shared: Arc<Shared>, key: String, ttl: Duration) -> Result<Lock, E
         if until.is_some_and(|until| clock::now() >= until) {
             return Err(Error::Locked { key });
         }
-        let range_ms = usize::try_from(2 * LOCK_JITTER.as_millis()).unwrap_or(0);
-        let shift_ms = u64::try_from(uid::random_below(range_ms + 1)).unwrap_or(0);
-        tokio::time::sleep(LOCK_RETRY - LOCK_JITTER + Duration::from_millis(shift_ms)).await;
+        tokio::time::sleep(LOCK_RETRY - LOCK_JITTER + backoff::jitter(2 * LOCK_JITTER)).await;
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use crate::backoff;
 use crate::clock;
 use crate::discoverer::cpu::CpuMeter;
 use crate::discoverer::store::Directory;
@@ -16,7 +17,6 @@ use crate::discoverer::{Outgoing, Shared};
 use crate::error::MoleculerError;
 use crate::packet::{Body, Heartbeat, INTERIM, Info};
 use crate::task;
-use crate::uid;
 
 /// Largest deviation of the heartbeat interval, so that the nodes of a mesh do not beat together.
 const JITTER_MAX: Duration = Duration::from_millis(500);
@@ -316,7 +316,5 @@ fn interval(period: Duration) -> tokio::time::Interval {
 /// tests, deviate by a tenth at most.
 fn jittered(period: Duration) -> Duration {
     let most = JITTER_MAX.min(period / 10);
-    let range_ms = usize::try_from(2 * most.as_millis()).unwrap_or(0);
-    let shift_ms = u64::try_from(uid::random_below(range_ms + 1)).unwrap_or(0);
-    period + Duration::from_millis(shift_ms) - most
+    period + backoff::jitter(2 * most) - most
 }

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::config::faults::Bulkhead as Options;
 use crate::context::Context;
 use crate::error::MoleculerError;
-use crate::handler::{EventHandler, Handler};
+use crate::handler::{EventHandler, Handler, HandlerOf};
 use crate::metrics::{Metric, MetricRegistry};
 use crate::middleware::Middleware;
 use crate::schema::{ActionSchema, EventSchema};
@@ -95,29 +95,11 @@ impl Middleware for Bulkhead {
         if !options.enabled {
             return next;
         }
-        let gate = Arc::new(Gate::new(options, &self.actions));
-        let node_id = Arc::clone(&self.node_id);
-        Arc::new(move |ctx: Context| match gate.admit() {
-            Admission::Now(seat) => {
-                let work = next(ctx);
-                Box::pin(async move {
-                    let _seat = seat;
-                    work.await
-                })
-            }
-            Admission::Later(place) => {
-                let next = Arc::clone(&next);
-                Box::pin(async move {
-                    let _seat = place.wait().await;
-                    next(ctx).await
-                })
-            }
-            Admission::Full => {
-                let limit = gate.max_queue_size;
-                let error = MoleculerError::queue_is_full(&ctx.name, &node_id, limit, limit)
-                    .with_data(&json!({"action": &*ctx.name, "nodeID": &*node_id}));
-                Box::pin(std::future::ready(Err(error)))
-            }
+        let gate = Gate::new(options, &self.actions);
+        let (limit, node_id) = (gate.max_queue_size, Arc::clone(&self.node_id));
+        behind(gate, next, move |ctx| {
+            MoleculerError::queue_is_full(&ctx.name, &node_id, limit, limit)
+                .with_data(&json!({"action": &*ctx.name, "nodeID": &*node_id}))
         })
     }
 
@@ -126,29 +108,35 @@ impl Middleware for Bulkhead {
         if !options.enabled {
             return next;
         }
-        let gate = Arc::new(Gate::new(options, &self.events));
         let node_id = Arc::clone(&self.node_id);
-        Arc::new(move |ctx: Context| match gate.admit() {
-            Admission::Now(seat) => {
-                let work = next(ctx);
-                Box::pin(async move {
-                    let _seat = seat;
-                    work.await
-                })
-            }
-            Admission::Later(place) => {
-                let next = Arc::clone(&next);
-                Box::pin(async move {
-                    let _seat = place.wait().await;
-                    next(ctx).await
-                })
-            }
-            Admission::Full => {
-                let error = event_refused(&ctx, &node_id);
-                Box::pin(std::future::ready(Err(error)))
-            }
-        })
+        behind(Gate::new(options, &self.events), next, move |ctx| event_refused(ctx, &node_id))
     }
+}
+
+/// Puts a gate before a handler; `refused` makes the error of what finds no place.
+fn behind<T: Send + 'static>(
+    gate: Gate,
+    next: HandlerOf<T>,
+    refused: impl Fn(&Context) -> MoleculerError + Send + Sync + 'static,
+) -> HandlerOf<T> {
+    let gate = Arc::new(gate);
+    Arc::new(move |ctx: Context| match gate.admit() {
+        Admission::Now(seat) => {
+            let work = next(ctx);
+            Box::pin(async move {
+                let _seat = seat;
+                work.await
+            })
+        }
+        Admission::Later(place) => {
+            let next = Arc::clone(&next);
+            Box::pin(async move {
+                let _seat = place.wait().await;
+                next(ctx).await
+            })
+        }
+        Admission::Full => Box::pin(std::future::ready(Err(refused(&ctx)))),
+    })
 }
 
 /// Moleculer's message speaks of an undefined action; its data are these.

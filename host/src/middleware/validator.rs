@@ -3,16 +3,17 @@
 //!
 //! Defaults, conversions and sanitisers change what the handler sees, not what a cache key is made of: the
 //! cacher stands outside and has seen the params as they came. A schema that cannot be used refuses its
-//! service when it is created.
+//! service when it is created; what was compiled for that is kept until its handlers are wrapped.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use crate::config;
 use crate::context::Context;
 use crate::error::MoleculerError;
-use crate::handler::{EventHandler, Handler};
+use crate::handler::{EventHandler, Handler, HandlerOf};
 use crate::middleware::Middleware;
 use crate::payload::Payload;
 use crate::schema::{self, ActionSchema, EventSchema, ServiceSchema};
@@ -21,20 +22,29 @@ use crate::validator::{self, Check, GROWTH_MAX, Item, Refusal};
 /// As many bytes of a payload of bytes have a key of their own where a rule looks at its keys.
 const BYTE_KEYS_MAX: usize = 16;
 
+/// The definition of an action or event, as its schema holds it.
+type Definition = Map<String, Value>;
+
+/// A definition's compiled schema, or what is wrong with it.
+type Compiled = Result<Check, Vec<String>>;
+
 /// The middleware.
 pub struct Validator {
     options: config::Validator,
+    /// Schemas of services that are being created. Those of services that did not come to life go with the
+    /// next creation.
+    compiled: Mutex<Vec<(Weak<Definition>, Compiled)>>,
 }
 
 impl Validator {
     /// With the broker's options.
     #[must_use]
     pub fn new(options: config::Validator) -> Self {
-        Self { options }
+        Self { options, compiled: Mutex::default() }
     }
 
     /// The compiled schema of an action or event; none when it has none.
-    fn check(&self, definition: &Map<String, Value>) -> Option<Result<Check, Vec<String>>> {
+    fn compile(&self, definition: &Definition) -> Option<Compiled> {
         let params = definition.get("params").filter(|params| !is_off(params))?;
         match &self.options {
             config::Validator::Off => None,
@@ -43,16 +53,30 @@ impl Validator {
         }
     }
 
-    /// The check that stands before a handler. A schema that cannot be used refuses everything: its service
-    /// should not have come this far.
-    fn gate(
+    /// What was compiled when the service was created, once.
+    fn take_compiled(&self, definition: &Arc<Definition>) -> Option<Compiled> {
+        let mut compiled = self.compiled.lock();
+        let is_it = |(of, _): &(Weak<Definition>, _)| of.as_ptr() == Arc::as_ptr(definition);
+        let index = compiled.iter().position(is_it)?;
+        Some(compiled.swap_remove(index).1)
+    }
+
+    /// Puts the check before a handler. A schema that cannot be used refuses everything: its service should
+    /// not have come this far.
+    fn before<T: Send + 'static>(
         &self,
-        definition: &Map<String, Value>,
+        next: HandlerOf<T>,
+        definition: &Arc<Definition>,
         subject: Subject,
         name: &Arc<str>,
-    ) -> Option<Gate> {
-        let check = self.check(definition)?;
-        Some(Gate(Arc::new(Parts { check, subject, name: Arc::clone(name) })))
+    ) -> HandlerOf<T> {
+        let kept = self.take_compiled(definition);
+        let Some(check) = kept.or_else(|| self.compile(definition)) else { return next };
+        let gate = Gate { check, subject, name: Arc::clone(name) };
+        Arc::new(move |ctx: Context| match gate.pass(&ctx) {
+            Ok(()) => next(ctx),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        })
     }
 }
 
@@ -64,11 +88,14 @@ fn is_off(params: &Value) -> bool {
 impl Middleware for Validator {
     fn service_creating(&self, service: &ServiceSchema) -> Result<(), MoleculerError> {
         let mut problems = Vec::new();
-        let mut look = |kind: &str, key: &str, definition: &Map<String, Value>| {
-            if let Some(Err(found)) = self.check(definition) {
+        let mut compiled = Vec::new();
+        let mut look = |kind: &str, key: &str, definition: &Arc<Definition>| {
+            let Some(made) = self.compile(definition) else { return };
+            if let Err(found) = &made {
                 let told = found.iter().map(|problem| format!("'{kind}.{key}.params' {problem}"));
                 problems.extend(told);
             }
+            compiled.push((Arc::downgrade(definition), made));
         };
         for action in &service.actions {
             look("actions", &action.key, &action.definition);
@@ -77,6 +104,9 @@ impl Middleware for Validator {
             look("events", &event.key, &event.definition);
         }
         if problems.is_empty() {
+            let mut kept = self.compiled.lock();
+            kept.retain(|(definition, _)| definition.strong_count() > 0);
+            kept.append(&mut compiled);
             return Ok(());
         }
         let error = schema::Error { service: service.full_name.to_string(), problems };
@@ -84,23 +114,11 @@ impl Middleware for Validator {
     }
 
     fn local_action(&self, next: Handler, action: &ActionSchema) -> Handler {
-        let Some(gate) = self.gate(&action.definition, Subject::Action, &action.name) else {
-            return next;
-        };
-        Arc::new(move |ctx: Context| match gate.pass(&ctx) {
-            Ok(()) => next(ctx),
-            Err(error) => Box::pin(std::future::ready(Err(error))),
-        })
+        self.before(next, &action.definition, Subject::Action, &action.name)
     }
 
     fn local_event(&self, next: EventHandler, event: &EventSchema) -> EventHandler {
-        let Some(gate) = self.gate(&event.definition, Subject::Event, &event.key) else {
-            return next;
-        };
-        Arc::new(move |ctx: Context| match gate.pass(&ctx) {
-            Ok(()) => next(ctx),
-            Err(error) => Box::pin(std::future::ready(Err(error))),
-        })
+        self.before(next, &event.definition, Subject::Event, &event.key)
     }
 }
 
@@ -121,19 +139,17 @@ impl Subject {
     }
 }
 
-struct Parts {
-    check: Result<Check, Vec<String>>,
+/// Stands before one handler.
+struct Gate {
+    check: Compiled,
     subject: Subject,
     /// The action's full name or the event's pattern.
     name: Arc<str>,
 }
 
-/// Stands before one handler.
-struct Gate(Arc<Parts>);
-
 impl Gate {
     fn pass(&self, ctx: &Context) -> Result<(), MoleculerError> {
-        let check = match &self.0.check {
+        let check = match &self.check {
             Ok(check) => check,
             Err(problems) => return Err(MoleculerError::service_schema(problems.join("; "))),
         };
@@ -178,7 +194,7 @@ impl Gate {
     fn told(&self, item: Item, ctx: &Context) -> Value {
         let mut item = item.into_map();
         item.insert("nodeID".into(), (*ctx.node_id).into());
-        item.insert(self.0.subject.key().into(), (*self.0.name).into());
+        item.insert(self.subject.key().into(), (*self.name).into());
         Value::Object(item)
     }
 }
@@ -298,6 +314,20 @@ mod tests {
         assert!(error.message().starts_with(start), "{error}");
         assert!(error.message().contains("'events.e.*.params' 'id' has the type"), "{error}");
         assert!(middleware().service_creating(&service(&json!({"id": "number"}))).is_ok());
+    }
+
+    #[test]
+    fn a_schema_is_compiled_once_and_kept_no_longer_than_its_service() {
+        let (middleware, created) = (middleware(), service(&json!({"id": "number"})));
+        let n_kept = || middleware.compiled.lock().len();
+        middleware.service_creating(&created).unwrap();
+        assert_eq!(n_kept(), 2);
+        let handler: Handler = Arc::new(|_| Box::pin(std::future::ready(Ok(Payload::null()))));
+        drop(middleware.local_action(handler, &created.actions[0]));
+        assert_eq!(n_kept(), 1, "it is taken for the chain");
+        drop(created);
+        middleware.service_creating(&service(&json!(null))).unwrap();
+        assert_eq!(n_kept(), 0, "a service that did not come to life");
     }
 
     #[test]

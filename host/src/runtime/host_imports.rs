@@ -5,10 +5,12 @@
 
 use wasmtime::component::Linker;
 
+use crate::runtime::bindings::isomer::service::types::Failure;
 use crate::runtime::bindings::{self, isomer};
 use crate::runtime::state::{State, Whole};
 
 mod asynchronous;
+mod at_once;
 mod cacher;
 mod config;
 mod context;
@@ -21,6 +23,9 @@ mod streams;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use options::fuzz as fuzz_options;
+
+/// A result for the guest; the outer one is a trap.
+type Answer<T> = wasmtime::Result<Result<T, Failure>>;
 
 /// Adds WASI with nothing granted, and the world `service`.
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {

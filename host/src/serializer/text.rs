@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
+use crate::clock;
 use crate::payload;
-use crate::serializer::{date, number};
+use crate::serializer::number;
 
 /// A JSON text, in the form that `JSON.stringify` gives it.
 #[derive(Debug, Default)]
@@ -97,7 +98,7 @@ impl JsonText {
 
     /// The text of a moment in milliseconds since 1970.
     pub(super) fn date(&mut self, ms: f64) {
-        match date::iso(ms) {
+        match clock::date_text(ms) {
             Some(text) => self.text(&text),
             None => self.raw("null"),
         }

@@ -9,11 +9,7 @@ use serde_json::Value;
 use super::item::{Place, Run, Words};
 use super::javascript;
 use super::rule::Outcome;
-
-const MS_PER_DAY: f64 = 86_400_000.0;
-
-/// The furthest moment from 1970, in milliseconds.
-const TIME_MAX: f64 = 8.64e15;
+use crate::clock;
 
 pub(super) fn check(
     convert: bool,
@@ -22,27 +18,27 @@ pub(super) fn check(
     place: &Place<'_>,
     run: &mut Run,
 ) -> Outcome {
-    let Some(text) = convert.then(|| moment(value)).flatten().map(iso) else {
+    let Some(text) = convert.then(|| moment(value)).flatten().and_then(clock::date_text) else {
         run.fail(words, place, "date", None, Some(value));
         return Outcome::Kept;
     };
     if value.as_str() == Some(&text) { Outcome::Kept } else { Outcome::Set(text.into()) }
 }
 
-/// `new Date(value.length && !isNaN(+value) ? +value : value)`, in milliseconds since 1970.
+/// `new Date(value.length && !isNaN(+value) ? +value : value)`, in milliseconds since 1970, also when those
+/// are no moment.
 fn moment(value: &Value) -> Option<f64> {
     let from_text = |text: &str| {
         let number = javascript::text_number(text);
         if text.is_empty() || number.is_nan() { parse(text) } else { Some(number) }
     };
-    let ms = match value {
+    match value {
         Value::Array(items) if items.is_empty() => None,
         Value::Array(_) => from_text(&javascript::string(value)),
         Value::String(text) => from_text(text),
         Value::Number(_) | Value::Bool(_) => Some(javascript::number(value)),
         Value::Null | Value::Object(_) => None,
-    };
-    ms.filter(|ms| ms.abs() <= TIME_MAX).map(f64::trunc)
+    }
 }
 
 /// A moment in parts.
@@ -84,28 +80,6 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year_of_era = year.rem_euclid(400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-/// `toISOString`.
-fn iso(ms: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, reason = "at most TIME_MAX")]
-    let (days, rest) = ((ms / MS_PER_DAY).floor() as i64, ms.rem_euclid(MS_PER_DAY) as i64);
-    let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let year = match year {
-        0..=9999 => format!("{year:04}"),
-        _ => format!("{}{:06}", if year < 0 { '-' } else { '+' }, year.abs()),
-    };
-    let (seconds, ms) = (rest / 1_000, rest % 1_000);
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
 fn parse(text: &str) -> Option<f64> {
@@ -292,7 +266,11 @@ mod tests {
     #[test]
     fn texts_are_read_as_v8_reads_them() {
         let check = |text: &str, expected: &str| {
-            assert_eq!(parse(text).map_or_else(|| "NaN".into(), iso), expected, "{text}");
+            assert_eq!(
+                parse(text).and_then(clock::date_text).unwrap_or_else(|| "NaN".into()),
+                expected,
+                "{text}"
+            );
         };
         check("2020", "2020-01-01T00:00:00.000Z");
         check("2020-02-30", "2020-03-01T00:00:00.000Z");
@@ -320,13 +298,5 @@ mod tests {
         for nonsense in ["", "20", "hello", "12:00", "x2020", "+", "2020-01-01T10:00:60Z", "ü"] {
             check(nonsense, "NaN");
         }
-    }
-
-    #[test]
-    fn moments_have_javascripts_notation() {
-        assert_eq!(iso(0.0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(iso(-1.0), "1969-12-31T23:59:59.999Z");
-        assert_eq!(iso(TIME_MAX), "+275760-09-13T00:00:00.000Z");
-        assert_eq!(iso(951_782_400_000.0), "2000-02-29T00:00:00.000Z");
     }
 }

@@ -23,6 +23,8 @@ use crate::runtime::failure::{
     check_len, failure_from, object_from_guest, outcome_to_guest, payload_from_guest,
 };
 use crate::runtime::handlers::{Handle, OWN_CONTEXT};
+use crate::runtime::host_imports::Answer;
+use crate::runtime::host_imports::at_once::{at_once_of_a_context, at_once_of_a_pending_call};
 use crate::runtime::host_imports::events::{self, Scope};
 use crate::runtime::host_imports::{many_calls, options};
 use crate::runtime::pending_call::{PendingCall, beside};
@@ -30,9 +32,6 @@ use crate::runtime::state::{CurrentContext, State};
 use crate::runtime::streams::{Reader, Writer, without_stream};
 
 type Ctx = Resource<CurrentContext>;
-/// A result for the guest; the outer one is a trap.
-type Answer<T> = wasmtime::Result<Result<T, Failure>>;
-
 /// Most handles that `wait-any` takes at once is the handle limit, so this needs no bound of its own.
 type Handles = Vec<Resource<PendingCall>>;
 
@@ -174,74 +173,7 @@ impl State {
 }
 
 impl HostContext for State {
-    fn id(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
-        Ok(String::from(&*self.running(ctx.rep())?.ctx.id))
-    }
-
-    fn request_id(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
-        Ok(String::from(&*self.running(ctx.rep())?.ctx.request_id))
-    }
-
-    fn parent_id(&mut self, ctx: Ctx) -> wasmtime::Result<Option<String>> {
-        Ok(self.running(ctx.rep())?.ctx.parent_id.as_deref().map(str::to_owned))
-    }
-
-    fn caller(&mut self, ctx: Ctx) -> wasmtime::Result<Option<String>> {
-        Ok(self.running(ctx.rep())?.ctx.caller.as_deref().map(str::to_owned))
-    }
-
-    fn level(&mut self, ctx: Ctx) -> wasmtime::Result<u32> {
-        Ok(self.running(ctx.rep())?.ctx.level)
-    }
-
-    fn node_id(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
-        Ok(String::from(&*self.running(ctx.rep())?.ctx.node_id))
-    }
-
-    fn name(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
-        Ok(String::from(&*self.running(ctx.rep())?.ctx.name))
-    }
-
-    fn event_type(&mut self, ctx: Ctx) -> wasmtime::Result<Option<GuestEventType>> {
-        Ok(self.running(ctx.rep())?.ctx.event.as_ref().map(|event| match event.kind {
-            EventType::Emit => GuestEventType::Emit,
-            EventType::Broadcast => GuestEventType::Broadcast,
-            EventType::BroadcastLocal => GuestEventType::BroadcastLocal,
-        }))
-    }
-
-    fn event_groups(&mut self, ctx: Ctx) -> wasmtime::Result<Vec<String>> {
-        let event = self.running(ctx.rep())?.ctx.event.as_ref();
-        Ok(event
-            .map(|event| event.groups.iter().map(|group| String::from(&**group)).collect())
-            .unwrap_or_default())
-    }
-
-    fn meta(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
-        Ok(self.running(ctx.rep())?.ctx.meta().as_str().to_owned())
-    }
-
-    fn set_meta(&mut self, ctx: Ctx, object: String) -> Answer<()> {
-        self.add_meta(ctx.rep(), object)
-    }
-
-    fn headers(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
-        Ok(self.running(ctx.rep())?.ctx.headers.as_str().to_owned())
-    }
-
-    fn set_response_headers(&mut self, ctx: Ctx, object: String) -> Answer<()> {
-        self.add_response_headers(ctx.rep(), object)
-    }
-
-    fn remaining_time(&mut self, ctx: Ctx) -> wasmtime::Result<Option<u32>> {
-        let until = self.running(ctx.rep())?.until;
-        let left = until.map(|until| until.saturating_duration_since(clock::now()));
-        Ok(left.map(|left| u32::try_from(left.as_millis()).unwrap_or(u32::MAX)))
-    }
-
-    fn cause(&mut self, ctx: Ctx) -> wasmtime::Result<Option<Failure>> {
-        Ok(self.running(ctx.rep())?.cause.as_ref().map(failure_from))
-    }
+    at_once_of_a_context!(GuestEventType);
 
     async fn call(
         &mut self,
@@ -252,35 +184,6 @@ impl HostContext for State {
     ) -> Answer<PayloadResult> {
         let asked = Asked { action: &action, params, options: options.as_deref() };
         Ok(outcome_to_guest(self.call_and_wait(ctx.rep(), asked).await))
-    }
-
-    fn start_call(
-        &mut self,
-        ctx: Ctx,
-        action: String,
-        params: PayloadResult,
-        options: Option<String>,
-    ) -> wasmtime::Result<Resource<PendingCall>> {
-        let asked = Asked { action: &action, params, options: options.as_deref() };
-        let call = self.start_asked(ctx.rep(), asked);
-        Ok(self.table.push(call)?)
-    }
-
-    fn start_stream_call(
-        &mut self,
-        ctx: Ctx,
-        action: String,
-        params: PayloadResult,
-        options: Option<String>,
-        object_mode: bool,
-    ) -> wasmtime::Result<(Resource<Writer>, Resource<PendingCall>)> {
-        let asked = Asked { action: &action, params, options: options.as_deref() };
-        let (writer, call) = self.start_with_stream(ctx.rep(), asked, object_mode);
-        Ok((self.table.push(writer)?, self.table.push(call)?))
-    }
-
-    fn stream(&mut self, ctx: Ctx) -> wasmtime::Result<Option<Resource<Reader>>> {
-        self.take_request_stream(ctx.rep())
     }
 
     async fn respond_stream(&mut self, ctx: Ctx, object_mode: bool) -> Answer<Resource<Writer>> {
@@ -348,11 +251,6 @@ impl HostContext for State {
         let waited = beside(self.services_wait(services, timeout)).await;
         Ok(waited.map_err(|error| failure_from(&error)))
     }
-
-    fn drop(&mut self, _ctx: Ctx) -> wasmtime::Result<()> {
-        // Handles are borrowed, so this is never called; there is nothing to free.
-        Ok(())
-    }
 }
 
 impl HostPendingCall for State {
@@ -363,18 +261,7 @@ impl HostPendingCall for State {
         Ok(self.table.get_mut(&call)?.take().map(outcome_to_guest))
     }
 
-    fn take_stream(&mut self, call: Resource<PendingCall>) -> Answer<Option<Resource<Reader>>> {
-        match self.take_answer_stream(&call)? {
-            Ok(Some(reader)) => Ok(Ok(Some(self.table.push(reader)?))),
-            Ok(None) => Ok(Ok(None)),
-            Err(error) => Ok(Err(failure_from(&error))),
-        }
-    }
-
-    fn drop(&mut self, call: Resource<PendingCall>) -> wasmtime::Result<()> {
-        self.table.delete(call)?;
-        Ok(())
-    }
+    at_once_of_a_pending_call!();
 }
 
 impl Host for State {

@@ -12,14 +12,13 @@ use crate::runtime::failure::{
     error_from_guest, failure_from, payload_from_guest, payload_to_result,
 };
 use crate::runtime::handlers::Handle;
+use crate::runtime::host_imports::Answer;
+use crate::runtime::host_imports::at_once::{at_once_of_a_reader, at_once_of_a_writer};
 use crate::runtime::host_imports::context::Asked;
 use crate::runtime::host_imports::options;
 use crate::runtime::pending_call::PendingCall;
 use crate::runtime::state::State;
 use crate::runtime::streams::{Reader, Writer};
-
-/// A result for the guest; the outer one is a trap.
-type Answer<T> = wasmtime::Result<Result<T, Failure>>;
 
 impl State {
     /// The stream of the caller, if this handler may have it and it has not been taken.
@@ -133,50 +132,20 @@ impl State {
 }
 
 impl HostReader for State {
-    fn object_mode(&mut self, reader: Resource<Reader>) -> wasmtime::Result<bool> {
-        let id = self.table.get(&reader)?.0;
-        Ok(self.streams.reader_object_mode(id))
-    }
+    at_once_of_a_reader!();
 
     async fn read(&mut self, reader: Resource<Reader>) -> Answer<Option<PayloadResult>> {
         let id = self.table.get(&reader)?.0;
         Ok(self.read_chunk(id).await.map_err(|error| failure_from(&error)))
     }
-
-    fn drop(&mut self, reader: Resource<Reader>) -> wasmtime::Result<()> {
-        let Reader(id) = self.table.delete(reader)?;
-        self.streams.drop_reader(id);
-        Ok(())
-    }
 }
 
 impl HostWriter for State {
-    fn object_mode(&mut self, writer: Resource<Writer>) -> wasmtime::Result<bool> {
-        let id = self.table.get(&writer)?.0;
-        Ok(self.streams.writer_object_mode(id))
-    }
+    at_once_of_a_writer!();
 
     async fn write(&mut self, writer: Resource<Writer>, chunk: PayloadResult) -> Answer<()> {
         let id = self.table.get(&writer)?.0;
         Ok(self.write_chunk(id, chunk).await.map_err(|error| failure_from(&error)))
-    }
-
-    fn end(&mut self, writer: Resource<Writer>) -> Answer<()> {
-        let id = self.table.get(&writer)?.0;
-        Ok(self.streams.finish(id, Ok(())).map_err(|error| failure_from(&error)))
-    }
-
-    fn fail(&mut self, writer: Resource<Writer>, error: Failure) -> wasmtime::Result<()> {
-        let id = self.table.get(&writer)?.0;
-        // A stream that has ended stays as it ended.
-        let _ = self.streams.finish(id, Err(error_from_guest(error)));
-        Ok(())
-    }
-
-    fn drop(&mut self, writer: Resource<Writer>) -> wasmtime::Result<()> {
-        let Writer(id) = self.table.delete(writer)?;
-        self.streams.drop_writer(id);
-        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use parking_lot::RwLock;
 use rustix::net::sockopt;
 use tokio::net::UdpSocket;
 
+use crate::backoff;
 use crate::clock;
 use crate::config::Tcp as Options;
 use crate::config::transporter::tcp::Broadcast;
@@ -22,13 +23,12 @@ use crate::registry::Registry;
 use crate::transporter::tcp::counters::Counters;
 use crate::transporter::tcp::socket;
 use crate::transporter::{Event, Listener};
-use crate::uid;
 
 /// Largest datagram that is looked at: longest names, separators and the port.
 const DATAGRAM_MAX: usize = 1_024;
 
 /// The first datagram is sent after this time and up to as much again.
-const FIRST_DELAY_MS: u64 = 500;
+const FIRST_DELAY: Duration = Duration::from_millis(500);
 
 /// Addresses that datagrams are sent to.
 const DESTINATIONS_MAX: usize = 64;
@@ -94,9 +94,7 @@ impl Udp {
     }
 
     async fn send(&self, ears: &Ears) {
-        let jitter = uid::random_below(usize::try_from(FIRST_DELAY_MS).unwrap_or(0));
-        let jitter = u64::try_from(jitter).unwrap_or(0);
-        tokio::time::sleep(Duration::from_millis(FIRST_DELAY_MS + jitter)).await;
+        tokio::time::sleep(FIRST_DELAY + backoff::jitter(FIRST_DELAY)).await;
         let mut n_sent = 0;
         let mut last_trouble = String::new();
         while self.n_max == 0 || n_sent < self.n_max {

@@ -17,7 +17,9 @@ use crate::runtime::bindings::isomer::service::types::{Failure, PayloadResult};
 use crate::runtime::environment::CallLimits;
 use crate::runtime::failure::{failure_from, payload_to_result};
 use crate::runtime::handlers::{Handle, OWN_CONTEXT, Running};
+use crate::runtime::host_imports::Answer;
 use crate::runtime::host_imports::asynchronous::{Promise, Unwanted, promise, until};
+use crate::runtime::host_imports::at_once::{at_once_of_a_context, at_once_of_a_pending_call};
 use crate::runtime::host_imports::context::Asked;
 use crate::runtime::host_imports::events::{self, Scope};
 use crate::runtime::host_imports::{logger, many_calls, options};
@@ -27,8 +29,6 @@ use crate::runtime::state::{CurrentContext, State, Whole};
 use crate::runtime::streams::{Reader, Writer, without_stream};
 
 type Ctx = Resource<CurrentContext>;
-/// A result for the guest; the outer one is a trap.
-type Answer<T> = wasmtime::Result<Result<T, Failure>>;
 type Store<'a, T> = Access<'a, T, Whole>;
 
 impl State {
@@ -156,73 +156,7 @@ impl<T: 'static> HostContextWithStore<T> for Whole {
 }
 
 impl HostContext for State {
-    fn id(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
-        Ok(String::from(&*self.running(ctx.rep())?.ctx.id))
-    }
-
-    fn request_id(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
-        Ok(String::from(&*self.running(ctx.rep())?.ctx.request_id))
-    }
-
-    fn parent_id(&mut self, ctx: Ctx) -> wasmtime::Result<Option<String>> {
-        Ok(self.running(ctx.rep())?.ctx.parent_id.as_deref().map(str::to_owned))
-    }
-
-    fn caller(&mut self, ctx: Ctx) -> wasmtime::Result<Option<String>> {
-        Ok(self.running(ctx.rep())?.ctx.caller.as_deref().map(str::to_owned))
-    }
-
-    fn level(&mut self, ctx: Ctx) -> wasmtime::Result<u32> {
-        Ok(self.running(ctx.rep())?.ctx.level)
-    }
-
-    fn node_id(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
-        Ok(String::from(&*self.running(ctx.rep())?.ctx.node_id))
-    }
-
-    fn name(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
-        Ok(String::from(&*self.running(ctx.rep())?.ctx.name))
-    }
-
-    fn event_type(&mut self, ctx: Ctx) -> wasmtime::Result<Option<GuestEventType>> {
-        Ok(self.running(ctx.rep())?.ctx.event.as_ref().map(|event| match event.kind {
-            EventType::Emit => GuestEventType::Emit,
-            EventType::Broadcast => GuestEventType::Broadcast,
-            EventType::BroadcastLocal => GuestEventType::BroadcastLocal,
-        }))
-    }
-
-    fn event_groups(&mut self, ctx: Ctx) -> wasmtime::Result<Vec<String>> {
-        let event = self.running(ctx.rep())?.ctx.event.as_ref();
-        let groups = event.map(|event| event.groups.iter().map(|group| String::from(&**group)));
-        Ok(groups.map(Iterator::collect).unwrap_or_default())
-    }
-
-    fn meta(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
-        Ok(self.running(ctx.rep())?.ctx.meta().as_str().to_owned())
-    }
-
-    fn set_meta(&mut self, ctx: Ctx, object: String) -> Answer<()> {
-        self.add_meta(ctx.rep(), object)
-    }
-
-    fn headers(&mut self, ctx: Ctx) -> wasmtime::Result<String> {
-        Ok(self.running(ctx.rep())?.ctx.headers.as_str().to_owned())
-    }
-
-    fn set_response_headers(&mut self, ctx: Ctx, object: String) -> Answer<()> {
-        self.add_response_headers(ctx.rep(), object)
-    }
-
-    fn remaining_time(&mut self, ctx: Ctx) -> wasmtime::Result<Option<u32>> {
-        let until = self.running(ctx.rep())?.until;
-        let left = until.map(|until| until.saturating_duration_since(clock::now()));
-        Ok(left.map(|left| u32::try_from(left.as_millis()).unwrap_or(u32::MAX)))
-    }
-
-    fn cause(&mut self, ctx: Ctx) -> wasmtime::Result<Option<Failure>> {
-        Ok(self.running(ctx.rep())?.cause.as_ref().map(failure_from))
-    }
+    at_once_of_a_context!(GuestEventType);
 
     fn log(
         &mut self,
@@ -238,45 +172,11 @@ impl HostContext for State {
         Ok(())
     }
 
-    fn stream(&mut self, ctx: Ctx) -> wasmtime::Result<Option<Resource<Reader>>> {
-        self.take_request_stream(ctx.rep())
-    }
-
     fn respond_stream(&mut self, ctx: Ctx, object_mode: bool) -> Answer<Resource<Writer>> {
         match self.answer_with_stream(ctx.rep(), object_mode) {
             Ok(writer) => Ok(Ok(self.table.push(writer)?)),
             Err(error) => Ok(Err(failure_from(&error))),
         }
-    }
-
-    fn start_call(
-        &mut self,
-        ctx: Ctx,
-        action: String,
-        params: PayloadResult,
-        options: Option<String>,
-    ) -> wasmtime::Result<Resource<PendingCall>> {
-        let asked = Asked { action: &action, params, options: options.as_deref() };
-        let call = self.start_asked(ctx.rep(), asked);
-        Ok(self.table.push(call)?)
-    }
-
-    fn start_stream_call(
-        &mut self,
-        ctx: Ctx,
-        action: String,
-        params: PayloadResult,
-        options: Option<String>,
-        object_mode: bool,
-    ) -> wasmtime::Result<(Resource<Writer>, Resource<PendingCall>)> {
-        let asked = Asked { action: &action, params, options: options.as_deref() };
-        let (writer, call) = self.start_with_stream(ctx.rep(), asked, object_mode);
-        Ok((self.table.push(writer)?, self.table.push(call)?))
-    }
-
-    fn drop(&mut self, _ctx: Ctx) -> wasmtime::Result<()> {
-        // The handle of a handler is lent, and the service's own context stays as long as the instance.
-        Ok(())
     }
 }
 
@@ -295,18 +195,7 @@ impl<T: 'static> HostPendingCallWithStore<T> for Whole {
 }
 
 impl HostPendingCall for State {
-    fn take_stream(&mut self, call: Resource<PendingCall>) -> Answer<Option<Resource<Reader>>> {
-        match self.take_answer_stream(&call)? {
-            Ok(Some(reader)) => Ok(Ok(Some(self.table.push(reader)?))),
-            Ok(None) => Ok(Ok(None)),
-            Err(error) => Ok(Err(failure_from(&error))),
-        }
-    }
-
-    fn drop(&mut self, call: Resource<PendingCall>) -> wasmtime::Result<()> {
-        self.table.delete(call)?;
-        Ok(())
-    }
+    at_once_of_a_pending_call!();
 }
 
 impl Host for State {

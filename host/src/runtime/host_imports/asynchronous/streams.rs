@@ -9,7 +9,9 @@ use crate::runtime::bindings::asynchronous::isomer::service::streams_async::{
 use crate::runtime::bindings::isomer::service::types::{Failure, PayloadResult};
 use crate::runtime::failure::{error_from_guest, failure_from};
 use crate::runtime::handlers::Handle;
+use crate::runtime::host_imports::Answer;
 use crate::runtime::host_imports::asynchronous::{Promise, promise, until};
+use crate::runtime::host_imports::at_once::{at_once_of_a_reader, at_once_of_a_writer};
 use crate::runtime::state::{State, Whole};
 use crate::runtime::streams::{Reader, Writer};
 
@@ -44,16 +46,7 @@ impl<T: 'static> HostReaderWithStore<T> for Whole {
 }
 
 impl HostReader for State {
-    fn object_mode(&mut self, reader: Resource<Reader>) -> wasmtime::Result<bool> {
-        let id = self.table.get(&reader)?.0;
-        Ok(self.streams.reader_object_mode(id))
-    }
-
-    fn drop(&mut self, reader: Resource<Reader>) -> wasmtime::Result<()> {
-        let Reader(id) = self.table.delete(reader)?;
-        self.streams.drop_reader(id);
-        Ok(())
-    }
+    at_once_of_a_reader!();
 }
 
 impl<T: 'static> HostWriterWithStore<T> for Whole {
@@ -71,28 +64,7 @@ impl<T: 'static> HostWriterWithStore<T> for Whole {
 }
 
 impl HostWriter for State {
-    fn object_mode(&mut self, writer: Resource<Writer>) -> wasmtime::Result<bool> {
-        let id = self.table.get(&writer)?.0;
-        Ok(self.streams.writer_object_mode(id))
-    }
-
-    fn end(&mut self, writer: Resource<Writer>) -> wasmtime::Result<Result<(), Failure>> {
-        let id = self.table.get(&writer)?.0;
-        Ok(self.streams.finish(id, Ok(())).map_err(|error| failure_from(&error)))
-    }
-
-    fn fail(&mut self, writer: Resource<Writer>, error: Failure) -> wasmtime::Result<()> {
-        let id = self.table.get(&writer)?.0;
-        // A stream that has ended stays as it ended.
-        let _ = self.streams.finish(id, Err(error_from_guest(error)));
-        Ok(())
-    }
-
-    fn drop(&mut self, writer: Resource<Writer>) -> wasmtime::Result<()> {
-        let Writer(id) = self.table.delete(writer)?;
-        self.streams.drop_writer(id);
-        Ok(())
-    }
+    at_once_of_a_writer!();
 }
 
 impl Host for State {}
