@@ -311,6 +311,7 @@ impl Shared {
                 Effect::Discover { node_id } => {
                     self.post(Outgoing::Discover { target: node_id });
                 }
+                Effect::Refused { node_id, what } => self.transit.refuse_info(&node_id, &what),
             }
         }
     }

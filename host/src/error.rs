@@ -308,6 +308,16 @@ impl MoleculerError {
             .with_data(&json!({"action": action, "nodeID": node_id, "size": size, "limit": limit}))
     }
 
+    /// A handler has sent as many events as it may. Trying again in the same handler is in vain.
+    #[must_use]
+    pub fn too_many_events(event: &str, service: &str, limit: usize) -> Self {
+        let message = format!(
+            "Event '{event}' was not sent: a handler of '{service}' may send {limit} events."
+        );
+        Self::new("QueueIsFullError", 429, "QUEUE_FULL", message, false)
+            .with_data(&json!({"event": event, "service": service, "limit": limit}))
+    }
+
     /// The params do not fit. `items` is the list of failures.
     #[must_use]
     pub fn validation(message: impl Into<String>, items: &Value) -> Self {

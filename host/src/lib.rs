@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod error;
+pub mod limits;
 pub mod uid;
 
 pub mod backoff;

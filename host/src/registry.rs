@@ -47,6 +47,9 @@ pub const NODES_MAX: usize = 10_000;
 /// Most actions, and most events, that one remote service may offer.
 pub const REMOTE_ITEMS_MAX: usize = 10_000;
 
+/// Most services that one node may offer.
+pub const REMOTE_SERVICES_MAX: usize = 10_000;
+
 /// Longest way of a ping there and back that is believed, in milliseconds. Nobody waits longer for one.
 const PONG_MS_MAX: f64 = 60_000.0;
 
@@ -86,6 +89,13 @@ pub enum Effect {
     Discover {
         /// The node.
         node_id: Arc<str>,
+    },
+    /// Count and log that a node told more than is believed.
+    Refused {
+        /// The node.
+        node_id: Arc<str>,
+        /// What was left out.
+        what: &'static str,
     },
 }
 
@@ -367,7 +377,7 @@ impl Registry {
         let services = info.services.take();
         let known = self.nodes.get(sender);
         if known.is_none() && self.nodes.len() >= NODES_MAX {
-            return Vec::new();
+            return vec![refused(sender, "a node too many")];
         }
         let is_new = known.is_none();
         let reconnected = known.is_some_and(|node| !node.available);
@@ -395,6 +405,9 @@ impl Registry {
             if restarted {
                 self.remove_remote_services(sender);
             }
+            if let Some(what) = excess(&services) {
+                effects.push(refused(sender, what));
+            }
             self.replace_remote_services(sender, services);
             effects.push(Effect::ServicesChanged { local_service: false });
         }
@@ -409,7 +422,7 @@ impl Registry {
     fn replace_remote_services(&mut self, sender: &Arc<str>, services: Vec<ServiceItem>) {
         self.remove_remote_items(sender);
         let mut offered = HashSet::new();
-        for item in services {
+        for item in services.into_iter().take(REMOTE_SERVICES_MAX) {
             let full_name: Arc<str> = item.full_name.as_str().into();
             for (name, definition) in item.actions.iter().take(REMOTE_ITEMS_MAX) {
                 offered.extend(self.remote_action(sender, &full_name, name, definition));
@@ -642,3 +655,17 @@ fn same_item(a: &ServiceItem, b: &ServiceItem) -> bool {
 
 #[cfg(test)]
 mod tests;
+
+fn refused(node_id: &Arc<str>, what: &'static str) -> Effect {
+    Effect::Refused { node_id: Arc::clone(node_id), what }
+}
+
+/// What a node offers beyond what is believed.
+fn excess(services: &[ServiceItem]) -> Option<&'static str> {
+    let too_many =
+        |item: &ServiceItem| item.actions.len().max(item.events.len()) > REMOTE_ITEMS_MAX;
+    if services.len() > REMOTE_SERVICES_MAX {
+        return Some("services too many");
+    }
+    services.iter().any(too_many).then_some("actions or events too many")
+}

@@ -73,6 +73,8 @@ struct Shared {
     woken: Mutex<Option<mpsc::Receiver<PathBuf>>>,
     /// Versions that were taken out of service because they kept trapping.
     rolled_back: Metric,
+    /// Contents of files that could not be put into service.
+    refused: Metric,
     /// Cancelled when nobody holds this any more.
     stop: CancellationToken,
     this: Weak<Shared>,
@@ -102,6 +104,7 @@ impl Reloader {
         let roots = roots.into_iter().map(absolute).collect();
         let (wake, woken) = mpsc::channel(WAKE_QUEUE);
         let rolled_back = broker.metrics().metric("isomer.version.rolledBack.total");
+        let refused = broker.metrics().metric("isomer.component.refused.total");
         Self(Arc::new_cyclic(|this| Shared {
             broker,
             runtime,
@@ -113,6 +116,7 @@ impl Reloader {
             wake,
             woken: Mutex::new(Some(woken)),
             rolled_back,
+            refused,
             stop: CancellationToken::new(),
             this: Weak::clone(this),
         }))
@@ -403,6 +407,7 @@ impl Shared {
 
     /// Makes a failure known: in the log, in `$node.services`, as an event. Nothing else has changed.
     fn report(&self, path: &Path, error: &Error) {
+        self.refused.increment();
         let file = path.display().to_string();
         let reason = error.explained();
         let running = self.deployed.lock().get(path).map(Deployed::shown);

@@ -86,7 +86,10 @@ pub enum Error {
         source: io::Error,
     },
     /// Larger than allowed.
-    #[error("the file has {size} bytes; the limit is {limit}")]
+    #[error(
+        "the file has {size} bytes; the limit is {limit}: raise compile.fileSize, or build a smaller \
+         component"
+    )]
     TooLarge {
         /// Bytes of the file.
         size: u64,
@@ -197,9 +200,7 @@ pub struct RuntimeOptions {
     pub namespace: Arc<str>,
     /// Native stack of guests in bytes, for all services of the node.
     pub stack: usize,
-    /// Largest file that is taken, in bytes.
-    pub component_len_max: u64,
-    /// What compiling one component in a child may need.
+    /// How large a component may be, and what compiling one in a child may need.
     pub compile: CompileLimits,
     /// Where the runtime counts.
     pub metrics: MetricRegistry,
@@ -215,7 +216,6 @@ impl RuntimeOptions {
             node_id,
             namespace: Arc::from(""),
             stack: crate::config::Limits::default().stack,
-            component_len_max: 64 << 20,
             compile: CompileLimits::default(),
             metrics: MetricRegistry::default(),
         }
@@ -309,7 +309,7 @@ impl Runtime {
     }
 
     fn check_size(&self, size: u64) -> Result<(), Error> {
-        let limit = self.0.options.component_len_max;
+        let limit = self.0.options.compile.file_size;
         if size > limit { Err(Error::TooLarge { size, limit }) } else { Ok(()) }
     }
 

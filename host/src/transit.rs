@@ -471,6 +471,11 @@ impl Transit {
         self.0.versions.missing(node_id)
     }
 
+    /// Counts what a node told of itself beyond what is believed.
+    pub fn refuse_info(&self, sender: &Arc<str>, reason: &dyn std::fmt::Display) {
+        self.0.refuse(counters::Refusal::Overload, Some(sender), "INFO", reason);
+    }
+
     /// Counts and logs gossip that makes no sense.
     pub fn refuse_gossip(&self, sender: &Arc<str>, reason: &dyn std::fmt::Display) {
         self.0.refuse(counters::Refusal::Malformed, Some(sender), "gossip", reason);

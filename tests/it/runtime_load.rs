@@ -68,10 +68,10 @@ async fn a_file_that_is_too_large_is_not_read() {
         std::sync::Arc::from("n"),
     );
     let size = fs::metadata(guests::wasm("greeter")).unwrap().len();
-    options.component_len_max = size;
+    options.compile.file_size = size;
     let runtime = Runtime::new(options.clone()).unwrap();
     runtime.load(&guests::wasm("greeter")).await.unwrap();
-    options.component_len_max = size - 1;
+    options.compile.file_size = size - 1;
     let error = Runtime::new(options).unwrap().load(&guests::wasm("greeter")).await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }), "{error}");
 }

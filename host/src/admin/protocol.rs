@@ -338,3 +338,33 @@ pub fn encode_head<T: Serialize>(head: &T, body_len: usize) -> Result<Vec<u8>, E
     start.extend_from_slice(&head);
     Ok(start)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_frame_is_as_long_as_the_limits_and_no_longer() {
+        // A text of JSON has two quotes.
+        let check = async |head: usize, body: usize| {
+            let head = "h".repeat(head - 2);
+            let mut frame = Vec::new();
+            write(&mut frame, &head, &vec![0; body]).await?;
+            let read: Option<(String, Bytes)> = read(&mut &frame[..]).await?;
+            assert_eq!(read.map(|(head, body)| (head.len(), body.len())), Some((head.len(), body)));
+            Ok::<_, Error>(())
+        };
+        check(HEAD_LEN_MAX, BODY_LEN_MAX).await.unwrap();
+        for (head, body) in [(HEAD_LEN_MAX + 1, 0), (10, BODY_LEN_MAX + 1)] {
+            assert!(matches!(check(head, body).await, Err(Error::TooLong { .. })));
+        }
+        // Nor is a longer one read.
+        let one_more = |max: usize| u32::try_from(max + 1).unwrap().to_be_bytes();
+        let (none, head, body) = ([0; 4], one_more(HEAD_LEN_MAX), one_more(BODY_LEN_MAX));
+        for frame in [[head, none].concat(), [[0, 0, 0, 2], body].concat()] {
+            let bytes = [&frame[..], b"\"\""].concat();
+            let read = read::<String, _>(&mut &bytes[..]).await;
+            assert!(matches!(read, Err(Error::TooLong { .. })), "{read:?}");
+        }
+    }
+}

@@ -196,3 +196,18 @@ fn line_starts(text: &str) -> Vec<usize> {
     let after_breaks = text.match_indices('\n').map(|(offset, _)| offset + 1);
     std::iter::once(0).chain(after_breaks).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_be_as_large_as_the_limit() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let len = usize::try_from(FILE_SIZE_MAX).unwrap();
+        std::fs::write(file.path(), "#".repeat(len)).unwrap();
+        assert_eq!(read_text(file.path()).unwrap().len(), len);
+        std::fs::write(file.path(), "#".repeat(len + 1)).unwrap();
+        assert!(read_text(file.path()).unwrap_err().contains("at most 4194304 are read"));
+    }
+}

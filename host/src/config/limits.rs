@@ -31,6 +31,8 @@ pub struct Limits {
     pub handles: usize,
     /// Calls that one handler has in flight at once. 128
     pub calls_in_flight: usize,
+    /// Events that one handler sends. 10 000
+    pub events: usize,
     /// Streams that one handler has open at once. 32
     pub streams: usize,
     /// Spans that one handler makes. 200
@@ -92,6 +94,7 @@ impl Default for Limits {
             objects: 100,
             handles: 1_000,
             calls_in_flight: 128,
+            events: 10_000,
             streams: 32,
             spans: 200,
             open_spans: 32,
@@ -127,11 +130,13 @@ pub struct CompileLimits {
     /// Time. 300 s: the largest known component (Python, 22 MB) takes 13 s on two idle cores, and several times
     /// that beside other work, since compiling comes last
     pub timeout: Duration,
+    /// Bytes of the file; a larger one is not read. 64 MiB, three times the largest known component
+    pub file_size: u64,
 }
 
 impl Default for CompileLimits {
     fn default() -> Self {
-        Self { memory: 4 << 30, timeout: Duration::from_secs(300) }
+        Self { memory: 4 << 30, timeout: Duration::from_secs(300), file_size: 64 << 20 }
     }
 }
 

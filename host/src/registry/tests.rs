@@ -218,8 +218,42 @@ fn a_mesh_that_grows_without_end_is_not_believed() {
         registry.apply_info(&format!("n{n}").into(), info(1, Vec::new()), now);
     }
     assert_eq!(registry.nodes.iter().count(), NODES_MAX);
-    assert!(registry.apply_info(&"one-more".into(), info(1, Vec::new()), now).is_empty());
+    let node_id: Arc<str> = "one-more".into();
+    let effects = registry.apply_info(&node_id, info(1, Vec::new()), now);
+    assert_eq!(effects, [refused(&node_id, "a node too many")]);
     assert_eq!(registry.nodes.iter().count(), NODES_MAX);
+}
+
+#[test]
+fn a_node_that_offers_without_end_is_believed_up_to_a_point() {
+    let (now, peer): (_, Arc<str>) = (crate::clock::now(), "peer".into());
+    let told = |services: Vec<ServiceItem>| {
+        let mut registry = registry();
+        let effects = registry.apply_info(&peer, info(1, services), now);
+        let refused = effects.into_iter().find_map(|effect| match effect {
+            Effect::Refused { what, .. } => Some(what),
+            _ => None,
+        });
+        (registry, refused)
+    };
+    let many = |n: usize| (0..n).map(|n| item(&format!("s{n}"), &[], &[])).collect();
+    let services = |registry: &Registry| registry.services.on_node("peer").count();
+    let (registry, refused) = told(many(REMOTE_SERVICES_MAX));
+    assert_eq!((services(&registry), refused), (REMOTE_SERVICES_MAX, None));
+    let (registry, refused) = told(many(REMOTE_SERVICES_MAX + 1));
+    assert_eq!((services(&registry), refused), (REMOTE_SERVICES_MAX, Some("services too many")));
+    let rich = |n: usize| {
+        let names: Vec<String> = (0..n).map(|n| format!("a.x{n:05}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        vec![item("a", &names, &[])]
+    };
+    let last = |n: usize| format!("a.x{:05}", n - 1);
+    let (registry, refused) = told(rich(REMOTE_ITEMS_MAX));
+    assert_eq!((found(&registry, &last(REMOTE_ITEMS_MAX)), refused), ("found", None));
+    let (registry, refused) = told(rich(REMOTE_ITEMS_MAX + 1));
+    assert_eq!(refused, Some("actions or events too many"));
+    assert_eq!(found(&registry, &last(REMOTE_ITEMS_MAX)), "found");
+    assert_eq!(found(&registry, &last(REMOTE_ITEMS_MAX + 1)), "not found");
 }
 
 fn endpoint_id(registry: &Registry, action: &str) -> Option<u64> {

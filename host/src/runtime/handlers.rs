@@ -42,6 +42,8 @@ pub(super) struct Running {
     pub cause: Option<MoleculerError>,
     /// What it has begun and not ended.
     pub spans: Spans,
+    /// Events that it has sent.
+    pub events: usize,
     /// Cancelled when it has ended or nobody waits for it any more; made when something first asks.
     ended: Option<CancellationToken>,
 }
@@ -49,7 +51,7 @@ pub(super) struct Running {
 impl Running {
     pub(super) fn new(ctx: Context, limits: CallLimits, until: Option<Instant>) -> Self {
         let spans = Spans::default();
-        Self { ctx, limits, until, action: false, cause: None, spans, ended: None }
+        Self { ctx, limits, until, action: false, cause: None, spans, events: 0, ended: None }
     }
 
     /// A handler that ends with `unwanted`, too.

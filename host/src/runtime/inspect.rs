@@ -221,4 +221,19 @@ mod tests {
         let unknown = inspection.unknown_imports();
         assert_eq!(unknown, ["wasi:http/types@0.2.0", "isomer:service/broker@0.2.0"]);
     }
+
+    #[test]
+    fn components_within_components_are_bounded() {
+        let nested = |levels: usize| {
+            (1..levels).fold(b"\0asm\x0d\0\x01\0".to_vec(), |inner, _| {
+                // Section 4 is a component; its size is an LEB128 number of two bytes.
+                let size = u8::try_from(inner.len() % 128).unwrap() | 0x80;
+                let more = u8::try_from(inner.len() / 128).unwrap();
+                [b"\0asm\x0d\0\x01\0\x04", &[size, more][..], &inner].concat()
+            })
+        };
+        assert!(Inspection::read(&nested(1 + DEPTH_MAX)).is_ok());
+        let error = Inspection::read(&nested(2 + DEPTH_MAX)).unwrap_err().to_string();
+        assert!(error.contains("nested deeper than 32 levels"), "{error}");
+    }
 }

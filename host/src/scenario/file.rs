@@ -227,6 +227,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_file_may_be_as_large_as_the_limit() {
+        let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        let (text, len) =
+            ("[[test]]\nname = \"x\"\ncall = \"a\"\n#", usize::try_from(LEN_MAX).unwrap());
+        let read = |len: usize| {
+            std::fs::write(file.path(), text.to_owned() + &"x".repeat(len - text.len())).unwrap();
+            File::read(file.path())
+        };
+        assert_eq!(read(len).unwrap().test.len(), 1);
+        assert!(read(len + 1).unwrap_err().to_string().contains("the limit is"));
+    }
+
+    #[test]
     fn a_test_is_one_step_or_several() {
         let text = r#"
             [[mock]]

@@ -155,3 +155,15 @@ fn dependencies_name_versions() {
 fn a_service_cannot_take_the_place_of_the_nodes_own() {
     assert!(read(&json!({"name": "$node"})).is_err());
 }
+
+#[test]
+fn names_are_bounded() {
+    let longest = "n".repeat(200);
+    assert!(read(&json!({"name": longest, "actions": {&longest: {}}})).is_ok());
+    assert!(read(&json!({"name": format!("{longest}n")})).is_err());
+    assert!(read(&json!({"name": "x", "actions": {format!("{longest}n"): {}}})).is_err());
+    for wrong in ["", "a b", "a\n", "a*", "a>", "a|b", "a?"] {
+        assert!(read(&json!({"name": wrong})).is_err(), "{wrong:?}");
+        assert!(read(&json!({"name": "x", "actions": {wrong: {}}})).is_err(), "{wrong:?}");
+    }
+}

@@ -130,8 +130,15 @@ impl Inbound for Node {
 
     fn handle_event(&self, ctx: Context) -> BoxFuture<'static, ()> {
         assert_ne!(&*ctx.name, "x.panic");
+        let waits = &*ctx.name == "x.wait";
         self.events.lock().push(ctx);
-        std::future::ready(()).boxed()
+        let release = Arc::clone(&self.release);
+        async move {
+            if waits {
+                release.notified().await;
+            }
+        }
+        .boxed()
     }
 
     fn handle_node(&self, sender: Arc<str>, body: Body) {
@@ -567,4 +574,58 @@ async fn requests_from_outside_are_bounded() {
     assert_eq!(answers.lock()[0]["error"]["name"], "QueueIsFullError");
     b.transit.disconnect().await;
     assert_eq!(answers.lock().len(), INBOUND_REQUESTS_MAX + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_from_outside_are_bounded() {
+    let bus = Arc::new(Bus::default());
+    let (_a, b) = (Node::joined(&bus, "a").await, Node::joined(&bus, "b").await);
+    let send = |n: usize| {
+        let packet = json!({"id": n.to_string(), "event": "x.wait", "data": null, "groups": [],
+            "broadcast": false, "ver": "5", "sender": "a"});
+        inject(&bus, "MOL-t.EVENT.b", &packet);
+    };
+    (0..INBOUND_EVENTS_MAX).for_each(send);
+    while b.events.lock().len() < INBOUND_EVENTS_MAX {
+        settle().await;
+    }
+    assert_eq!(b.metric("isomer.transit.packets.refused.overload"), 0);
+    send(INBOUND_EVENTS_MAX);
+    while b.metric("isomer.transit.packets.refused.overload") == 0 {
+        settle().await;
+    }
+    assert_eq!(b.events.lock().len(), INBOUND_EVENTS_MAX);
+    b.release.notify_waiters();
+    while b.metric("isomer.transit.inbound.events.active") > 0 {
+        settle().await;
+    }
+    send(0);
+    while b.events.lock().len() == INBOUND_EVENTS_MAX {
+        settle().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_are_bounded_on_either_side() {
+    let bus = Arc::new(Bus::default());
+    let (a, b) = (Node::joined(&bus, "a").await, Node::joined(&bus, "b").await);
+    let (nobody, second): (Arc<str>, _) = ("nobody".into(), Duration::from_secs(1));
+    let mut pings: Vec<_> =
+        (0..PINGS_MAX).map(|_| Box::pin(a.transit.ping(&nobody, second))).collect();
+    for ping in &mut pings {
+        assert!(futures_util::poll!(ping.as_mut()).is_pending());
+    }
+    let refused = a.transit.ping(&nobody, second).await.unwrap_err();
+    assert_eq!(refused.kind(), "PING_QUEUE_FULL");
+    drop(pings);
+    assert_eq!(a.transit.ping(&nobody, second).await.unwrap(), None);
+    let answers = watch(&bus, "MOL-t.PONG.a");
+    for n in 0..=PONGS_MAX {
+        let packet = json!({"time": 1, "id": n.to_string(), "ver": "5", "sender": "a"});
+        inject(&bus, "MOL-t.PING.b", &packet);
+    }
+    while answers.lock().len() < PONGS_MAX {
+        settle().await;
+    }
+    assert_eq!(b.metric("isomer.transit.packets.refused.overload"), 1);
 }

@@ -257,3 +257,17 @@ fn json_schemas_with_faults_and_with_references_outside_are_refused() {
     wrong(json!({"$ref": "file:///etc/passwd"}));
     assert!(compile_json_schema(&json!(true)).is_err());
 }
+
+#[test]
+fn rules_are_bounded_in_depth_and_number() {
+    let nested = |levels: usize| {
+        (1..levels).fold(json!("string"), |rule, _| json!({"type": "array", "items": rule}))
+    };
+    let faults = |schema: Value| compile(&schema, &FastestOptions::default()).err();
+    // The object of all params is a rule, too.
+    assert_eq!(faults(json!({"a": nested(63)})), None);
+    assert!(faults(json!({"a": nested(64)})).unwrap()[0].contains("nested deeper than 64"));
+    let wide = |n: usize| -> Value { (0..n).map(|n| (format!("p{n}"), json!("any"))).collect() };
+    assert_eq!(faults(wide(9_999)), None);
+    assert!(faults(wide(10_000)).unwrap()[0].contains("more than the 10000th rule"));
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use crate::config::log::{self, Format, Level, Levels};
-use crate::config::options::{ControlSocket, NodeOptions};
+use crate::config::options::{ControlSocket, GIB, NodeOptions};
 use crate::config::schema::{Entry, Kind, Unit};
 use crate::config::serializer;
 use crate::config::transmit;
@@ -150,6 +150,12 @@ fn surroundings() -> Vec<Entry<NodeOptions>> {
             }),
             default: "300000",
             doc: "How long compiling one component may take.",
+        },
+        Entry {
+            name: "compile.fileSize",
+            kind: Kind::Size(1, GIB, |node, n| node.broker.compile.file_size = n),
+            default: "\"64MiB\"",
+            doc: "Largest component; a larger file is not read.",
         },
         Entry {
             name: "controlSocket",

@@ -232,6 +232,14 @@ fn counts<T: HasLimits>() -> Vec<Entry<T>> {
             doc: "Calls that one handler has in flight at once.",
         },
         Entry {
+            name: "limits.events",
+            kind: Kind::Number(0, 10_000_000, |target: &mut T, n| {
+                target.limits().events = narrow(n);
+            }),
+            default: "10000",
+            doc: "Events that one handler sends; more are refused with `QueueIsFullError`.",
+        },
+        Entry {
             name: "limits.logRate",
             kind: Kind::Number(0, 1_000_000, |target: &mut T, n| {
                 target.limits().log_rate = narrow_32(n);

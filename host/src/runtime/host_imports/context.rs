@@ -100,6 +100,7 @@ impl State {
 
     /// The error for one call too many in flight.
     pub(super) fn too_many_calls(&self, action: &str) -> MoleculerError {
+        self.environment.counters.queue_full.increment();
         let limit = self.environment.limits.calls_in_flight;
         MoleculerError::queue_is_full(action, &self.environment.node_id, limit, limit)
     }

@@ -1,5 +1,7 @@
 //! Events that a guest sends.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 
 use crate::error::MoleculerError;
@@ -27,15 +29,16 @@ pub(super) type Sending = BoxFuture<'static, Result<(), MoleculerError>>;
 /// Checks an event of a handler and makes it a future, which sends it as a child of the running call. The
 /// service's own context sends it as the root of a chain.
 pub(super) fn prepare(
-    state: &State,
+    state: &mut State,
     ctx: Handle,
     scope: Scope,
     event: &str,
     data: PayloadResult,
     options: Option<&str>,
 ) -> Result<Sending, MoleculerError> {
-    let running = state.handlers.get(ctx)?;
     state.environment.permit(Permission::Emit, event)?;
+    count(state, ctx, event)?;
+    let running = state.handlers.get(ctx)?;
     let mut options = options::emit_options(options, state.environment.limits.meta)?;
     options.parent = (ctx != OWN_CONTEXT).then(|| running.ctx.clone());
     let data = payload_from_guest("data of the event", data, running.limits.payload)?;
@@ -48,4 +51,18 @@ pub(super) fn prepare(
         Scope::Broadcast => caller.broadcast(event, data, options),
         Scope::BroadcastLocal => caller.broadcast_local(event, data, options),
     })
+}
+
+/// Counts an event of a handler, or refuses one too many: each is work for every node that hears it, which no
+/// fuel of the sender pays for. The service's own context, which has no end, is not counted.
+fn count(state: &mut State, ctx: Handle, event: &str) -> Result<(), MoleculerError> {
+    let environment = Arc::clone(&state.environment);
+    let limit = environment.limits.events;
+    let running = state.handlers.get_mut(ctx)?;
+    if ctx == OWN_CONTEXT || running.events < limit {
+        running.events += 1;
+        return Ok(());
+    }
+    environment.counters.queue_full.increment();
+    Err(MoleculerError::too_many_events(event, &environment.service, limit))
 }
