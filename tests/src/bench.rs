@@ -15,6 +15,7 @@ pub mod languages;
 pub mod local;
 pub mod memory;
 pub mod raw_nats;
+mod raw_own;
 pub mod remote;
 pub mod sample;
 mod stream;

@@ -1,4 +1,4 @@
-//! Requests over NATS with nothing but async-nats: what the transport itself allows.
+//! Requests over NATS with nothing but async-nats: what the transport itself allows to a client that is in general use.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use isomer_host::{clock, task};
 
-use crate::bench::PAYLOAD;
+use crate::bench::{PAYLOAD, raw_own};
 use crate::process::Process;
 use crate::wait;
 
 /// Where the echo listens.
 const SUBJECT: &str = "bench.raw.echo";
 
-/// The first argument of a program that is to be the echo; the second is the address of the server.
+/// The first argument of a program that is to be the echoes; the second is the address of the server.
 pub const ECHO_ARGUMENT: &str = "echo";
 
 /// Where the echo runs.
@@ -58,11 +58,15 @@ impl Echo {
     }
 }
 
-/// Answers every request with what it brought, until the connection ends.
+/// Answers every request with what it brought, over both clients, until the connection ends.
 ///
 /// # Panics
 /// When there is no server.
 pub async fn respond(url: &str) {
+    tokio::join!(answer(url), raw_own::respond(url));
+}
+
+async fn answer(url: &str) {
     let client = async_nats::connect(url).await.unwrap();
     let mut requests: Subscriber = client.subscribe(SUBJECT).await.unwrap();
     while let Some(request) = requests.next().await {

@@ -23,7 +23,7 @@ use crate::bench::local::{ACTION, GUEST};
 use crate::bench::raw_nats::{Echo, Place, Requester};
 use crate::bench::sample::Sample;
 use crate::bench::table::{Row, Target, Unit};
-use crate::bench::{PAYLOAD, Scale, cpu, stream};
+use crate::bench::{PAYLOAD, Scale, cpu, raw_own, stream};
 use crate::broker;
 use crate::nats_server::NatsServer;
 use crate::node::Node;
@@ -55,10 +55,19 @@ pub struct Medium {
     text: String,
     /// How many times as fast as Moleculer JS calls and streams are to be.
     pub(super) target: Option<f64>,
-    /// Requests without any broker around them, and their name in the table.
-    raw: Option<(&'static str, Requester, Echo)>,
+    /// Requests without any broker around them.
+    raw: Option<Raw>,
     /// The server, until this is dropped.
     _server: Box<dyn Any + Send + Sync>,
+}
+
+/// Requests without any broker around them, over two clients.
+struct Raw {
+    /// The client that our transporter is.
+    own: raw_own::Requester,
+    /// The one that is in general use.
+    foreign: Requester,
+    _echo: Echo,
 }
 
 impl Medium {
@@ -67,13 +76,17 @@ impl Medium {
         let server = NatsServer::start().await;
         let url = server.url();
         let echo = Echo::start(place, &url);
-        let requester = Requester::connect(&url).await;
+        let raw = Raw {
+            own: raw_own::Requester::connect(&url).await,
+            foreign: Requester::connect(&url).await,
+            _echo: echo,
+        };
         Self {
             name: "NATS",
             transporter: Transporter::Nats { urls: vec![url.clone()] },
             text: url,
             target: Some(3.0),
-            raw: Some(("raw async-nats request", requester, echo)),
+            raw: Some(raw),
             _server: Box::new(server),
         }
     }
@@ -147,13 +160,14 @@ impl Mesh {
 
     /// Throughput of calls with so many in flight, and what it is held against.
     async fn calls(&self, scale: Scale, parallel: usize, size: &str, params: &str) -> Vec<Row> {
-        let [mut ours, mut moleculer, mut raw] = [const { Sample::new() }; 3];
+        let [mut ours, mut moleculer, mut own, mut foreign] = [const { Sample::new() }; 4];
         let payload = Bytes::copy_from_slice(params.as_bytes());
         for _ in 0..scale.rounds {
             ours.push(self.load(parallel, scale.slice, params).await);
             moleculer.push(self.js.load("js.echo", params, parallel, scale.slice).await);
-            if let Some((_, requester, _)) = &self.medium.raw {
-                raw.push(requester.load(parallel, scale.slice, &payload).await);
+            if let Some(raw) = &self.medium.raw {
+                own.push(raw.own.load(parallel, scale.slice, &payload).await);
+                foreign.push(raw.foreign.load(parallel, scale.slice, &payload).await);
             }
         }
         let name = self.medium.name;
@@ -168,13 +182,17 @@ impl Mesh {
         let target = target.map(Target::RatioAtLeast);
         let js = ("Moleculer JS ↔ JS", moleculer);
         let mut rows = vec![row(Unit::CallsPerSecond, ours.clone(), js, target)];
-        if let Some((name, ..)) = &self.medium.raw {
-            rows.push(if parallel == 1 {
-                let target = Some(Target::RatioAtMost(LATENCY_TARGET));
-                row(Unit::Seconds, ours.inverse(), (name, raw.inverse()), target)
-            } else {
-                row(Unit::CallsPerSecond, ours, (name, raw), None)
-            });
+        if self.medium.raw.is_some() {
+            let (of_own, of_foreign) = ("raw request, our client", "raw request, async-nats");
+            let latency = Some(Target::RatioAtMost(LATENCY_TARGET));
+            for (name, raw, target) in [(of_own, own, latency), (of_foreign, foreign, None)] {
+                rows.push(if parallel == 1 {
+                    let beside = (name, raw.inverse());
+                    row(Unit::Seconds, ours.inverse(), beside, target)
+                } else {
+                    row(Unit::CallsPerSecond, ours.clone(), (name, raw), None)
+                });
+            }
         }
         rows
     }
