@@ -23,12 +23,10 @@ pub(crate) mod interceptor;
 pub(crate) mod tasks;
 
 /// What wit-bindgen makes of the WIT.
-///
-/// The path leaves the package; a package for a registry has to bring the WIT along.
 #[expect(missing_docs, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../wit",
+        path: "wit",
         world: "service",
         pub_export_macro: true,
         export_macro_name: "export_component",

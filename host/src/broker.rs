@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::cacher::Cacher;
 use crate::config::BrokerOptions;
-use crate::context::{CallItem, CallOptions, Caller, EmitOptions, Outcome};
+use crate::context::{CallItem, CallOptions, Caller, EmitOptions, EventType, Outcome};
 use crate::error::MoleculerError;
 use crate::handler::Handler;
 use crate::metrics::MetricRegistry;
@@ -223,7 +223,7 @@ impl ServiceBroker {
         data: Payload,
         options: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        Caller::emit(&*self.0, event, data, options)
+        self.0.send(EventType::Emit, event, data, options)
     }
 
     /// Sends an event to every instance that listens, on all nodes.
@@ -233,7 +233,7 @@ impl ServiceBroker {
         data: Payload,
         options: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        Caller::broadcast(&*self.0, event, data, options)
+        self.0.send(EventType::Broadcast, event, data, options)
     }
 
     /// Sends an event to every instance on this node.
@@ -243,7 +243,7 @@ impl ServiceBroker {
         data: Payload,
         options: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        Caller::broadcast_local(&*self.0, event, data, options)
+        self.0.send(EventType::BroadcastLocal, event, data, options)
     }
 
     /// Waits until all these services (full names) are available.
@@ -339,31 +339,18 @@ impl Caller for Shared {
         self.hooked_call(action, params, options)
     }
 
-    fn emit(
+    fn send(
         &self,
+        kind: EventType,
         event: &str,
         data: Payload,
         options: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        self.hooked_emit(event, data, options)
-    }
-
-    fn broadcast(
-        &self,
-        event: &str,
-        data: Payload,
-        options: EmitOptions,
-    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        self.hooked_broadcast(event, data, options)
-    }
-
-    fn broadcast_local(
-        &self,
-        event: &str,
-        data: Payload,
-        options: EmitOptions,
-    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        self.hooked_broadcast_local(event, data, options)
+        match kind {
+            EventType::Emit => self.hooked_emit(event, data, options),
+            EventType::Broadcast => self.hooked_broadcast(event, data, options),
+            EventType::BroadcastLocal => self.hooked_broadcast_local(event, data, options),
+        }
     }
 
     fn ping(&self, nodes: Vec<Arc<str>>, timeout: Duration) -> BoxFuture<'static, Outcome> {

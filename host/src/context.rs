@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use futures_util::future::BoxFuture;
 use futures_util::task::AtomicWaker;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::Instant;
@@ -26,8 +27,9 @@ use crate::uid;
 /// What a call ends with.
 pub type Outcome = Result<Payload, MoleculerError>;
 
-/// How an event was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How an event is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum EventType {
     /// One instance of every group.
     Emit,
@@ -35,6 +37,18 @@ pub enum EventType {
     Broadcast,
     /// Every instance on this node.
     BroadcastLocal,
+}
+
+impl EventType {
+    /// Moleculer's word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Emit => "emit",
+            Self::Broadcast => "broadcast",
+            Self::BroadcastLocal => "broadcastLocal",
+        }
+    }
 }
 
 /// What is special to an event.
@@ -211,23 +225,10 @@ pub trait Caller: Send + Sync {
         params: Payload,
         options: CallOptions,
     ) -> BoxFuture<'static, Outcome>;
-    /// Sends a balanced event.
-    fn emit(
+    /// Sends an event.
+    fn send(
         &self,
-        event: &str,
-        data: Payload,
-        options: EmitOptions,
-    ) -> BoxFuture<'static, Result<(), MoleculerError>>;
-    /// Sends an event to every instance on every node.
-    fn broadcast(
-        &self,
-        event: &str,
-        data: Payload,
-        options: EmitOptions,
-    ) -> BoxFuture<'static, Result<(), MoleculerError>>;
-    /// Sends an event to every instance on this node.
-    fn broadcast_local(
-        &self,
+        kind: EventType,
         event: &str,
         data: Payload,
         options: EmitOptions,

@@ -21,6 +21,7 @@ pub mod mqtt;
 pub mod nats;
 pub mod receipt;
 pub mod redis;
+mod room;
 pub mod tcp;
 pub(crate) mod tls;
 mod writer;

@@ -78,6 +78,23 @@ fn zig_of_this_machine(line: &str) -> String {
 }
 
 #[test]
+fn the_rust_sdk_as_a_crate_brings_the_contract_along_and_no_other_sdk() {
+    let mut cargo = command_of("cargo");
+    cargo.args(["package", "--list", "--allow-dirty", "--offline", "-p", "isomer-sdk"]);
+    let output = cargo.current_dir(tree::top()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let listed = String::from_utf8(output.stdout).unwrap();
+    for path in ["src/lib.rs", "src/component/tasks.rs", "wit/world.wit", "wit/broker-async.wit"] {
+        assert!(listed.lines().any(|line| line == path), "{path} is not in it:\n{listed}");
+    }
+    let foreign = |line: &&str| {
+        line.contains('/') && !["src/", "wit/"].iter().any(|own| line.starts_with(own))
+    };
+    assert_eq!(listed.lines().find(foreign), None);
+}
+
+#[test]
 fn the_package_can_be_encoded_and_read_again_as_a_registry_does() {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(tree::top().join("wit")).unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use isomer_host::broker::ServiceBroker;
-use isomer_host::context::{CallOptions, Caller, Context, EventType, Outcome};
+use isomer_host::context::{CallOptions, Caller, Context, Outcome};
 use isomer_host::error::MoleculerError;
 use isomer_host::handler::{EventHandler, Handler};
 use isomer_host::payload::Payload;
@@ -125,11 +125,7 @@ fn seen(ctx: &Context) -> Value {
         "caller": ctx.caller.as_deref(),
         "nodeID": &*ctx.node_id,
         "event": &*ctx.name,
-        "type": event.map(|event| match event.kind {
-            EventType::Emit => "emit",
-            EventType::Broadcast => "broadcast",
-            EventType::BroadcastLocal => "broadcastLocal",
-        }),
+        "type": event.map(|event| event.kind.name()),
         "groups": event.map(|event| event.groups.iter().map(|group| &**group).collect::<Vec<_>>()),
         "remaining": ctx.remaining(isomer_host::clock::now()).map(|left| left.as_secs_f64() * 1e3),
         "paramsKind": kind,

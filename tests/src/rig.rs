@@ -289,21 +289,16 @@ impl Caller for Mesh {
         }
     }
 
-    fn emit(&self, event: &str, data: Payload, _: EmitOptions) -> BoxFuture<'static, Sent> {
-        self.note("emit", event, &data)
-    }
-
-    fn broadcast(&self, event: &str, data: Payload, _: EmitOptions) -> BoxFuture<'static, Sent> {
-        self.note("broadcast", event, &data)
-    }
-
-    fn broadcast_local(
+    fn send(
         &self,
+        kind: EventType,
         event: &str,
         data: Payload,
         _: EmitOptions,
     ) -> BoxFuture<'static, Sent> {
-        self.note("broadcastLocal", event, &data)
+        let seen = (kind.name(), event.to_owned(), data.to_json_text().to_string());
+        self.events.lock().push(seen);
+        Box::pin(async { Ok(()) })
     }
 
     fn wait_for_services(
@@ -336,10 +331,3 @@ async fn read(options: CallOptions) -> Outcome {
 }
 
 type Sent = Result<(), MoleculerError>;
-
-impl Mesh {
-    fn note(&self, how: &'static str, event: &str, data: &Payload) -> BoxFuture<'static, Sent> {
-        self.events.lock().push((how, event.to_owned(), data.to_json_text().to_string()));
-        Box::pin(async { Ok(()) })
-    }
-}

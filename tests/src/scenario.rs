@@ -12,9 +12,7 @@ use futures_util::future::join_all;
 use isomer_host::broker::ServiceBroker;
 use isomer_host::config::load::{self, Sources};
 use isomer_host::config::{BrokerOptions, Transporter};
-use isomer_host::context::{
-    CallItem, CallOptions, Caller, Context, EmitOptions, EventType, Outcome,
-};
+use isomer_host::context::{CallItem, CallOptions, Caller, Context, EmitOptions, Outcome};
 use isomer_host::error::MoleculerError;
 use isomer_host::handler::{EventHandler, Handler};
 use isomer_host::payload::{Object, Payload};
@@ -332,11 +330,7 @@ impl Behaviour {
 }
 
 fn event_type(ctx: &Context) -> Option<&'static str> {
-    ctx.event.as_ref().map(|event| match event.kind {
-        EventType::Emit => "emit",
-        EventType::Broadcast => "broadcast",
-        EventType::BroadcastLocal => "broadcastLocal",
-    })
+    ctx.event.as_ref().map(|event| event.kind.name())
 }
 
 /// The error of a class with the class's defaults.

@@ -13,7 +13,7 @@ use crate::{Payload, Result};
 #[expect(missing_docs, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../wit",
+        path: "wit",
         world: "middleware",
         pub_export_macro: true,
         export_macro_name: "export_middleware",

@@ -28,7 +28,7 @@ use crate::{Context, Error, Payload, Result};
 #[expect(missing_docs, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../wit",
+        path: "wit",
         world: "service-async",
         pub_export_macro: true,
         export_macro_name: "export_shared_component",

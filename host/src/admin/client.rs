@@ -14,9 +14,9 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::admin::protocol::{self, Body, EmitKind, Mode, Request, Response, Versions};
+use crate::admin::protocol::{self, Body, Mode, Request, Response, Versions};
 use crate::admin::stream::{self, Received};
-use crate::context::{CallOptions, Caller, EmitOptions, Outcome};
+use crate::context::{CallOptions, Caller, EmitOptions, EventType, Outcome};
 use crate::error::MoleculerError;
 use crate::payload::stream::StreamReader;
 use crate::payload::{Payload, Stream};
@@ -126,24 +126,6 @@ impl Client {
         }
         Ok(stream)
     }
-
-    fn send(
-        &self,
-        event: &str,
-        kind: EmitKind,
-        data: Payload,
-        options: EmitOptions,
-    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        let request = Request::Emit {
-            event: event.to_owned(),
-            kind,
-            groups: options.groups.iter().map(ToString::to_string).collect(),
-            meta: options.meta,
-            headers: options.headers,
-            data: Body::of(&data).0,
-        };
-        self.clone().ask(request, data, None).map(|sent| sent.map(drop)).boxed()
-    }
 }
 
 /// The client's half of a connection into which it writes: open as long as the request is to go on.
@@ -207,31 +189,22 @@ impl Caller for Client {
         self.clone().ask(request, params, options.stream).boxed()
     }
 
-    fn emit(
+    fn send(
         &self,
+        kind: EventType,
         event: &str,
         data: Payload,
         options: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        self.send(event, EmitKind::Emit, data, options)
-    }
-
-    fn broadcast(
-        &self,
-        event: &str,
-        data: Payload,
-        options: EmitOptions,
-    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        self.send(event, EmitKind::Broadcast, data, options)
-    }
-
-    fn broadcast_local(
-        &self,
-        event: &str,
-        data: Payload,
-        options: EmitOptions,
-    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        self.send(event, EmitKind::BroadcastLocal, data, options)
+        let request = Request::Emit {
+            event: event.to_owned(),
+            kind,
+            groups: options.groups.iter().map(ToString::to_string).collect(),
+            meta: options.meta,
+            headers: options.headers,
+            data: Body::of(&data).0,
+        };
+        self.clone().ask(request, data, None).map(|sent| sent.map(drop)).boxed()
     }
 
     fn ping(&self, nodes: Vec<Arc<str>>, timeout: Duration) -> BoxFuture<'static, Outcome> {

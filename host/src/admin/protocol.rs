@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::clock;
+use crate::context::EventType;
 use crate::payload::stream::{self, Stream, StreamWriter};
 use crate::payload::{Object, Payload};
 
@@ -85,7 +86,7 @@ pub enum Request {
         /// Its name.
         event: String,
         /// To whom.
-        kind: EmitKind,
+        kind: EventType,
         /// Only these groups.
         groups: Vec<String>,
         /// Meta of the root context.
@@ -131,18 +132,6 @@ pub enum Versions {
         /// How its digest begins; without it, the one before.
         version: Option<String>,
     },
-}
-
-/// How an event is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum EmitKind {
-    /// One instance of each group.
-    Emit,
-    /// Every instance.
-    Broadcast,
-    /// Every instance on this node.
-    BroadcastLocal,
 }
 
 /// What a node answers. The body of the frame holds the result.

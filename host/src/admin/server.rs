@@ -19,7 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::admin::place::{Claim, Error};
-use crate::admin::protocol::{self, Body, EmitKind, Mode, Request, Response, Versions};
+use crate::admin::protocol::{self, Body, Mode, Request, Response, Versions};
 use crate::admin::stream::{self, Received};
 use crate::context::{CallOptions, Caller, EmitOptions, Outcome};
 use crate::error::MoleculerError;
@@ -340,12 +340,7 @@ async fn run(
             let throw_error = true;
             let options =
                 EmitOptions { groups, meta, headers, throw_error, ..EmitOptions::default() };
-            let sent = match kind {
-                EmitKind::Emit => caller.emit(&event, data, options),
-                EmitKind::Broadcast => caller.broadcast(&event, data, options),
-                EmitKind::BroadcastLocal => caller.broadcast_local(&event, data, options),
-            };
-            sent.await.map(|()| Payload::Absent)
+            caller.send(kind, &event, data, options).await.map(|()| Payload::Absent)
         }
         Request::Wait { services, timeout } => {
             let waited = caller.wait_for_services(services, timeout.map(Duration::from_millis));

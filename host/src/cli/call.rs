@@ -15,7 +15,7 @@ use crate::cli::table::printable;
 use crate::cli::target::{Target, TargetArgs};
 use crate::cli::{Done, Failure};
 use crate::config::names;
-use crate::context::{CallOptions, Caller, EmitOptions};
+use crate::context::{CallOptions, Caller, EmitOptions, EventType};
 use crate::error::MoleculerError;
 use crate::payload::Payload;
 
@@ -162,7 +162,7 @@ async fn show(result: Payload, saving: Option<Saving>, raw: bool) -> Result<(), 
 /// # Errors
 /// [`Failure`].
 pub async fn emit(args: EventArgs) -> Done {
-    send(args, |caller, event, data, options| caller.emit(event, data, options)).await
+    send(args, EventType::Emit).await
 }
 
 /// `isomer broadcast`.
@@ -170,15 +170,10 @@ pub async fn emit(args: EventArgs) -> Done {
 /// # Errors
 /// [`Failure`].
 pub async fn broadcast(args: EventArgs) -> Done {
-    send(args, |caller, event, data, options| caller.broadcast(event, data, options)).await
+    send(args, EventType::Broadcast).await
 }
 
-type Sent = futures_util::future::BoxFuture<'static, Result<(), MoleculerError>>;
-
-async fn send(
-    args: EventArgs,
-    how: impl FnOnce(&dyn Caller, &str, Payload, EmitOptions) -> Sent,
-) -> Done {
+async fn send(args: EventArgs, kind: EventType) -> Done {
     let data = arguments::payload("data", args.data.as_deref())?;
     let options = EmitOptions {
         groups: args.groups.iter().map(|group| group.as_str().into()).collect(),
@@ -189,7 +184,7 @@ async fn send(
     };
     let target = Target::reach(&args.target).await?;
     target.wait_for_nodes().await;
-    let sent = how(&*target.caller(), &args.event, data, options).await;
+    let sent = target.caller().send(kind, &args.event, data, options).await;
     target.leave().await;
     match sent {
         Ok(()) => Ok(ExitCode::SUCCESS),

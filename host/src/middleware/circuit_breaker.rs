@@ -19,7 +19,7 @@ use tokio_util::sync::DropGuard;
 
 use crate::clock::{self, Instant};
 use crate::config::faults::CircuitBreaker as Options;
-use crate::context::{Caller, Context, EmitOptions, Outcome};
+use crate::context::{Caller, Context, EmitOptions, EventType, Outcome};
 use crate::error::MoleculerError;
 use crate::handler::Handler;
 use crate::metrics::{Metric, MetricRegistry};
@@ -280,7 +280,7 @@ impl Breaker {
         let Some(caller) = self.broker.caller.upgrade() else { return };
         let data = Payload::from_value(&data).unwrap_or_default();
         let _on = self.broker.runtime.enter();
-        let sending = caller.broadcast(event, data, EmitOptions::default());
+        let sending = caller.send(EventType::Broadcast, event, data, EmitOptions::default());
         task::spawn("circuit breaker event", &self.broker.cancel, async move {
             // What could not be sent has been logged where it failed.
             let _ = sending.await;

@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 use serde_json::{Map, Value, json};
 
 use crate::config::tracing::{Pick, TagRules};
-use crate::context::{Context, EventType};
+use crate::context::Context;
 use crate::error::MoleculerError;
 use crate::handler::{EventHandler, Handler};
 use crate::middleware::Middleware;
@@ -128,12 +128,7 @@ impl Shared {
 
     fn event_tags(&self, ctx: &Context, event: &Value, rules: &TagRules) -> Map<String, Value> {
         let mut tags = self.common_tags(ctx);
-        let kind = match ctx.event.as_ref().map(|event| event.kind) {
-            Some(EventType::Emit) => "emit",
-            Some(EventType::Broadcast) => "broadcast",
-            Some(EventType::BroadcastLocal) => "broadcastLocal",
-            None => "",
-        };
+        let kind = ctx.event.as_ref().map(|event| event.kind.name()).unwrap_or_default();
         tags.insert("event".into(), event.clone());
         tags.insert("eventName".into(), (*ctx.name).into());
         tags.insert("eventType".into(), kind.into());

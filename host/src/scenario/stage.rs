@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::file::Mock;
 use super::{compare, object};
-use crate::context::{CallOptions, Caller, EmitOptions, Outcome};
+use crate::context::{CallOptions, Caller, EmitOptions, EventType, Outcome};
 use crate::error::MoleculerError;
 use crate::payload::{Object, Payload};
 
@@ -59,13 +59,13 @@ impl Stage {
         self.record.lock().unplayed.clone()
     }
 
-    fn note_event(&self, event: &str, kind: &str, data: &Payload, options: &EmitOptions) {
+    fn note_event(&self, kind: EventType, event: &str, data: &Payload, options: &EmitOptions) {
         let groups: Vec<&str> = options.groups.iter().map(|group| &**group).collect();
         let groups = if groups.is_empty() { Value::Null } else { groups.into() };
         let noted = object(vec![
             ("event", event.into()),
             ("data", shown(data)),
-            ("kind", kind.into()),
+            ("kind", kind.name().into()),
             ("groups", groups),
             ("meta", meta(options.meta.as_ref())),
         ]);
@@ -141,34 +141,15 @@ impl Caller for Stage {
         }
     }
 
-    fn emit(
+    fn send(
         &self,
+        kind: EventType,
         event: &str,
         data: Payload,
         options: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        self.note_event(event, "emit", &data, &options);
-        self.broker.emit(event, data, options)
-    }
-
-    fn broadcast(
-        &self,
-        event: &str,
-        data: Payload,
-        options: EmitOptions,
-    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        self.note_event(event, "broadcast", &data, &options);
-        self.broker.broadcast(event, data, options)
-    }
-
-    fn broadcast_local(
-        &self,
-        event: &str,
-        data: Payload,
-        options: EmitOptions,
-    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        self.note_event(event, "broadcastLocal", &data, &options);
-        self.broker.broadcast_local(event, data, options)
+        self.note_event(kind, event, &data, &options);
+        self.broker.send(kind, event, data, options)
     }
 
     fn wait_for_services(

@@ -26,7 +26,7 @@ pub(super) fn files_below(folder: &str) -> impl Iterator<Item = File<'static>> {
 
 /// Whether a file belongs to the Rust SDK.
 fn is_rust(path: &str) -> bool {
-    let folders = ["wit/", "guest-sdk/src/", "guest-sdk/macros/"];
+    let folders = ["guest-sdk/wit/", "guest-sdk/src/", "guest-sdk/macros/"];
     path == "guest-sdk/Cargo.toml" || folders.iter().any(|folder| path.starts_with(folder))
 }
 
@@ -173,5 +173,6 @@ mod tests {
         assert!(!sdk.join("guest-sdk/src/gone.rs").exists());
         let manifest = std::fs::read_to_string(sdk.join("Cargo.toml")).unwrap();
         assert!(manifest.contains("isomer-sdk-macros"), "{manifest}");
+        assert!(sdk.join("guest-sdk/wit/world.wit").is_file());
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::admin::client::Client;
 use crate::admin::place;
+use crate::context::EventType;
 use crate::payload::Object;
 
 /// `echo` gives params and options back, `fail` fails, `hang` waits until it is dropped.
@@ -70,32 +71,18 @@ impl Caller for Broker {
         .boxed()
     }
 
-    fn emit(
+    fn send(
         &self,
+        kind: EventType,
         event: &str,
         data: Payload,
         options: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>> {
+        if kind != EventType::Emit {
+            return async { Ok(()) }.boxed();
+        }
         let seen = format!("{event} {} {:?}", &*data.to_json_text(), options.groups);
         async move { Err(MoleculerError::internal(seen)) }.boxed()
-    }
-
-    fn broadcast(
-        &self,
-        _: &str,
-        _: Payload,
-        _: EmitOptions,
-    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        async { Ok(()) }.boxed()
-    }
-
-    fn broadcast_local(
-        &self,
-        event: &str,
-        data: Payload,
-        options: EmitOptions,
-    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        self.broadcast(event, data, options)
     }
 
     fn wait_for_services(
@@ -165,9 +152,15 @@ async fn options_and_errors_cross_with_every_field() {
     assert_eq!(error.unwrap_err(), expected);
 
     let options = EmitOptions { groups: vec!["g".into()], ..EmitOptions::default() };
-    let error = client(&node).emit("user.made", Payload::null(), options).await.unwrap_err();
+    let error = client(&node)
+        .send(EventType::Emit, "user.made", Payload::null(), options)
+        .await
+        .unwrap_err();
     assert_eq!(error.message(), "user.made null [\"g\"]");
-    client(&node).broadcast("x", Payload::Absent, EmitOptions::default()).await.unwrap();
+    client(&node)
+        .send(EventType::Broadcast, "x", Payload::Absent, EmitOptions::default())
+        .await
+        .unwrap();
     let wait = client(&node).wait_for_services(vec!["a".into()], Some(Duration::from_secs(1)));
     assert_eq!(wait.await.unwrap_err().message(), "[\"a\"] Some(1s)");
     assert_eq!(&*client(&node).info().await.unwrap().to_json_text(), "{\"nodeID\":\"n1\"}");

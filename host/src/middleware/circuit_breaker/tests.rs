@@ -24,31 +24,14 @@ impl Caller for Deaf {
         std::future::pending().boxed()
     }
 
-    fn emit(
+    fn send(
         &self,
+        _: EventType,
         _: &str,
         _: Payload,
         _: EmitOptions,
     ) -> BoxFuture<'static, Result<(), MoleculerError>> {
         std::future::ready(Ok(())).boxed()
-    }
-
-    fn broadcast(
-        &self,
-        event: &str,
-        data: Payload,
-        options: EmitOptions,
-    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        self.emit(event, data, options)
-    }
-
-    fn broadcast_local(
-        &self,
-        event: &str,
-        data: Payload,
-        options: EmitOptions,
-    ) -> BoxFuture<'static, Result<(), MoleculerError>> {
-        self.emit(event, data, options)
     }
 
     fn wait_for_services(

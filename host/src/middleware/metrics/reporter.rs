@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 
 use crate::config::metrics::{MetricReporter, ReporterKind};
-use crate::context::{Caller, EmitOptions};
+use crate::context::{Caller, EmitOptions, EventType};
 use crate::middleware::metrics::prometheus::{self, Place};
 use crate::middleware::metrics::statsd::Server;
 use crate::payload::Payload;
@@ -132,12 +132,8 @@ async fn tell(kind: &ReporterKind, rows: Vec<Value>, caller: &dyn Caller) {
             let Ok(data) = Payload::from_value(&rows) else { return };
             let groups = groups.iter().map(|group| group.as_str().into()).collect();
             let options = EmitOptions { groups, ..EmitOptions::default() };
-            let sent = if *broadcast {
-                caller.broadcast(event_name, data, options).await
-            } else {
-                caller.emit(event_name, data, options).await
-            };
-            if let Err(error) = sent {
+            let kind = if *broadcast { EventType::Broadcast } else { EventType::Emit };
+            if let Err(error) = caller.send(kind, event_name, data, options).await {
                 tracing::debug!(%error, "metrics could not be sent");
             }
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use crate::config::tracing::EventExporter;
-use crate::context::{Caller, EmitOptions};
+use crate::context::{Caller, EmitOptions, EventType};
 use crate::metrics::{Metric, MetricRegistry};
 use crate::payload::Payload;
 use crate::task::{self, CancellationToken};
@@ -93,12 +93,8 @@ impl Shared {
         let Ok(data) = Payload::from_value(&spans) else { return };
         let groups = self.options.groups.iter().map(|group| group.as_str().into()).collect();
         let options = EmitOptions { groups, ..EmitOptions::default() };
-        let name = &self.options.event_name;
-        let sending = if self.options.broadcast {
-            caller.broadcast(name, data, options)
-        } else {
-            caller.emit(name, data, options)
-        };
+        let kind = if self.options.broadcast { EventType::Broadcast } else { EventType::Emit };
+        let sending = caller.send(kind, &self.options.event_name, data, options);
         task::spawn_on(&self.work, "span event", async move {
             if let Err(error) = sending.await {
                 tracing::debug!(%error, "spans could not be sent");

@@ -25,7 +25,7 @@ use crate::runtime::failure::{
 use crate::runtime::handlers::{Handle, OWN_CONTEXT};
 use crate::runtime::host_imports::Answer;
 use crate::runtime::host_imports::at_once::{at_once_of_a_context, at_once_of_a_pending_call};
-use crate::runtime::host_imports::events::{self, Scope};
+use crate::runtime::host_imports::events;
 use crate::runtime::host_imports::{many_calls, options};
 use crate::runtime::pending_call::{PendingCall, beside};
 use crate::runtime::state::{CurrentContext, State};
@@ -152,12 +152,12 @@ impl State {
     async fn send(
         &mut self,
         ctx: &Ctx,
-        scope: Scope,
+        kind: EventType,
         event: &str,
         data: PayloadResult,
         options: Option<&str>,
     ) -> Result<(), Failure> {
-        let sent = match events::prepare(self, ctx.rep(), scope, event, data, options) {
+        let sent = match events::prepare(self, ctx.rep(), kind, event, data, options) {
             Ok(sending) => beside(sending).await,
             Err(error) => Err(error),
         };
@@ -219,7 +219,7 @@ impl HostContext for State {
         data: PayloadResult,
         options: Option<String>,
     ) -> Answer<()> {
-        Ok(self.send(&ctx, Scope::Emit, &event, data, options.as_deref()).await)
+        Ok(self.send(&ctx, EventType::Emit, &event, data, options.as_deref()).await)
     }
 
     async fn broadcast(
@@ -229,7 +229,7 @@ impl HostContext for State {
         data: PayloadResult,
         options: Option<String>,
     ) -> Answer<()> {
-        Ok(self.send(&ctx, Scope::Broadcast, &event, data, options.as_deref()).await)
+        Ok(self.send(&ctx, EventType::Broadcast, &event, data, options.as_deref()).await)
     }
 
     async fn broadcast_local(
@@ -239,7 +239,7 @@ impl HostContext for State {
         data: PayloadResult,
         options: Option<String>,
     ) -> Answer<()> {
-        Ok(self.send(&ctx, Scope::BroadcastLocal, &event, data, options.as_deref()).await)
+        Ok(self.send(&ctx, EventType::BroadcastLocal, &event, data, options.as_deref()).await)
     }
 
     async fn wait_for_services(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::context::EventType;
 use crate::error::MoleculerError;
 use crate::runtime::bindings::isomer::service::types::PayloadResult;
 use crate::runtime::environment::Permission;
@@ -11,17 +12,6 @@ use crate::runtime::failure::payload_from_guest;
 use crate::runtime::handlers::{Handle, OWN_CONTEXT};
 use crate::runtime::host_imports::options;
 use crate::runtime::state::State;
-
-/// Who gets an event.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Scope {
-    /// One instance of every group.
-    Emit,
-    /// Every instance on every node.
-    Broadcast,
-    /// Every instance on this node.
-    BroadcastLocal,
-}
 
 /// An event on its way.
 pub(super) type Sending = BoxFuture<'static, Result<(), MoleculerError>>;
@@ -31,7 +21,7 @@ pub(super) type Sending = BoxFuture<'static, Result<(), MoleculerError>>;
 pub(super) fn prepare(
     state: &mut State,
     ctx: Handle,
-    scope: Scope,
+    kind: EventType,
     event: &str,
     data: PayloadResult,
     options: Option<&str>,
@@ -46,11 +36,7 @@ pub(super) fn prepare(
         // A node that has stopped sends nothing; nobody could hear it either.
         return Ok(Box::pin(async { Ok(()) }));
     };
-    Ok(match scope {
-        Scope::Emit => caller.emit(event, data, options),
-        Scope::Broadcast => caller.broadcast(event, data, options),
-        Scope::BroadcastLocal => caller.broadcast_local(event, data, options),
-    })
+    Ok(caller.send(kind, event, data, options))
 }
 
 /// Counts an event of a handler, or refuses one too many: each is work for every node that hears it, which no

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::transporter::Error;
+use crate::transporter::{Error, room};
 
 /// Bytes of all messages that wait, from which on sending waits.
 const SIZE_MAX: usize = 16 << 20;
@@ -52,30 +52,23 @@ impl Queue {
 
     /// Puts a message in. Waits only while too much is there.
     pub(super) async fn put(&self, topic: &str, data: &Bytes) -> Result<(), Error> {
-        loop {
-            let room = self.room.notified();
-            tokio::pin!(room);
-            // Registered before looking, so that room which is made in between is not missed.
-            room.as_mut().enable();
-            if self.try_put(topic, data)? {
-                self.work.notify_one();
-                return Ok(());
-            }
-            room.await;
-        }
+        room::retry(&self.room, || self.try_put(topic, data)).await
     }
 
-    fn try_put(&self, topic: &str, data: &Bytes) -> Result<bool, Error> {
+    /// `None` when too much is there.
+    fn try_put(&self, topic: &str, data: &Bytes) -> Option<Result<(), Error>> {
         let mut state = self.state.lock();
         if !state.open {
-            return Err(Error::NotConnected);
+            return Some(Err(Error::NotConnected));
         }
-        let fits = state.size < SIZE_MAX;
-        if fits {
-            state.size += data.len() + MESSAGE_COST;
-            state.waiting.push_back((topic.into(), data.clone()));
+        if state.size >= SIZE_MAX {
+            return None;
         }
-        Ok(fits)
+        state.size += data.len() + MESSAGE_COST;
+        state.waiting.push_back((topic.into(), data.clone()));
+        drop(state);
+        self.work.notify_one();
+        Some(Ok(()))
     }
 
     /// Waits for messages and takes so many bytes of them, at least one.
@@ -109,18 +102,11 @@ impl Queue {
 
     /// Waits until everything is written, or cannot be any more.
     pub(super) async fn flush(&self) {
-        loop {
-            let room = self.room.notified();
-            tokio::pin!(room);
-            room.as_mut().enable();
-            {
-                let state = self.state.lock();
-                if state.waiting.is_empty() && !state.writing {
-                    return;
-                }
-            }
-            room.await;
-        }
+        let written = || {
+            let state = self.state.lock();
+            (state.waiting.is_empty() && !state.writing).then_some(())
+        };
+        room::retry(&self.room, written).await;
     }
 }
 

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Notify;
 
-use crate::transporter::Error;
+use crate::transporter::{Error, room};
 
 /// Bytes in the buffer from which on sending waits. As many may be in the writer's hands at that time.
 const BUFFER_MAX: usize = 4 << 20;
@@ -65,29 +65,22 @@ impl Outbox {
         &self,
         write: impl Fn(&mut Vec<u8>),
     ) -> Result<(), Error> {
-        loop {
-            let room = self.room.notified();
-            tokio::pin!(room);
-            // Registered before looking, so that room which is made in between is not missed.
-            room.as_mut().enable();
-            if self.try_put(&write)? {
-                self.work.notify_one();
-                return Ok(());
-            }
-            room.await;
-        }
+        room::retry(&self.room, || self.try_put(&write)).await
     }
 
-    fn try_put(&self, write: impl Fn(&mut Vec<u8>)) -> Result<bool, Error> {
+    /// `None` when the buffer is full.
+    fn try_put(&self, write: impl Fn(&mut Vec<u8>)) -> Option<Result<(), Error>> {
         let mut state = self.state.lock();
         if !state.open || state.finished {
-            return Err(Error::NotConnected);
+            return Some(Err(Error::NotConnected));
         }
-        let fits = state.buffer.len() < BUFFER_MAX;
-        if fits {
-            write(&mut state.buffer);
+        if state.buffer.len() >= BUFFER_MAX {
+            return None;
         }
-        Ok(fits)
+        write(&mut state.buffer);
+        drop(state);
+        self.work.notify_one();
+        Some(Ok(()))
     }
 
     /// Puts in what the protocol demands on this connection. False when it is lost, or does not read what
@@ -151,15 +144,7 @@ impl Outbox {
             write(&mut state.buffer);
         }
         self.work.notify_one();
-        loop {
-            let room = self.room.notified();
-            tokio::pin!(room);
-            room.as_mut().enable();
-            if !self.state.lock().open {
-                return;
-            }
-            room.await;
-        }
+        room::retry(&self.room, || (!self.state.lock().open).then_some(())).await;
     }
 
     /// Whether the connection was to end.
@@ -223,7 +208,7 @@ mod tests {
     async fn a_loss_ends_all_waiting() {
         let outbox = Outbox::default();
         outbox.open();
-        while outbox.try_put(chunk).unwrap() {}
+        while outbox.try_put(chunk).is_some() {}
         let mut waiting = Box::pin(outbox.put(chunk));
         assert!(waiting.as_mut().now_or_never().is_none());
         outbox.close();

@@ -21,7 +21,7 @@ use crate::runtime::host_imports::Answer;
 use crate::runtime::host_imports::asynchronous::{Promise, Unwanted, promise, until};
 use crate::runtime::host_imports::at_once::{at_once_of_a_context, at_once_of_a_pending_call};
 use crate::runtime::host_imports::context::Asked;
-use crate::runtime::host_imports::events::{self, Scope};
+use crate::runtime::host_imports::events;
 use crate::runtime::host_imports::{logger, many_calls, options};
 use crate::runtime::log_sink::Origin;
 use crate::runtime::pending_call::PendingCall;
@@ -62,13 +62,13 @@ impl State {
     fn send_beside(
         &mut self,
         ctx: Handle,
-        scope: Scope,
+        kind: EventType,
         event: &str,
         data: PayloadResult,
         options: Option<&str>,
     ) -> Result<impl Future<Output = Result<(), MoleculerError>> + use<>, MoleculerError> {
         let permit = self.permit_call(ctx, event)?;
-        let sending = events::prepare(self, ctx, scope, event, data, options)?;
+        let sending = events::prepare(self, ctx, kind, event, data, options)?;
         self.launch(ctx, Unwanted::GoOn, async move {
             let sent = sending.await;
             drop(permit);
@@ -80,12 +80,12 @@ impl State {
 fn send<T: 'static>(
     mut host: Store<'_, T>,
     ctx: &Ctx,
-    scope: Scope,
+    kind: EventType,
     event: &str,
     data: PayloadResult,
     options: Option<&str>,
 ) -> Promise<()> {
-    let sent = host.get().send_beside(ctx.rep(), scope, event, data, options);
+    let sent = host.get().send_beside(ctx.rep(), kind, event, data, options);
     promise(host, sent, |()| ())
 }
 
@@ -119,7 +119,7 @@ impl<T: 'static> HostContextWithStore<T> for Whole {
         data: PayloadResult,
         options: Option<String>,
     ) -> Promise<()> {
-        send(host, &ctx, Scope::Emit, &event, data, options.as_deref())
+        send(host, &ctx, EventType::Emit, &event, data, options.as_deref())
     }
 
     fn broadcast(
@@ -129,7 +129,7 @@ impl<T: 'static> HostContextWithStore<T> for Whole {
         data: PayloadResult,
         options: Option<String>,
     ) -> Promise<()> {
-        send(host, &ctx, Scope::Broadcast, &event, data, options.as_deref())
+        send(host, &ctx, EventType::Broadcast, &event, data, options.as_deref())
     }
 
     fn broadcast_local(
@@ -139,7 +139,7 @@ impl<T: 'static> HostContextWithStore<T> for Whole {
         data: PayloadResult,
         options: Option<String>,
     ) -> Promise<()> {
-        send(host, &ctx, Scope::BroadcastLocal, &event, data, options.as_deref())
+        send(host, &ctx, EventType::BroadcastLocal, &event, data, options.as_deref())
     }
 
     fn wait_for_services(
