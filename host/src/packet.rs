@@ -274,7 +274,7 @@ impl Info {
 }
 
 /// One service of an INFO. Definitions are carried as they came.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServiceItem {
     /// Name without version.
     pub name: String,

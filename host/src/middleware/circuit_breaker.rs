@@ -59,12 +59,28 @@ struct Breaker {
     broker: Arc<Broker>,
     node_id: Arc<str>,
     action: Arc<str>,
-    /// What the registry knows the endpoint by: it is this endpoint's alone.
-    definition: Arc<Map<String, Value>>,
+    known_by: KnownBy,
     /// False while calls simply go through, so that they need not take the lock before they begin.
     alert: AtomicBool,
     /// Taken before the registry's lock.
     state: Mutex<Guarded>,
+}
+
+/// What tells the endpoint from others of its node in the registry, also from those before and after it.
+enum KnownBy {
+    /// An action of this node, by its declaration: its chain is there before it is registered.
+    Definition(Arc<Map<String, Value>>),
+    /// One of another node. Nodes that declare the same share the declaration.
+    Id(u64),
+}
+
+impl KnownBy {
+    fn is(&self, endpoint: &Endpoint) -> bool {
+        match self {
+            Self::Definition(definition) => Arc::ptr_eq(&endpoint.definition, definition),
+            Self::Id(id) => endpoint.id == *id,
+        }
+    }
 }
 
 struct Guarded {
@@ -105,7 +121,7 @@ impl CircuitBreaker {
         faults: &ActionFaults,
         node_id: &Arc<str>,
         action: &Arc<str>,
-        definition: &Arc<Map<String, Value>>,
+        known_by: KnownBy,
     ) -> Handler {
         let options = faults.circuit_breaker.over(&self.options);
         if !options.enabled {
@@ -116,7 +132,7 @@ impl CircuitBreaker {
             broker: Arc::clone(&self.broker),
             node_id: Arc::clone(node_id),
             action: Arc::clone(action),
-            definition: Arc::clone(definition),
+            known_by,
             alert: AtomicBool::new(false),
             state: Mutex::new(Guarded { circuit: Circuit::new(), timer: None }),
         });
@@ -141,12 +157,14 @@ impl CircuitBreaker {
 impl Middleware for CircuitBreaker {
     fn local_action(&self, next: Handler, action: &ActionSchema) -> Handler {
         let node_id = &self.broker.node_id;
-        self.wrap(next, &action.faults, node_id, &action.name, &action.definition)
+        let known_by = KnownBy::Definition(Arc::clone(&action.definition));
+        self.wrap(next, &action.faults, node_id, &action.name, known_by)
     }
 
     fn remote_action(&self, next: Handler, endpoint: &Arc<Endpoint>) -> Handler {
         let faults = ActionFaults::advertised(&endpoint.definition);
-        self.wrap(next, &faults, &endpoint.node_id, &endpoint.name, &endpoint.definition)
+        let known_by = KnownBy::Id(endpoint.id);
+        self.wrap(next, &faults, &endpoint.node_id, &endpoint.name, known_by)
     }
 }
 
@@ -219,7 +237,8 @@ impl Breaker {
         state.timer = closed_to_callers.then(|| self.ring_later());
         let endpoint = {
             let registry = self.broker.registry.read();
-            registry.actions.set_available(&self.action, &self.definition, !closed_to_callers)
+            let is = |endpoint: &Endpoint| self.known_by.is(endpoint);
+            registry.actions.set_available(&self.action, &self.node_id, is, !closed_to_callers)
         };
         drop(state);
         // Nobody is told of an endpoint that is no longer offered.

@@ -1,12 +1,11 @@
 //! Actions by full name.
 //!
 //! A name that was known keeps its list when the last endpoint goes, so that "not available" can be told
-//! from "not found" (moleculer: src/registry/action-catalog.js).
+//! from "not found" (moleculer: src/registry/action-catalog.js). There it does so for ever; here as long as not
+//! too many others have gone since.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-
-use serde_json::{Map, Value};
 
 use super::endpoint_list::{Endpoint, EndpointList};
 use crate::config::BalanceOptions;
@@ -24,17 +23,28 @@ pub enum Lookup<'a> {
     NotFound,
 }
 
+/// Names without endpoints that are remembered, so that peers that make up names do not fill the memory.
+pub const EMPTY_MAX: usize = 100_000;
+
 /// All actions.
 #[derive(Debug)]
 pub struct ActionCatalog {
     lists: HashMap<Arc<str>, EndpointList>,
+    /// Names whose last endpoint has gone, the earliest first, and where each is in this order.
+    emptied: BTreeMap<u64, Arc<str>>,
+    emptied_at: HashMap<Arc<str>, u64>,
     /// How actions are balanced that say nothing of it.
     balance: BalanceOptions,
 }
 
 impl ActionCatalog {
     pub(super) fn new(balance: BalanceOptions) -> Self {
-        Self { lists: HashMap::new(), balance }
+        Self {
+            lists: HashMap::new(),
+            emptied: BTreeMap::new(),
+            emptied_at: HashMap::new(),
+            balance,
+        }
     }
 
     /// The list of one action.
@@ -52,19 +62,21 @@ impl ActionCatalog {
     #[must_use]
     pub fn offers(&self, endpoint: &Endpoint) -> bool {
         let list = self.lists.get(&endpoint.name);
-        list.is_some_and(|list| list.endpoints().iter().any(|one| one.id == endpoint.id))
+        let known = list.and_then(|list| list.of_service(&endpoint.node_id, &endpoint.service));
+        known.is_some_and(|known| known.id == endpoint.id)
     }
 
-    /// Makes an endpoint (un)available to callers and gives it back; `None` when it is not registered. The
-    /// definition tells it from others, also from those that were in its place before.
+    /// Makes an endpoint (un)available to callers and gives it back; `None` when it is not registered. The test
+    /// tells it from others of its node, also from those that were in its place before.
     #[must_use]
     pub fn set_available(
         &self,
         name: &str,
-        definition: &Arc<Map<String, Value>>,
+        node_id: &str,
+        is: impl Fn(&Endpoint) -> bool,
         available: bool,
     ) -> Option<Arc<Endpoint>> {
-        self.lists.get(name)?.set_available(definition, available)
+        self.lists.get(name)?.set_available(node_id, is, available)
     }
 
     /// The endpoint for one call. Actions of the node's own services (`$node.…`) stay local.
@@ -104,6 +116,9 @@ impl ActionCatalog {
     /// (moleculer: src/registry/action-catalog.js add, which asks only the first).
     pub(super) fn set(&mut self, endpoint: Endpoint, balance: &Balance) -> Option<Arc<Endpoint>> {
         let options = || balance.over(&self.balance);
+        if let Some(at) = self.emptied_at.remove(&endpoint.name) {
+            self.emptied.remove(&at);
+        }
         let list = self
             .lists
             .entry(Arc::clone(&endpoint.name))
@@ -115,19 +130,39 @@ impl ActionCatalog {
         old
     }
 
-    /// Removes the endpoints that the test picks. Lists that become empty stay, unless `forget` is set.
+    /// Removes the endpoint of a service, if the test picks it, and gives it back. A list that becomes empty
+    /// stays, unless `forget` is set.
     pub(super) fn remove(
         &mut self,
+        name: &str,
+        (node_id, service): (&str, &str),
         forget: bool,
         gone: impl Fn(&Endpoint) -> bool,
-    ) -> Vec<Arc<Endpoint>> {
-        let mut removed = Vec::new();
-        self.lists.retain(|_, list| {
-            let endpoints = list.remove(&gone);
-            let touched = !endpoints.is_empty();
-            removed.extend(endpoints);
-            !(forget && touched && list.endpoints().is_empty())
-        });
-        removed
+    ) -> Option<Arc<Endpoint>> {
+        let list = self.lists.get_mut(name)?;
+        let removed = list.remove(node_id, service, gone)?;
+        if !list.endpoints().is_empty() {
+            return Some(removed);
+        }
+        if forget {
+            self.lists.remove(name);
+            return Some(removed);
+        }
+        self.keep_empty(&removed.name);
+        Some(removed)
+    }
+
+    /// Remembers a name without endpoints, and forgets the one that is so for the longest time when there are
+    /// too many.
+    fn keep_empty(&mut self, name: &Arc<str>) {
+        let at = self.emptied.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.emptied.insert(at, Arc::clone(name));
+        self.emptied_at.insert(Arc::clone(name), at);
+        if self.emptied.len() > EMPTY_MAX
+            && let Some((_, oldest)) = self.emptied.pop_first()
+        {
+            self.emptied_at.remove(&oldest);
+            self.lists.remove(&oldest);
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! The endpoints of one action, or of one event pattern and group.
 //!
 //! Choosing one costs the same however many there are, as long as no circuit is open and the strategy does
-//! not look at all of them itself: a mesh of 500 nodes asks for that with every call.
+//! not look at all of them itself: a mesh of 500 nodes asks for that with every call. Adding and removing one
+//! costs the same as well, since every node that comes or goes does it for all that it offers.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -87,14 +89,58 @@ impl Candidate for Endpoint {
 /// From this many endpoints on, those of a node are found by an index. Shorter lists are searched as fast.
 const INDEXED_MIN: usize = 9;
 
+/// Where the endpoints of one node are: few nodes have two services with the same action.
+#[derive(Debug)]
+enum Places {
+    One(usize),
+    More(Vec<usize>),
+}
+
+impl Places {
+    fn all(&self) -> &[usize] {
+        match self {
+            Self::One(place) => std::slice::from_ref(place),
+            Self::More(places) => places,
+        }
+    }
+
+    fn add(&mut self, place: usize) {
+        match self {
+            Self::One(first) => *self = Self::More(vec![*first, place]),
+            Self::More(places) => places.push(place),
+        }
+    }
+
+    fn replace(&mut self, old: usize, new: usize) {
+        let places = match self {
+            Self::One(place) => std::slice::from_mut(place),
+            Self::More(places) => places,
+        };
+        if let Some(place) = places.iter_mut().find(|place| **place == old) {
+            *place = new;
+        }
+    }
+
+    /// True when none is left.
+    fn remove(&mut self, old: usize) -> bool {
+        match self {
+            Self::One(place) => *place == old,
+            Self::More(places) => {
+                places.retain(|place| *place != old);
+                places.is_empty()
+            }
+        }
+    }
+}
+
 /// Endpoints with the state of their balancing.
 #[derive(Debug)]
 pub struct EndpointList {
     endpoints: Vec<Arc<Endpoint>>,
     /// Those of them that are on this node, in the same order.
     locals: Vec<Arc<Endpoint>>,
-    /// Where the first one of each node is. Empty while the list is short enough to be searched.
-    first_on: HashMap<Arc<str>, usize>,
+    /// Where those of each node are. Empty while the list is short enough to be searched.
+    places: HashMap<Arc<str>, Places>,
     /// How many circuits are open.
     n_unavailable: AtomicUsize,
     balance: BalanceOptions,
@@ -107,7 +153,7 @@ impl EndpointList {
         Self {
             endpoints: Vec::new(),
             locals: Vec::new(),
-            first_on: HashMap::new(),
+            places: HashMap::new(),
             n_unavailable: AtomicUsize::new(0),
             strategy: Strategy::new(&balance),
             local_strategy: Strategy::within_node(&balance),
@@ -148,47 +194,58 @@ impl EndpointList {
     /// Puts an endpoint in the place of the one with the same node and service, which it gives back, or
     /// adds it.
     pub(super) fn set(&mut self, endpoint: Arc<Endpoint>) -> Option<Arc<Endpoint>> {
-        let local = endpoint.local;
-        let old = match self.position(&endpoint.node_id, &endpoint.service) {
-            Some(at) => self.endpoints.get_mut(at).map(|place| std::mem::replace(place, endpoint)),
+        match self.position(&endpoint.node_id, &endpoint.service) {
+            Some(at) => {
+                let place = self.endpoints.get_mut(at)?;
+                let old = std::mem::replace(place, Arc::clone(&endpoint));
+                self.discount(&old);
+                if endpoint.local {
+                    self.locals.retain(|one| one.id != old.id);
+                    self.locals.push(endpoint);
+                }
+                Some(old)
+            }
             None => {
                 self.strategy.add(&endpoint.node_id);
+                if endpoint.local {
+                    self.locals.push(Arc::clone(&endpoint));
+                }
                 self.index(&endpoint.node_id);
                 self.endpoints.push(endpoint);
                 None
             }
-        };
-        if local || old.as_ref().is_some_and(|old| !old.available()) {
-            self.count();
         }
-        old
     }
 
-    /// Removes those that the test picks and gives them back.
-    pub(super) fn remove(&mut self, gone: impl Fn(&Endpoint) -> bool) -> Vec<Arc<Endpoint>> {
-        let removed: Vec<_> = self.endpoints.extract_if(.., |endpoint| gone(endpoint)).collect();
-        if removed.is_empty() {
-            return removed;
+    /// Removes the one of a service, if the test picks it, and gives it back. The last one takes its place.
+    pub(super) fn remove(
+        &mut self,
+        node_id: &str,
+        service: &str,
+        gone: impl Fn(&Endpoint) -> bool,
+    ) -> Option<Arc<Endpoint>> {
+        let at = self.position(node_id, service)?;
+        if !self.endpoints.get(at).is_some_and(|endpoint| gone(endpoint)) {
+            return None;
         }
-        for endpoint in &removed {
-            self.strategy.remove(&endpoint.node_id);
+        let removed = self.endpoints.swap_remove(at);
+        self.strategy.remove(node_id);
+        self.discount(&removed);
+        if removed.local {
+            self.locals.retain(|one| one.id != removed.id);
         }
-        self.first_on.clear();
-        if self.endpoints.len() >= INDEXED_MIN {
-            self.index_all();
-        }
-        self.count();
-        removed
+        self.unindex(node_id, at);
+        Some(removed)
     }
 
-    /// Makes the endpoint with this definition (un)available and gives it back.
+    /// Makes the endpoint of a node that the test picks (un)available and gives it back.
     pub(super) fn set_available(
         &self,
-        definition: &Arc<Map<String, Value>>,
+        node_id: &str,
+        is: impl Fn(&Endpoint) -> bool,
         available: bool,
     ) -> Option<Arc<Endpoint>> {
-        let mut endpoints = self.endpoints.iter();
-        let endpoint = endpoints.find(|one| Arc::ptr_eq(&one.definition, definition))?;
+        let endpoint = self.of_node(node_id).find(|endpoint| is(endpoint))?;
         match (endpoint.available.swap(available, Ordering::AcqRel), available) {
             (true, false) => _ = self.n_unavailable.fetch_add(1, Ordering::AcqRel),
             (false, true) => _ = self.n_unavailable.fetch_sub(1, Ordering::AcqRel),
@@ -197,41 +254,66 @@ impl EndpointList {
         Some(Arc::clone(endpoint))
     }
 
-    /// Brings what is kept beside the endpoints in line with them.
-    fn count(&mut self) {
-        self.locals = self.endpoints.iter().filter(|one| one.local).cloned().collect();
-        let unavailable = self.endpoints.iter().filter(|one| !one.available()).count();
-        self.n_unavailable = AtomicUsize::new(unavailable);
+    /// An endpoint has left the list, and with it its circuit.
+    fn discount(&self, gone: &Endpoint) {
+        if !gone.available() {
+            self.n_unavailable.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 
     /// Notes that the next endpoint to be added is on this node.
     fn index(&mut self, node_id: &Arc<str>) {
         let at = self.endpoints.len();
-        if at + 1 == INDEXED_MIN {
-            self.index_all();
+        if at + 1 < INDEXED_MIN {
+            return;
         }
-        if at + 1 >= INDEXED_MIN {
-            self.first_on.entry(Arc::clone(node_id)).or_insert(at);
+        if self.places.is_empty() {
+            for at in 0..at {
+                let node_id = self.endpoints.get(at).map(|endpoint| Arc::clone(&endpoint.node_id));
+                node_id.into_iter().for_each(|node_id| self.note(node_id, at));
+            }
+        }
+        self.note(Arc::clone(node_id), at);
+    }
+
+    fn note(&mut self, node_id: Arc<str>, at: usize) {
+        match self.places.entry(node_id) {
+            Entry::Occupied(mut known) => known.get_mut().add(at),
+            Entry::Vacant(new) => _ = new.insert(Places::One(at)),
         }
     }
 
-    fn index_all(&mut self) {
-        for (at, endpoint) in self.endpoints.iter().enumerate() {
-            self.first_on.entry(Arc::clone(&endpoint.node_id)).or_insert(at);
+    /// Notes that the endpoint of this node that was here has gone, and that the last one took its place.
+    fn unindex(&mut self, node_id: &str, at: usize) {
+        if self.endpoints.len() < INDEXED_MIN {
+            self.places = HashMap::new();
+            return;
         }
+        if self.places.get_mut(node_id).is_some_and(|places| places.remove(at)) {
+            self.places.remove(node_id);
+        }
+        let moved = self.endpoints.get(at).and_then(|moved| self.places.get_mut(&moved.node_id));
+        if let Some(places) = moved {
+            places.replace(self.endpoints.len(), at);
+        }
+    }
+
+    /// Those of one node.
+    fn of_node(&self, node_id: &str) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.places_of(node_id).filter_map(|at| self.endpoints.get(at))
+    }
+
+    fn places_of(&self, node_id: &str) -> impl Iterator<Item = usize> {
+        let indexed = !self.places.is_empty();
+        let known = self.places.get(node_id).map(Places::all).unwrap_or_default();
+        let searched = if indexed { &[] } else { self.endpoints.as_slice() };
+        let found = searched.iter().enumerate().filter(move |(_, one)| one.is_on(node_id));
+        known.iter().copied().chain(found.map(|(at, _)| at))
     }
 
     fn position(&self, node_id: &str, service: &str) -> Option<usize> {
-        let same = |one: &Arc<Endpoint>| one.is_on(node_id) && *one.service == *service;
-        match self.first_on.get(node_id) {
-            None if !self.first_on.is_empty() => None,
-            // Two services of one node with the same action are rare, and beside the first one.
-            first => {
-                let start = first.copied().unwrap_or(0);
-                let rest = self.endpoints.get(start..).unwrap_or_default();
-                rest.iter().position(same).map(|at| start + at)
-            }
-        }
+        let is = |at: &usize| self.endpoints.get(*at).is_some_and(|one| *one.service == *service);
+        self.places_of(node_id).find(is)
     }
 
     fn all_available(&self) -> bool {
@@ -284,10 +366,7 @@ impl EndpointList {
     /// The one on a given node.
     #[must_use]
     pub fn on_node(&self, node_id: &str) -> Option<&Arc<Endpoint>> {
-        if !self.first_on.is_empty() {
-            return self.first_on.get(node_id).and_then(|at| self.endpoints.get(*at));
-        }
-        self.endpoints.iter().find(|endpoint| endpoint.is_on(node_id))
+        self.of_node(node_id).next()
     }
 }
 
@@ -300,8 +379,12 @@ pub(super) mod looked {
         static AT: Cell<usize> = const { Cell::new(0) };
     }
 
-    pub(super) fn count() {
-        AT.set(AT.get() + 1);
+    pub(in crate::registry) fn count() {
+        count_many(1);
+    }
+
+    pub(in crate::registry) fn count_many(n: usize) {
+        AT.set(AT.get() + n);
     }
 
     /// How many `work` looks at.

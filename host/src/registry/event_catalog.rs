@@ -4,9 +4,15 @@
 //! notice: two services on one node that share a pattern and a group are both known (there, the second
 //! replaces the first), and a balanced event goes to one node for each group even when patterns overlap
 //! (there, the lists of one group may pick different nodes, and handlers run twice).
+//!
+//! A name is compared with the patterns that have wildcards only; the others are found by it. A subscription
+//! is found by its pattern and group.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+#[cfg(test)]
+use super::endpoint_list::looked;
 use super::endpoint_list::{Endpoint, EndpointList};
 use crate::config::BalanceOptions;
 use crate::schema::{Balance, Pattern};
@@ -36,20 +42,31 @@ pub struct Target {
 /// All subscriptions.
 #[derive(Debug)]
 pub struct EventCatalog {
-    lists: Vec<EventList>,
+    /// In the order in which they were first heard of.
+    lists: BTreeMap<u64, EventList>,
+    /// Where the lists of a pattern are, one for each group.
+    named: HashMap<Arc<str>, HashMap<Arc<str>, u64>>,
+    /// Where those are whose pattern takes more than one name.
+    wild: BTreeSet<u64>,
+    next: u64,
     /// How events are balanced that say nothing of it.
     balance: BalanceOptions,
 }
 
 impl EventCatalog {
     pub(super) fn new(balance: BalanceOptions) -> Self {
-        Self { lists: Vec::new(), balance }
+        Self {
+            lists: BTreeMap::new(),
+            named: HashMap::new(),
+            wild: BTreeSet::new(),
+            next: 0,
+            balance,
+        }
     }
 
     /// All lists.
-    #[must_use]
-    pub fn lists(&self) -> &[EventList] {
-        &self.lists
+    pub fn lists(&self) -> impl ExactSizeIterator<Item = &EventList> {
+        self.lists.values()
     }
 
     /// The lists that match a name and are wanted; no groups means all.
@@ -58,10 +75,14 @@ impl EventCatalog {
         name: &'a str,
         groups: &'a [Arc<str>],
     ) -> impl Iterator<Item = &'a EventList> {
-        self.lists.iter().filter(move |entry| {
-            !entry.list.endpoints().is_empty()
-                && (groups.is_empty() || groups.contains(&entry.group))
-                && entry.pattern.matches(name)
+        let exact = self.named.get(name).into_iter().flat_map(HashMap::values);
+        let mut places: Vec<u64> = exact.chain(&self.wild).copied().collect();
+        places.sort_unstable();
+        places.dedup();
+        places.into_iter().filter_map(|place| self.lists.get(&place)).filter(move |entry| {
+            #[cfg(test)]
+            looked::count_many(1);
+            (groups.is_empty() || groups.contains(&entry.group)) && entry.pattern.matches(name)
         })
     }
 
@@ -151,6 +172,11 @@ impl EventCatalog {
         handlers
     }
 
+    /// The list of a pattern and group, as they are written.
+    pub(super) fn get(&self, name: &str, group: &str) -> Option<&EventList> {
+        self.lists.get(self.named.get(name)?.get(group)?)
+    }
+
     /// Adds a subscription, or puts it in the place of an older one, which it gives back.
     pub(super) fn set(
         &mut self,
@@ -160,8 +186,8 @@ impl EventCatalog {
         endpoint: Endpoint,
     ) -> Option<Arc<Endpoint>> {
         let options = || balance.over(&self.balance);
-        let same = |entry: &&mut EventList| entry.name == endpoint.name && entry.group == *group;
-        if let Some(entry) = self.lists.iter_mut().find(same) {
+        let place = self.named.get(&endpoint.name).and_then(|groups| groups.get(group));
+        if let Some(entry) = place.and_then(|place| self.lists.get_mut(place)) {
             let old = entry.list.set(Arc::new(endpoint));
             if old.as_ref().is_some_and(|old| Balance::advertised(&old.definition) != *balance) {
                 entry.list.set_balance(options());
@@ -171,18 +197,36 @@ impl EventCatalog {
         let mut list = EndpointList::new(options());
         let name = Arc::clone(&endpoint.name);
         list.set(Arc::new(endpoint));
-        self.lists.push(EventList {
-            name,
-            group: Arc::clone(group),
-            list,
-            pattern: pattern.clone(),
-        });
+        let place = self.next;
+        self.next += 1;
+        self.named.entry(Arc::clone(&name)).or_default().insert(Arc::clone(group), place);
+        if pattern.exact().is_none() {
+            self.wild.insert(place);
+        }
+        let entry = EventList { name, group: Arc::clone(group), list, pattern: pattern.clone() };
+        self.lists.insert(place, entry);
         None
     }
 
-    pub(super) fn remove(&mut self, gone: impl Fn(&Endpoint) -> bool) -> Vec<Arc<Endpoint>> {
-        let removed = self.lists.iter_mut().flat_map(|entry| entry.list.remove(&gone)).collect();
-        self.lists.retain(|entry| !entry.list.endpoints().is_empty());
-        removed
+    /// Removes the subscription of a service, if the test picks it, and gives it back.
+    pub(super) fn remove(
+        &mut self,
+        (name, group): (&str, &str),
+        (node_id, service): (&str, &str),
+        gone: impl Fn(&Endpoint) -> bool,
+    ) -> Option<Arc<Endpoint>> {
+        let groups = self.named.get_mut(name)?;
+        let place = *groups.get(group)?;
+        let list = &mut self.lists.get_mut(&place)?.list;
+        let removed = list.remove(node_id, service, gone)?;
+        if list.endpoints().is_empty() {
+            self.lists.remove(&place);
+            self.wild.remove(&place);
+            groups.remove(group);
+            if groups.is_empty() {
+                self.named.remove(name);
+            }
+        }
+        Some(removed)
     }
 }

@@ -1,13 +1,15 @@
 //! Rules of the registry, each at its boundary, with a clock of the tests' own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, json};
 
-use super::endpoint_list::looked;
 use super::*;
-use crate::schema::Bounds;
+use crate::packet::ServiceItem;
+use crate::schema::{Bounds, ServiceSchema};
 use crate::strategy::Subject;
+
+mod large;
 
 fn registry() -> Registry {
     let options = config::BrokerOptions::default();
@@ -408,78 +410,4 @@ fn an_info_that_another_one_follows_at_once_is_passed_over() {
     assert_ne!(found(&registry, "a.x"), "not found");
     registry.apply_info(&"peer".into(), ours(3, vec![], json!({})), now);
     assert_eq!(found(&registry, "a.x"), "not available");
-}
-
-/// How many endpoints calls of `work.x` look at beside this many nodes that all offer it.
-fn looked_at(n_nodes: usize) -> Vec<usize> {
-    let mut registry = registry();
-    let now = crate::clock::now();
-    let ids: Vec<Arc<str>> = (0..n_nodes).map(|n| format!("n{n}").into()).collect();
-    for id in &ids {
-        registry.apply_info(id, info(1, vec![item("work", &["work.x"], &["work.*"])]), now);
-    }
-    let call = |prefer_local| {
-        looked::at(|| {
-            for _ in 0..2 * n_nodes {
-                let found = registry.actions.next("work.x", prefer_local, Subject::default());
-                assert!(matches!(found, Lookup::Found(_)));
-            }
-        }) / n_nodes
-    };
-    let (far, near) = (call(false), call(true));
-    let named = looked::at(|| {
-        for id in &ids {
-            assert!(matches!(registry.actions.on_node("work.x", id), Lookup::Found(_)));
-        }
-    });
-    let missing = looked::at(|| {
-        assert!(matches!(registry.actions.on_node("work.x", "nobody"), Lookup::NotFound));
-    });
-    let emitted = looked::at(|| {
-        let targets = registry.events.balance("work.done", &[], true, Subject::default());
-        assert_eq!(targets.len(), 1);
-    });
-    vec![far, near, named / n_nodes, missing, emitted]
-}
-
-#[test]
-fn a_call_looks_at_no_more_endpoints_beside_500_nodes_than_beside_10() {
-    assert_eq!(looked_at(500), looked_at(10));
-}
-
-#[test]
-fn endpoints_take_turns_and_are_found_by_node_while_others_come_go_and_fail() {
-    let mut registry = registry();
-    let now = crate::clock::now();
-    let offer = |registry: &mut Registry, n: usize| {
-        registry.apply_info(&format!("n{n}").into(), info(1, vec![item("a", &["a.x"], &[])]), now);
-    };
-    let turn = |registry: &Registry, n: usize| -> BTreeMap<String, usize> {
-        let mut turns = BTreeMap::new();
-        for _ in 0..n {
-            *turns.entry(next_node(registry, "a.x", &json!({}))).or_default() += 1;
-        }
-        turns
-    };
-    for n in 0..20 {
-        offer(&mut registry, n);
-    }
-    assert_eq!((turn(&registry, 20).len(), turn(&registry, 40)["n19"]), (20, 2));
-    registry.apply_disconnect(&"n3".into(), true, now);
-    assert!(matches!(registry.actions.on_node("a.x", "n3"), Lookup::NotFound));
-    let Lookup::Found(found) = registry.actions.on_node("a.x", "n19") else { panic!("n19") };
-    let definition = Arc::clone(&found.definition);
-    // Said twice, it counts once.
-    for _ in 0..2 {
-        assert!(registry.actions.set_available("a.x", &definition, false).is_some());
-    }
-    let turns = turn(&registry, 36);
-    assert_eq!((turns.len(), turns.get("n19"), turns.get("n3")), (18, None, None));
-    assert!(registry.actions.set_available("a.x", &definition, true).is_some());
-    offer(&mut registry, 3);
-    assert_eq!(turn(&registry, 20).len(), 20);
-    for n in 2..20 {
-        registry.apply_disconnect(&format!("n{n}").into(), true, now);
-    }
-    assert_eq!(turn(&registry, 2).into_keys().collect::<Vec<_>>(), ["n0", "n1"]);
 }

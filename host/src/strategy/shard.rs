@@ -56,14 +56,19 @@ impl Shard {
     }
 
     pub(super) fn add(&mut self, node_id: &Arc<str>) {
-        let at = self.nodes.partition_point(|one| one.encode_utf16().lt(node_id.encode_utf16()));
-        self.nodes.insert(at, Arc::clone(node_id));
+        self.nodes.insert(self.place(node_id), Arc::clone(node_id));
     }
 
     pub(super) fn remove(&mut self, node_id: &str) {
-        if let Some(at) = self.nodes.iter().position(|one| **one == *node_id) {
+        let at = self.place(node_id);
+        if self.nodes.get(at).is_some_and(|one| **one == *node_id) {
             self.nodes.remove(at);
         }
+    }
+
+    /// Where a node is in the list, or would be.
+    fn place(&self, node_id: &str) -> usize {
+        self.nodes.partition_point(|one| one.encode_utf16().lt(node_id.encode_utf16()))
     }
 
     /// The endpoint for the key of a call; `None` when it has none.

@@ -77,7 +77,7 @@ impl Collector {
             ("moleculer.broker.local.services.total", local),
             ("moleculer.registry.nodes.total", nodes),
             ("moleculer.registry.nodes.online.total", online),
-            ("moleculer.registry.services.total", registry.services.iter().count()),
+            ("moleculer.registry.services.total", registry.services.len()),
             ("moleculer.registry.actions.total", registry.actions.iter().count()),
             ("moleculer.registry.events.total", registry.events.lists().len()),
         ];
