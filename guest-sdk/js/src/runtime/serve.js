@@ -49,6 +49,7 @@ export class Instance {
 		this.ended = false;
 		this.lastId = timers.BACKGROUND;
 		this.waiting = new Set();
+		this.streamsAreParams = /^0\.1[0-4]\b/.test(host.moleculer || "");
 		timers.watch(
 			() => this.wake(),
 			error => this.broker && this.broker.logger.error("A timer failed:", error)
@@ -105,9 +106,10 @@ export class Instance {
 	/** The result as a payload, or a promise of it: a handler that does not wait costs no turn of the queue. */
 	callAction(handle, key, params) {
 		const service = this.enter();
-		const isFallback = key.endsWith(FALLBACK);
+		const { actions } = service._specification;
+		const isFallback = !Object.hasOwn(actions, key) && key.endsWith(FALLBACK);
 		const name = isFallback ? key.slice(0, -FALLBACK.length) : key;
-		const action = service._specification.actions[name];
+		const action = actions[name];
 		if (!action) throw new Errors.ServiceNotFoundError({ action: `${service.fullName}.${name}` });
 		const ctx = this.context(handle, { action }, params);
 		let result;
@@ -172,7 +174,7 @@ export class Instance {
 		const params = decode(payload);
 		ctx.params = params === undefined && endpoint.action ? {} : params;
 		// Before 0.15 a stream came in the place of the params.
-		if (endpoint.action && /^0\.1[0-4]\b/.test(this.host.moleculer || "") && ctx.stream) ctx.params = ctx.stream;
+		if (this.streamsAreParams && endpoint.action && ctx.stream) ctx.params = ctx.stream;
 		return ctx;
 	}
 
