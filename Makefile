@@ -8,7 +8,7 @@ GUESTS := conformance conformance_shared $(notdir $(patsubst %/Cargo.toml,%,$(wi
 NATIVE := -p isomer-host -p isomer-sdk -p isomer-sdk-macros -p tests
 FOR_WASM := --target wasm32-wasip2 -p isomer-sdk $(SAMPLES:%=-p %) $(GUESTS:%=-p %)
 
-.PHONY: help run check test bench guests wasm peers format lint docs deny bins
+.PHONY: help run check test bench public guests wasm peers format lint docs deny bins
 .NOTPARALLEL:
 
 help: ## This list.
@@ -22,6 +22,9 @@ test: peers lint docs deny guests bins ## Everything, with real servers and real
 	ISOMER_ALL_LANGUAGES=1 cargo test --no-fail-fast $(NATIVE) $(SAMPLES:%=-p %)
 bench: peers ## Measure against bare wasmtime and Moleculer JS; prints the table of the README.
 	@tests/scripts/bench.sh
+
+public: peers bins ## Build services from packages of npm and compare them with Moleculer; writes docs/javascript.md.
+	node tests/js/public-services.mjs --keep target/public-services
 
 guests: ## Build all components: samples and test guests.
 	@tests/scripts/guests.sh $(SAMPLES) $(GUESTS)

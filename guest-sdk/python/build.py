@@ -2,20 +2,25 @@
 """Builds a component of a service written in Python: `build.py DIR_OR_FILE -o OUT.wasm`.
 
 Needs Python 3.8 and nothing else. The first build installs `componentize-py` into a cache folder, and the
-packages of a `requirements.txt` beside the service; later ones work without a network. The service may need
-a newer Python than this one: it is read and run by the CPython inside of `componentize-py` only.
+packages that the service asks for in a `requirements.txt` beside it, or in its `pyproject.toml`; later ones work
+without a network. The service may need a newer Python than this one: it is read and run by the CPython inside of
+`componentize-py` only.
 """
 
 import argparse
 import hashlib
 import os
 import re
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import building  # noqa: E402 (it lies beside the folder of this SDK)
+from building import Failure, command, last, say  # noqa: E402
 
 TOOL = "componentize-py"
 TOOL_VERSION = "0.25.1"
@@ -63,70 +68,29 @@ for own in list(sys.modules.values()):
 LAZY = ["_strptime", "encodings.idna", "encodings.latin_1", "encodings.utf_16", "encodings.cp1252"]
 
 
-class Failure(Exception):
-    """What went wrong and what to do, for the user."""
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("source", type=Path, help="the service's file, or its folder")
-    parser.add_argument("-o", "--out", type=Path, help="the component (default: beside the source)")
+    parser.add_argument("source", type=Path, nargs="?", default=Path("."), help="the service's file, or its folder")
     parser.add_argument("--wit", type=Path, help="the folder of the WIT package")
-    parser.add_argument("--tools", type=Path, help="the folder in which tools are kept")
-    parser.add_argument("--setup", action="store_true", help="install the tool and stop")
-    args = parser.parse_args()
-    try:
-        run(args)
-    except Failure as failure:
-        print(f"error: {failure}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return building.main(parser, run)
 
 
 def run(args):
-    tools = args.tools or tools_folder()
     if args.setup:
-        tool(tools)
+        tool(args.tools)
         return
     source = service_file(args.source)
-    out = args.out or source.with_suffix(".wasm")
     begun = time.monotonic()
-    program = tool(tools)
-    paths = [source.parent, HERE]
-    requirements = source.parent / "requirements.txt"
-    if requirements.is_file():
-        paths.append(packages(requirements, tools))
+    program = tool(args.tools)
+    wanted = requirements(source.parent)
+    paths = [source.parent, HERE, *packages(wanted, source.parent, args.tools)]
     with tempfile.TemporaryDirectory(prefix="isomer-python-") as folder:
         folder = Path(folder)
-        module = source.stem
-        entry = ENTRY.format(lazy=LAZY, module=module)
+        entry = ENTRY.format(lazy=LAZY, module=source.stem)
         (folder / "isomer_entry.py").write_text(entry, "utf-8")
         made = folder / "made.wasm"
         componentize(program, wit_folder(args.wit), [folder, *paths], made)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # Moved into place whole: a running node may be looking at the folder.
-        part = out.with_name(f".{out.name}.part")
-        shutil.copyfile(str(made), str(part))
-        os.replace(str(part), str(out))
-    size = out.stat().st_size / 1e6
-    say(f"built {out} ({size:.1f} MB) in {time.monotonic() - begun:.1f} s")
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def tools_folder():
-    """Where tools are kept between builds."""
-    if os.environ.get("ISOMER_TOOLS"):
-        return Path(os.environ["ISOMER_TOOLS"])
-    cache = os.environ.get("XDG_CACHE_HOME")
-    base = (Path(cache) if cache else Path.home() / ".cache") / "isomer"
-    # The node keeps compiled components in this folder too, and trusts it only when nobody else can read or write it.
-    base.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return base / "tools"
+        building.place(made, args.out or source.with_suffix(".wasm"), time.monotonic() - begun)
 
 
 def service_file(source):
@@ -172,80 +136,118 @@ def tool(tools):
     """The program `componentize-py`, installed when it is not there yet."""
     home = tools / f"{TOOL}-{TOOL_VERSION}"
     program = home / ("Scripts" if os.name == "nt" else "bin") / TOOL
-    if (home / "complete").is_file():
+    if building.is_complete(home):
         return program
     say(f"installing {TOOL} {TOOL_VERSION} into {home} (once, about 40 MB)")
-    tools.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(str(home), ignore_errors=True)
+    building.begin(home)
     wanted = f"{TOOL}=={TOOL_VERSION}"
     by_hand = f"{sys.executable} -m venv {home} && {home}/bin/pip install {wanted}"
-    made = command([sys.executable, "-m", "venv", str(home)])
+    made = command([sys.executable, "-m", "venv", home])
     if made.returncode != 0:
         raise Failure(
             "this Python cannot make a virtual environment. On Debian and Ubuntu run:\n"
             f"  sudo apt-get install -y python3-venv\nand build again. It said:\n{last(made)}"
         )
-    pip = [str(program.parent / "python"), "-m", "pip"]
+    pip = [program.parent / "python", "-m", "pip"]
     got = command([*pip, "install", "--disable-pip-version-check", "--only-binary=:all:", wanted])
     if got.returncode != 0:
         raise Failure(
             f"{TOOL} could not be installed; the first build needs the package index. Run:\n"
             f"  {by_hand} && touch {home}/complete\nand build again. pip said:\n{last(got)}"
         )
-    (home / "complete").write_text("")
+    building.complete(home)
     return program
 
 
-def packages(requirements, tools):
-    """The folder with the packages that a service asks for; only pure Python can run in a component."""
-    lines = requirements.read_bytes()
-    if not re.sub(rb"#.*|\s", b"", lines):
-        return requirements.parent
-    key = hashlib.sha256(lines + PYTHON_INSIDE.encode()).hexdigest()[:16]
+def requirements(folder):
+    """The file in which a service asks for packages, and its lines; none when it asks for nothing."""
+    listed, project = folder / "requirements.txt", folder / "pyproject.toml"
+    if listed.is_file():
+        asked, lines = listed, listed.read_text("utf-8")
+    elif project.is_file():
+        asked, lines = project, "\n".join(dependencies(project))
+    else:
+        return None
+    return (asked, lines) if re.sub(r"#.*|\s", "", lines) else None
+
+
+def dependencies(project):
+    """The packages of `[project] dependencies`."""
+    try:
+        import tomllib
+    except ImportError:  # Before Python 3.11, pip has it.
+        from pip._vendor import tomli as tomllib
+    try:
+        found = tomllib.loads(project.read_text("utf-8")).get("project", {}).get("dependencies", [])
+    except tomllib.TOMLDecodeError as error:
+        raise Failure(f"{project}: {error}") from None
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise Failure(f"{project}: 'project.dependencies' has to be a list of texts")
+    return found
+
+
+def packages(wanted, folder, tools):
+    """The folders with the packages that a service asks for; only pure Python can run in a component."""
+    if wanted is None:
+        return []
+    asked, lines = wanted
+    key = hashlib.sha256("\n".join([lines, PYTHON_INSIDE]).encode()).hexdigest()[:16]
     home = tools / "python-packages" / key
-    if (home / "complete").is_file():
-        return home / "lib"
-    say(f"installing the packages of {requirements.name}")
-    shutil.rmtree(str(home), ignore_errors=True)
-    pip = str(tool(tools).parent / "python")
+    if building.is_complete(home):
+        return [home / "lib"]
+    say(f"installing the packages of {asked.name}")
+    building.begin(home)
+    listed = asked
+    if asked.name != "requirements.txt":
+        listed = home / "requirements.txt"
+        listed.write_text(lines, "utf-8")
     got = command(
         [
-            pip, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile",
-            "--target", str(home / "lib"), "--only-binary=:all:", "--platform", "any",
+            tool(tools).parent / "python", "-m", "pip", "install", "--disable-pip-version-check",
+            "--no-compile", "--target", home / "lib", "--only-binary=:all:", "--platform", "any",
             "--implementation", "py", "--abi", "none", "--python-version", PYTHON_INSIDE,
-            "-r", str(requirements),
-        ]
+            "-r", listed,
+        ],
+        folder,
     )  # fmt: skip
     if got.returncode != 0:
-        raise Failure(not_installed(got, requirements))
+        raise Failure(not_installed(got, asked))
     native = [file for file in (home / "lib").rglob("*") if file.suffix in (".so", ".pyd")]
     if native:
-        raise Failure(f"{native[0].name} is native code, which cannot run in a component")
-    (home / "complete").write_text("")
-    return home / "lib"
+        part = native[0].relative_to(home / "lib")
+        raise Failure(f"{part}, of a package of {asked}, is native code. {mend(asked)}")
+    building.complete(home)
+    return [home / "lib"]
 
 
-def not_installed(got, requirements):
+def mend(asked):
+    """What to do about a package that cannot run in a component."""
+    return (
+        f"Native code cannot run in a component: take it out of {asked}, use another package that is pure "
+        "Python, or call a service that runs elsewhere (ctx.call)"
+    )
+
+
+def not_installed(got, asked):
     """What to tell about packages that pip did not install."""
-    missing = re.search(r"No matching distribution found for (\S+)", got.stderr)
+    missing = re.search(
+        r"No matching distribution found for (.+)|ERROR: (\S+) is not a supported wheel", got.stderr
+    )
     if missing:
-        return (
-            f"the package {missing.group(1)} has no pure-Python wheel, or does not exist. Native code "
-            f"cannot run in a component: take it out of {requirements}, use another package that is pure "
-            "Python, or call a service that runs elsewhere (ctx.call)"
-        )
-    return f"the packages of {requirements} could not be installed. pip said:\n{last(got)}"
+        name = (missing.group(1) or missing.group(2)).strip()
+        return f"the package {name} has no pure-Python wheel, or does not exist. {mend(asked)}"
+    return f"the packages of {asked} could not be installed. pip said:\n{last(got)}"
 
 
 def componentize(program, wit, paths, out):
     """Runs the tool; what the service raised while it was loaded is what the user sees."""
     say("building (about ten seconds)")
-    arguments = [str(program), "-q", "-d", str(wit), "-w", "service", "componentize"]
+    arguments = [program, "-q", "-d", str(wit), "-w", "service", "componentize"]
     for path in paths:
-        arguments += ["-p", str(path)]
+        arguments += ["-p", path]
     # Without these the tool adds what this machine has installed.
     surroundings = {"VIRTUAL_ENV": str(out.parent), "PYTHONHASHSEED": "0"}
-    done = command([*arguments, "isomer_entry", "-o", str(out)], **surroundings)
+    done = command([*arguments, "isomer_entry", "-o", out], **surroundings)
     if done.returncode != 0 or not out.is_file():
         raise Failure(f"the service cannot be built:\n{readable(done.stderr)}")
 
@@ -257,17 +259,6 @@ def readable(output):
         return output.strip()[-4000:]
     end = output.find("\n\nCaused by", start)
     return output[start : end if end > 0 else None].strip()[-4000:]
-
-
-def command(arguments, **more):
-    surroundings = {**os.environ, **more}
-    return subprocess.run(
-        arguments, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def last(done):
-    return "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 use tests::conformance::languages::{LANGUAGES, Language};
 use tests::conformance::{self, Column, report};
-use tests::{languages, tree};
+use tests::{recipe, tree};
 
 /// Where the result of the last run is kept.
 const DOCUMENT: &str = "docs/languages.md";
@@ -12,7 +12,7 @@ async fn column(language: &'static Language) -> Option<Column> {
     match conformance::run(language).await {
         Ok(column) => Some(column),
         Err(missing) => {
-            languages::skip(&format!("{}: needs {}", missing.language, missing.tool));
+            recipe::skip(&format!("{} for {}", missing.tool, missing.language));
             None
         }
     }

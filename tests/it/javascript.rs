@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tests::conformance::languages::command_of;
 use tests::javascript::{self, build, try_build};
 use tests::nats_server::NatsServer;
 use tests::node::{self, Node};
 use tests::peer::{Peer, Version, undefined, value};
+use tests::recipe::command_of;
 use tests::{wait, workshop};
 use tokio::process::Command;
 

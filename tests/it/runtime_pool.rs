@@ -31,7 +31,7 @@ async fn a_warm_instance_is_used_again_and_keeps_its_state() {
 
 #[tokio::test]
 async fn fresh_mode_makes_a_new_instance_for_every_call() {
-    let rig = rig(Limits { mode: Mode::Fresh, ..Limits::default() }, true).await;
+    let rig = rig(Limits { mode: Some(Mode::Fresh), ..Limits::default() }, true).await;
     assert_eq!([count(&rig).await, count(&rig).await], [json!(1), json!(1)]);
     rig.pool.drain(Duration::from_secs(1)).await;
     assert_eq!(rig.pool.stats().idle, 0);

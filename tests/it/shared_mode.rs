@@ -14,7 +14,7 @@ use tests::rig::{Guest, Rig, Setup, context, within_ms};
 use tests::wait;
 
 fn limits() -> Limits {
-    Limits { mode: Mode::Shared, ..Limits::default() }
+    Limits { mode: Some(Mode::Shared), ..Limits::default() }
 }
 
 async fn rig(limits: Limits) -> Rig {

@@ -3,9 +3,9 @@
 use isomer_host::config::BrokerOptions;
 use isomer_host::toolchain::componentize::componentize;
 use serde_json::{Value, json};
-use tests::conformance::languages::{command_of, needs_zig};
 use tests::host::Host;
-use tests::{broker, guests, languages, mirror, tree, wait};
+use tests::recipe::{C, command_of};
+use tests::{broker, guests, mirror, tree, wait};
 use wit_parser::Resolve;
 
 /// The blocks of one language in a document, without their fences.
@@ -34,8 +34,7 @@ async fn a_service_in_rust_without_the_sdk_is_the_one_that_the_page_shows() {
 
 #[tokio::test]
 async fn a_service_in_c_by_hand_is_built_by_the_commands_that_the_page_shows() {
-    if let Some(missing) = needs_zig() {
-        languages::skip(missing);
+    if C.is_skipped() {
         return;
     }
     let page = page();

@@ -1,22 +1,33 @@
 // Builds services that others have published on npm, runs them on a node and under Moleculer, compares what
-// they answer, and writes the table of docs/javascript.md. Usage: node public-services.mjs ISOMER [--keep DIR]
+// they answer, and writes the table of docs/javascript.md.
 //
-// Versions are pinned. Nothing that is downloaded stays in the repository.
+// Usage: node public-services.mjs [--isomer FILE] [--keep DIR] [--only WORD]
+//
+// With `--keep` what was fetched and built stays in that folder, and is used again as long as the SDK is the same.
+// With `--only` only the packages with this word in their name are tried, and nothing is written. Versions are
+// pinned. Nothing that is downloaded stays in the repository. It ends with 1 when something differs.
 
 import { execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { isDeepStrictEqual } from "node:util";
+import { isDeepStrictEqual, parseArgs } from "node:util";
 
 const TOP = fileURLToPath(new URL("../..", import.meta.url));
 const PAGE = path.join(TOP, "docs/javascript.md");
 const { ServiceBroker } = createRequire(path.join(TOP, "tests/peers/package.json"))("moleculer-0.15");
 
-const isomer = path.resolve(process.argv[2] ?? path.join(TOP, "target/debug/isomer"));
-const keep = process.argv[3] === "--keep" ? path.resolve(process.argv[4]) : null;
+const { values: given } = parseArgs({
+	options: { isomer: { type: "string" }, keep: { type: "string" }, only: { type: "string" } }
+});
+const isomer = path.resolve(given.isomer ?? path.join(TOP, "target/debug/isomer"));
+const keep = given.keep ? path.resolve(given.keep) : null;
+
+/** Most that the compiler may take for one of them: some are larger than a whole JavaScript engine. */
+const COMPILE_MS = 1_800_000;
 
 /** A mixin becomes a service as its README shows. */
 const withMixin = (name, mixin, more = "") => `module.exports = { name: "${name}", mixins: [require("${mixin}")]${more} };`;
@@ -67,14 +78,36 @@ function fetched(service, root) {
 	return { name, entry };
 }
 
+/** What tells one state of the SDK from another. */
+function sdkKey() {
+	const hash = createHash("sha256");
+	const folders = [path.join(TOP, "guest-sdk/js"), path.join(TOP, "wit")];
+	for (const folder of folders) {
+		for (const file of fs.readdirSync(folder, { recursive: true, withFileTypes: true })) {
+			if (!file.isFile() || file.parentPath.includes("node_modules")) continue;
+			hash.update(file.name).update(fs.readFileSync(path.join(file.parentPath, file.name)));
+		}
+	}
+	return hash.digest("hex");
+}
+
+/** What the builder said; from the last run, when that was with the same SDK and sources. */
 function built(entry, output, stubs = []) {
 	const more = stubs.flatMap(stub => ["--stub", stub]);
+	const key = createHash("sha256").update(sdkKey()).update(fs.readFileSync(entry)).update(more.join()).digest("hex");
+	const note = `${output}.json`;
+	const known = fs.existsSync(note) ? JSON.parse(fs.readFileSync(note, "utf8")) : {};
+	if (known.key === key) return known.told;
+	fs.rmSync(output, { force: true });
+	let told;
 	try {
 		const text = execFileSync("node", [path.join(TOP, "guest-sdk/js/build.mjs"), entry, "-o", output, "--json", ...more], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
-		return JSON.parse(text);
+		told = JSON.parse(text);
 	} catch (error) {
-		return JSON.parse(error.stdout || '{"errors":["it ended without a word"]}');
+		told = JSON.parse(error.stdout || '{"errors":["it ended without a word"]}');
 	}
+	fs.writeFileSync(note, JSON.stringify({ key, told }));
+	return told;
 }
 
 /** What a call answers, in a form that can be compared. */
@@ -131,16 +164,22 @@ async function underMoleculer(rows) {
 async function main() {
 	const root = keep ?? fs.mkdtempSync(path.join(os.tmpdir(), "public-services-"));
 	const components = path.join(root, "components");
-	fs.rmSync(components, { recursive: true, force: true });
-	fs.mkdirSync(components, { recursive: true });
+	fs.mkdirSync(components, { recursive: true, mode: 0o700 });
 	const rows = [];
-	for (const service of SERVICES) {
+	const wanted = SERVICES.filter(service => !given.only || service.from.includes(given.only));
+	for (const service of wanted) {
 		const { name, entry } = fetched(service, root);
 		const result = built(entry, path.join(components, `${name}.wasm`), service.stub);
 		console.error(`${name}: ${result.errors ? result.errors[0] : `${(result.bytes / 1e6).toFixed(1)} MB`}`);
 		rows.push({ service, entry, ...result });
 	}
-	const node = spawn(isomer, ["start", components, "--set", `controlSocket=${path.join(root, "node.sock")}`], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+	// A folder with those of this run alone: what an earlier one has kept is not asked for.
+	const served = path.join(root, "served");
+	fs.rmSync(served, { recursive: true, force: true });
+	for (const folder of [served, path.join(root, "cache")]) fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
+	for (const { output } of rows.filter(row => !row.errors)) fs.copyFileSync(output, path.join(served, path.basename(output)));
+	const settings = [`controlSocket=${path.join(root, "node.sock")}`, `compile.timeout=${COMPILE_MS}`, `cacheDir=${path.join(root, "cache")}`];
+	const node = spawn(isomer, ["start", served, ...settings.flatMap(setting => ["--set", setting])], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
 	const broker = await underMoleculer(rows.filter(row => !row.errors && row.service.calls.length > 0));
 	try {
 		await ready(node);
@@ -150,7 +189,9 @@ async function main() {
 		await broker.stop();
 		if (!keep) fs.rmSync(root, { recursive: true, force: true });
 	}
-	write(rows);
+	if (!given.only) write(rows);
+	for (const row of rows) console.log(`${row.service.from} ${row.service.file ?? ""}: ${outcome(row)}`);
+	if (rows.some(row => row.differs?.length > 0)) process.exitCode = 1;
 }
 
 function ready(node) {
@@ -196,7 +237,6 @@ function write(rows) {
 	const page = fs.readFileSync(PAGE, "utf8");
 	const marks = /(<!-- public services: begin -->\n)[\s\S]*(\n<!-- public services: end -->)/;
 	fs.writeFileSync(PAGE, page.replace(marks, (_, begin, end) => begin + table + end));
-	console.log(table);
 }
 
 await main();

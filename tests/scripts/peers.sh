@@ -61,10 +61,14 @@ if [ guest-sdk/js/package-lock.json -nt guest-sdk/js/node_modules/.package-lock.
 	}
 	touch guest-sdk/js/node_modules/.package-lock.json
 fi
-# What builds services in Python and Go; both are kept in a cache folder.
+# What builds services in Python and Go.
 command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || install python3-venv
 command -v go >/dev/null || python3 -m pip --version >/dev/null 2>&1 || install python3-pip
-tests/scripts/languages.sh --install
+# Where the tests build (tests/src/recipe.rs); the node keeps compiled components there too, so it is private.
+cache=$PWD/${CARGO_TARGET_DIR:-target}/test-cache/isomer
+(umask 077 && mkdir -p "$cache")
+ISOMER_TOOLS=$cache/tools python3 guest-sdk/python/build.py --setup
+ISOMER_TOOLS=$cache/tools python3 guest-sdk/go/build.py --setup
 # The compiler for services in C: from PyPI, into a folder of its own, where the tests look first.
 tools=$PWD/${CARGO_TARGET_DIR:-target}/tools
 if ! PATH="$tools/bin:$PATH" sh -c 'zig version || python3 -m ziglang version' >/dev/null 2>&1; then

@@ -38,6 +38,7 @@ pub mod network;
 pub mod node;
 pub mod pair;
 pub mod peer;
+pub mod recipe;
 pub mod redis_server;
 pub mod rig;
 pub mod scenario;

@@ -46,7 +46,9 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_file() {
                 found.push(path);
-            } else if !["target", "node_modules"].contains(&&*name) && !name.starts_with('.') {
+            } else if !["target", "node_modules", "__pycache__"].contains(&&*name)
+                && !name.starts_with('.')
+            {
                 folders.push(path);
             }
         }

@@ -8,7 +8,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { isBuiltin, mend, replacement } from "./builtins.mjs";
-import { addLazy, lazy } from "./lazy.mjs";
+import { addLazy, lazy, textsOf } from "./lazy.mjs";
 
 export const SDK = fileURLToPath(new URL("..", import.meta.url));
 
@@ -143,7 +143,7 @@ module.exports = new Proxy(missing("it"), {
 }
 
 
-/** `{code, map}` of the bundle. Throws esbuild's error, whose `errors` say what is wrong and where. */
+/** `{code, map, texts}` of the bundle, `texts` as in lazy.mjs. Throws esbuild's error, whose `errors` say what is wrong and where. */
 export async function bundle({ esbuild, entry, folder, moleculer, stubs, check }) {
 	const result = await esbuild.build({
 		stdin: { contents: program({ entry, moleculer, check }), resolveDir: SDK, sourcefile: PROGRAM },
@@ -161,7 +161,8 @@ export async function bundle({ esbuild, entry, folder, moleculer, stubs, check }
 		loader: { ".node": "empty", ".txt": "text", ".html": "text", ".graphql": "text", ".pem": "text" },
 		keepNames: true,
 		minifyWhitespace: !check,
-		charset: "utf8",
+		// One other character would make the engine keep the whole text with two bytes for each.
+		charset: "ascii",
 		legalComments: "none",
 		sourcemap: "external",
 		sourcesContent: false,
@@ -172,5 +173,6 @@ export async function bundle({ esbuild, entry, folder, moleculer, stubs, check }
 		plugins: [fromHost, plugin(stubs)]
 	});
 	const text = ending => result.outputFiles.find(file => file.path.endsWith(ending)).text;
-	return { code: text(".js"), map: JSON.parse(text(".js.map")), warnings: result.warnings };
+	const code = text(".js");
+	return { code, map: JSON.parse(text(".js.map")), texts: textsOf(code), warnings: result.warnings };
 }

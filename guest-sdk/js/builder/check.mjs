@@ -21,8 +21,8 @@ const HOST = {
 };
 
 /** `{schema, warnings}` of a bundle that was made with `check`. */
-export function check(code, fileName) {
-	const sandbox = { __host: HOST, performance, queueMicrotask, atob, btoa };
+export function check({ code, texts }, fileName) {
+	const sandbox = { __host: HOST, __isomerTexts: texts, performance, queueMicrotask, atob, btoa };
 	vm.createContext(sandbox);
 	vm.runInContext(`${code}\n;this.__isomer = __isomer;`, sandbox, { filename: fileName });
 	// Over JSON, so that nothing of that world is left.

@@ -1,7 +1,8 @@
 // Large packages of the SDK as texts that are compiled when they are first used.
 //
 // The engine keeps for each function its text and its code, and what it wrote on the way, so a compiled package
-// takes about eight times the room of its text, in every component, also in those that never use it.
+// takes about eight times the room of its text, in every component, also in those that never use it. The texts lie
+// in a table beside the bundle (`__isomerTexts`): each function around them would keep one more copy.
 
 const LAZY = new Set([
 	"abort-controller",
@@ -50,7 +51,13 @@ async function moduleOf(esbuild, name, sdk) {
 	const { code, needs } = made.get(name);
 	const cases = needs.map(other => `${JSON.stringify(other)}: () => require(${JSON.stringify(other)})`);
 	return `const needs = { ${cases.join(", ")} };
-new Function("require", "module", "exports", ${JSON.stringify(code)})(name => needs[name](), module, exports);`;
+new Function("require", "module", "exports", __isomerTexts[${JSON.stringify(name)}])(name => needs[name](), module, exports);`;
+}
+
+/** The texts of the packages that a bundle loads late: `{name: text}`. */
+export function textsOf(code) {
+	const used = [...code.matchAll(/__isomerTexts(?:\.([\w$]+)|\["([^"]+)"\])/g)].map(([, plain, quoted]) => plain ?? quoted);
+	return Object.fromEntries(used.filter(name => made.has(name)).map(name => [name, made.get(name).code]));
 }
 
 /** One package as the text of a CommonJS module, and the other lazy packages that it needs. */
@@ -81,7 +88,7 @@ async function text(esbuild, name, sdk) {
 		mainFields: ["main"],
 		conditions: ["node"],
 		define: { global: "globalThis" },
-		charset: "utf8",
+		charset: "ascii",
 		legalComments: "none",
 		minify: true,
 		logLevel: "silent",

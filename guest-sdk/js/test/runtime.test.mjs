@@ -121,6 +121,20 @@ test("values keep their kind", async () => {
 	assert.deepStrictEqual((await service.call("kind", Buffer.from("x"))).value, ["object", true, false]);
 });
 
+test("a handler may give a value, a promise, or what only has the form of one", async () => {
+	const thenable = value => ({ then: resolve => void resolve(value) });
+	const waits = async () => {
+		for (let turn = 0; turn < 20; turn += 1) await null;
+		return 4;
+	};
+	const actions = { value: () => 1, promise: async () => 2, thenable: () => thenable(3), waits, failing: () => thenable(Promise.reject(new Error("no"))) };
+	const service = serve({ name: "a", actions });
+	for (const [index, name] of Object.keys(actions).slice(0, 4).entries()) {
+		assert.strictEqual((await service.call(name)).value, index + 1, name);
+	}
+	assert.strictEqual((await service.call("failing")).failure.message, "no");
+});
+
 test("whatever a handler throws leaves as a failure", async () => {
 	const ring = {};
 	ring.ring = ring;

@@ -187,7 +187,7 @@ fn limits_json(limits: &Limits) -> Value {
         "memory": limits.memory,
         "payload": limits.payload,
         "meta": limits.meta,
-        "mode": format!("{:?}", limits.mode).to_lowercase(),
+        "mode": format!("{:?}", limits.mode.unwrap_or_default()).to_lowercase(),
         "instances": {
             "min": instances.min,
             "max": instances.max,
@@ -201,7 +201,7 @@ fn limits_json(limits: &Limits) -> Value {
 
 /// How many instances there are.
 fn instances(limits: &Limits) -> String {
-    match limits.mode {
+    match limits.mode.unwrap_or_default() {
         Mode::Shared => {
             format!("one shared instance with {} calls at most", limits.instances.concurrency)
         }

@@ -57,8 +57,8 @@ pub struct Limits {
     pub instances: Instances,
     /// Calls that wait for an instance. 1 000
     pub queue: usize,
-    /// How instances are used. pooled
-    pub mode: Mode,
+    /// How instances are used, when the operator says it; else as the component asks, or pooled.
+    pub mode: Option<Mode>,
     /// Log lines per second, logger and stdout/stderr together. 200
     pub log_rate: u32,
     /// Bytes of one log line; longer ones are cut. 8 KiB
@@ -113,7 +113,7 @@ impl Default for Limits {
                 concurrency: 100,
             },
             queue: 1_000,
-            mode: Mode::Pooled,
+            mode: None,
             log_rate: 200,
             log_line: 8 << 10,
             schema: 1 << 20,

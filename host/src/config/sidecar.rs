@@ -75,10 +75,10 @@ pub fn entries() -> Vec<Entry<ServiceOptions>> {
         Entry {
             name: "mode",
             kind: Kind::Choice(&["pooled", "fresh", "shared"], |service, word| {
-                service.limits.mode = options::limits::mode(word);
+                service.limits.mode = Some(options::limits::mode(word));
             }),
-            default: "\"pooled\"",
-            doc: "Short for `limits.mode`.",
+            default: "",
+            doc: "Short for `limits.mode`; else as the component asks.",
         },
         Entry {
             name: "settings",

@@ -43,7 +43,7 @@ impl Drop for Place<'_> {
 
 impl Admission {
     pub(super) fn new(limits: &Limits) -> Self {
-        let n_permits = match limits.mode {
+        let n_permits = match limits.mode.unwrap_or_default() {
             Mode::Shared => limits.instances.concurrency,
             Mode::Pooled | Mode::Fresh => limits.instances.max,
         };

@@ -74,8 +74,7 @@ pub struct Wish<'a> {
 }
 
 impl PoolOptions {
-    /// What the operator says, narrowed by what the component asks for. A component may ask for less, for one
-    /// shared instance and for the stricter mode `fresh`, never for more.
+    /// What the operator says, narrowed by what the component asks for, which may be less, never more.
     #[must_use]
     pub fn new(
         service: Arc<str>,
@@ -84,12 +83,7 @@ impl PoolOptions {
         caller: Weak<dyn Caller>,
     ) -> Self {
         let mut limits = options.limits.narrowed(wish.limits);
-        match wish.mode {
-            Some(Mode::Fresh) => limits.mode = Mode::Fresh,
-            // What the operator made stricter stays so.
-            Some(Mode::Shared) if limits.mode == Mode::Pooled => limits.mode = Mode::Shared,
-            _ => {}
-        }
+        limits.mode = Some(agreed(limits.mode, wish.mode));
         Self {
             service,
             limits,
@@ -101,6 +95,14 @@ impl PoolOptions {
             caller,
             cacher: None,
         }
+    }
+}
+
+/// The mode of the operator, else that of the component; one that asks for the strictest gets it.
+fn agreed(set: Option<Mode>, wish: Option<Mode>) -> Mode {
+    match wish {
+        Some(Mode::Fresh) => Mode::Fresh,
+        _ => set.or(wish).unwrap_or_default(),
     }
 }
 
@@ -282,8 +284,8 @@ impl Pool {
     pub async fn start(&self) -> Result<(), MoleculerError> {
         let shared = &self.0;
         let instances = shared.environment.limits.instances;
-        let fresh = shared.environment.limits.mode == Mode::Fresh;
-        if shared.environment.limits.mode == Mode::Shared {
+        let fresh = shared.environment.limits.mode == Some(Mode::Fresh);
+        if shared.environment.limits.mode == Some(Mode::Shared) {
             return self.start_shared().await;
         }
         let n_first = if fresh { 1 } else { instances.min.clamp(1, instances.max.max(1)) };
@@ -557,4 +559,24 @@ impl Drop for Busy<'_> {
 /// The pool lost track of an instance, which its own code excludes.
 fn no_instance() -> MoleculerError {
     MoleculerError::internal("the pool has no instance for an admitted call")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_chooses_the_mode_but_a_component_may_be_stricter() {
+        let cases = [
+            (None, None, Mode::Pooled),
+            (None, Some(Mode::Shared), Mode::Shared),
+            (Some(Mode::Pooled), Some(Mode::Shared), Mode::Pooled),
+            (Some(Mode::Fresh), Some(Mode::Shared), Mode::Fresh),
+            (Some(Mode::Shared), Some(Mode::Fresh), Mode::Fresh),
+            (Some(Mode::Shared), None, Mode::Shared),
+        ];
+        for (set, wish, mode) in cases {
+            assert_eq!(agreed(set, wish), mode, "{set:?} and {wish:?}");
+        }
+    }
 }

@@ -138,7 +138,13 @@ mod tests {
     #[test]
     fn the_binary_holds_what_projects_need_and_nothing_that_tools_left() {
         let has = |path: &str| FILES.iter().any(|(found, _)| *found == path);
-        for path in ["wit/world.wit", "guest-sdk/src/lib.rs", "guest-sdk/macros/Cargo.toml"] {
+        let needed = [
+            "wit/world.wit",
+            "guest-sdk/src/lib.rs",
+            "guest-sdk/macros/Cargo.toml",
+            "guest-sdk/building.py",
+        ];
+        for path in needed {
             assert!(has(path), "{path}");
         }
         let left = ["node_modules/", "/target/", "__pycache__", ".wasm", "macros/tests"];

@@ -15,7 +15,7 @@ use crate::bench::Scale;
 use crate::bench::local::LocalNode;
 use crate::bench::memory::resident;
 use crate::bench::sample::Sample;
-use crate::bench::table::{Row, Unit};
+use crate::bench::table::{Row, Unit, quantity};
 use crate::conformance::languages::{LANGUAGES, Language};
 use crate::conformance::node::SERVICE;
 use crate::conformance::report;
@@ -129,26 +129,27 @@ async fn compile(file: &Path) -> f64 {
     begin.elapsed().as_secs_f64()
 }
 
-/// The figures as a table of ratios, for `docs/languages.md`.
+/// The figures as a table for `docs/languages.md`: those of the first language, and ratios to them.
 fn table(all: &[Figures]) -> String {
-    let Some(rust) = all.first() else { return String::new() };
-    let mut text = String::from("\n| | world | size | compile |");
-    KINDS.iter().filter(|kind| kind.what != "compile").for_each(|kind| {
+    let Some(first) = all.first() else { return String::new() };
+    let mut text = String::from("\n| | world | size |");
+    KINDS.iter().for_each(|kind| {
         let _ = write!(text, " {} |", kind.what);
     });
-    text.push_str("\n|---|---|---|---|---|---|---|---|\n");
+    text.push_str("\n|---|---|---|");
+    text.push_str(&"---|".repeat(KINDS.len()));
+    text.push('\n');
     for figures in all {
         let Language { name, world, tool, .. } = figures.language;
         let bytes = std::fs::metadata(&figures.file).map_or(0, |file| file.len());
-        let seconds = figures.compile.median();
-        let _ = write!(
-            text,
-            "| {name} ({tool}) | `{world}` | {} KiB | {seconds:.2} s |",
-            bytes.div_ceil(1_024)
-        );
-        for kind in KINDS.iter().filter(|kind| kind.what != "compile") {
-            let ratio = (kind.of)(figures).ratio_to((kind.of)(rust)).median();
-            let _ = write!(text, " {ratio:.2}× |");
+        let _ = write!(text, "| {name} ({tool}) | `{world}` | {} KiB |", bytes.div_ceil(1_024));
+        for kind in &KINDS {
+            let own = (kind.of)(figures);
+            let shown = match figures.language.name == first.language.name {
+                true => quantity(own.median(), kind.unit),
+                false => format!("{:.2}×", own.ratio_to((kind.of)(first)).median()),
+            };
+            let _ = write!(text, " {shown} |");
         }
         text.push('\n');
     }
@@ -163,4 +164,36 @@ fn write(all: &[Figures]) {
     let path = tree::top().join("docs/languages.md");
     let document = report::with_part(&tree::read(&path), report::FIGURES, &table(all));
     std::fs::write(&path, document).unwrap();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(language: usize, seconds: f64) -> Figures {
+        let sample = |value: f64| [value].into_iter().collect::<Sample>();
+        Figures {
+            language: &LANGUAGES[language],
+            file: PathBuf::from("none.wasm"),
+            echo: sample(seconds),
+            roundtrip: sample(seconds),
+            fresh: sample(seconds),
+            compile: sample(1.5),
+            memory: sample(2_048.0),
+        }
+    }
+
+    #[test]
+    fn the_table_has_the_figures_of_the_first_and_ratios_to_them() {
+        let document = tree::read(&tree::top().join("docs/languages.md"));
+        let text = table(&[figures(0, 2e-6), figures(2, 5e-6)]);
+        let written = report::with_part(&document, report::FIGURES, &text);
+        assert_eq!(report::part(&written, report::FIGURES), Some(&*text));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1].matches('|').count(), lines[2].matches('|').count(), "{text}");
+        let first = "| Rust (cargo) | `service` | 0 KiB | 2.00 µs | 2.00 µs | 2.00 µs | 1500.0 ms | 2 KiB |";
+        assert_eq!(lines[3], first);
+        let second = "| C (Zig) | `service` | 0 KiB | 2.50× | 2.50× | 2.50× | 1.00× | 1.00× |";
+        assert_eq!(lines[4], second);
+    }
 }

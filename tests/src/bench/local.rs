@@ -64,7 +64,7 @@ impl LocalNode {
         let options = RuntimeOptions::new(cache.path().join("cache"), node_id);
         let runtime = Runtime::new(options).unwrap();
         let component = runtime.load(file).await.unwrap();
-        let limits = Limits { mode, ..Limits::default() };
+        let limits = Limits { mode: Some(mode), ..Limits::default() };
         let text = component.describe(&limits).await.unwrap();
         let mut described: Value = serde_json::from_str(&text).unwrap();
         change(&mut described);

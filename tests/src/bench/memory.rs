@@ -40,7 +40,9 @@ pub(super) async fn resident(service: &str, file: &Path, n_instances: usize) -> 
     let folder = tempfile::tempdir().unwrap();
     let services = folder.path().join("services");
     std::fs::create_dir(&services).unwrap();
-    let sidecar = format!("[instances]\nmin = {n_instances}\nmax = {n_instances}\n");
+    // Those that ask for one shared instance, too.
+    let sidecar =
+        format!("mode = \"pooled\"\n[instances]\nmin = {n_instances}\nmax = {n_instances}\n");
     std::fs::write(services.join(service).with_extension("toml"), sidecar).unwrap();
     let component = std::fs::read(file).unwrap();
     guests::put_bytes(&component, &services, &format!("{service}.wasm"));

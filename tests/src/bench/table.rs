@@ -106,7 +106,7 @@ fn spread(sample: &Sample, unit: Unit) -> String {
 }
 
 /// A figure as a person reads it.
-fn quantity(value: f64, unit: Unit) -> String {
+pub(super) fn quantity(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Seconds if value < 10e-6 => format!("{:.2} µs", value * 1e6),
         Unit::Seconds if value < 1e-3 => format!("{:.0} µs", value * 1e6),

@@ -10,6 +10,8 @@ use super::{Column, Outcome, scenarios};
 
 /// The marks around the table of scenarios.
 pub const SCENARIOS: &str = "scenarios";
+/// The marks around the fuel of calls.
+pub const FUEL: &str = "fuel";
 /// The marks around the figures.
 pub const FIGURES: &str = "figures";
 

@@ -18,6 +18,9 @@ const FIELDS = [
 	["nodeID", handle => handle.nodeId()]
 ];
 
+/** Objects that are made when they are asked for. */
+const MADE = ["responseHeaders", "locals"];
+
 const EVENT_TYPES = { emit: "emit", broadcast: "broadcast", "broadcast-local": "broadcastLocal" };
 
 export class Context {
@@ -26,25 +29,10 @@ export class Context {
 		this.broker = broker;
 		this._handle = handle;
 		this._known = {};
-		this._metaSent = undefined;
-		this._metaRead = undefined;
-		this._ended = false;
-		this._parent = null;
 		this.action = (endpoint && endpoint.action) || null;
 		this.event = (endpoint && endpoint.event) || null;
 		this.service = ((this.action || this.event || {}).service) || null;
-		this.eventName = null;
-		this.eventType = null;
-		this.eventGroups = null;
 		this.params = null;
-		this.responseHeaders = {};
-		this.locals = {};
-		this.tracing = null;
-		this.span = null;
-		this._spanStack = [];
-		this._spans = new Set();
-		this.cachedResult = false;
-		this.startHrTime = null;
 	}
 
 	/** A context for an action or event of this service that the service itself starts. */
@@ -136,11 +124,12 @@ export class Context {
 
 	/** Begins a span; what is called until its end is its child. `span` is the newest of those begun here. */
 	startSpan(name, opts) {
+		this._spans = this._spans || new Set();
 		const handle = this._liveHandle();
 		const span = handle
 			? new Span(this.broker._host.tracing.startSpan(handle, String(name), optionsOf(opts)), name, opts, this._spans)
 			: closed(name, opts);
-		this._spanStack.push(span);
+		this._spanStack = [...this._spanStack, span];
 		this.span = span;
 		return span;
 	}
@@ -152,6 +141,8 @@ export class Context {
 	}
 
 	copy(endpoint) {
+		// Both have the same ones, also when nobody has asked for them yet.
+		for (const name of MADE) void this[name];
 		const copy = Object.assign(Object.create(Object.getPrototypeOf(this)), this);
 		copy._known = { ...this._known };
 		if (endpoint) copy.action = endpoint.action || null;
@@ -204,11 +195,12 @@ export class Context {
 
 	/** The handler has ended: the last meta and headers go to the host, and its handle expires. */
 	_end() {
-		if (Object.keys(this.responseHeaders).length > 0) {
-			attempt(() => this._handle.setResponseHeaders(JSON.stringify(this.responseHeaders)));
+		const { responseHeaders } = this._known;
+		if (responseHeaders && Object.keys(responseHeaders).length > 0) {
+			attempt(() => this._handle.setResponseHeaders(JSON.stringify(responseHeaders)));
 		}
 		this._pushMeta();
-		for (const span of this._spans) span.finish();
+		if (this._spans) for (const span of this._spans) span.finish();
 		this._ended = true;
 	}
 
@@ -232,6 +224,35 @@ for (const [name, question] of FIELDS) {
 		get() {
 			if (!(name in this._known)) this._known[name] = this._ask(question, null);
 			return this._known[name];
+		},
+		set(value) {
+			this._known[name] = value;
+		}
+	});
+}
+
+// What begins the same in every context stays here until it is set: a context is made for each call.
+Object.assign(Context.prototype, {
+	_metaSent: undefined,
+	_metaRead: undefined,
+	_ended: false,
+	_parent: null,
+	_spans: null,
+	_spanStack: [],
+	eventName: null,
+	eventType: null,
+	eventGroups: null,
+	tracing: null,
+	span: null,
+	cachedResult: false,
+	startHrTime: null
+});
+
+for (const name of MADE) {
+	Object.defineProperty(Context.prototype, name, {
+		configurable: true,
+		get() {
+			return (this._known[name] = this._known[name] || {});
 		},
 		set(value) {
 			this._known[name] = value;

@@ -99,8 +99,11 @@ export class Service {
 			this.settings.$noServiceNamePrefix === true ? action.rawName : `${this.fullName}.${action.rawName}`;
 		if (action.cache === undefined && this.settings.$cache !== undefined) action.cache = this.settings.$cache;
 		action.service = this;
-		action.handler = this.Promise.method(action.handler.bind(this));
+		const plain = action.handler.bind(this);
+		action.handler = this.Promise.method(plain);
 		action.hooked = wrapWithHooks(this, action, action.handler);
+		// For the node's calls, whose result need not be a promise.
+		action._run = action.hooked === action.handler ? plain : action.hooked;
 		return action;
 	}
 

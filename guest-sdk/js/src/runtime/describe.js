@@ -8,7 +8,7 @@ import { needsCode } from "../moleculer/validator.js";
 export const SDK = "js/0.1.0";
 
 /** Keys of an action that are the guest's own business, or that Moleculer adds. */
-const NOT_TOLD = new Set(["handler", "hooked", "hooks", "service", "rawName", "name", "fallback", "params", "cache", "_check", "_inGuest"]);
+const NOT_TOLD = new Set(["handler", "hooked", "hooks", "service", "rawName", "name", "fallback", "params", "cache", "_check", "_inGuest", "_run"]);
 
 /** `{schema, warnings}` of a service. */
 export function describe(service) {

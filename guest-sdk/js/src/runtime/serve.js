@@ -49,6 +49,7 @@ export class Instance {
 		this.ended = false;
 		this.lastId = timers.BACKGROUND;
 		this.waiting = new Set();
+		this.streamsAreParams = /^0\.1[0-4]\b/.test(host.moleculer || "");
 		timers.watch(
 			() => this.wake(),
 			error => this.broker && this.broker.logger.error("A timer failed:", error)
@@ -102,20 +103,48 @@ export class Instance {
 		}
 	}
 
-	async callAction(handle, key, params) {
+	/** The result as a payload, or a promise of it: a handler that does not wait costs no turn of the queue. */
+	callAction(handle, key, params) {
 		const service = this.enter();
-		const isFallback = key.endsWith(FALLBACK);
+		const { actions } = service._specification;
+		const isFallback = !Object.hasOwn(actions, key) && key.endsWith(FALLBACK);
 		const name = isFallback ? key.slice(0, -FALLBACK.length) : key;
-		const action = service._specification.actions[name];
+		const action = actions[name];
 		if (!action) throw new Errors.ServiceNotFoundError({ action: `${service.fullName}.${name}` });
 		const ctx = this.context(handle, { action }, params);
+		let result;
 		try {
-			if (isFallback) return encode(await callFallback(service, action, ctx));
-			if (action._inGuest) ctx.params = await checkParams(this.broker, action, ctx);
-			const result = await action.hooked(ctx);
-			return isStream(result) ? await this.stream(ctx, result) : encode(result);
+			result = isFallback ? callFallback(service, action, ctx) : this.run(action, ctx);
+			if (!isPromise(result)) return this.leave(ctx, result);
+		} catch (error) {
+			end(ctx);
+			throw error;
+		}
+		// What only has the form of a promise need not give one.
+		return Promise.resolve(result).then(
+			value => this.leave(ctx, value),
+			error => {
+				end(ctx);
+				throw error;
+			}
+		);
+	}
+
+	run(action, ctx) {
+		if (!action._inGuest) return action._run(ctx);
+		return checkParams(this.broker, action, ctx).then(params => {
+			ctx.params = params;
+			return action._run(ctx);
+		});
+	}
+
+	/** The handler has given its result; what it has told its context goes to the host with it. */
+	leave(ctx, result) {
+		if (isStream(result)) return this.stream(ctx, result);
+		try {
+			return encode(result);
 		} finally {
-			if (!ctx._ended) ctx._end();
+			end(ctx);
 		}
 	}
 
@@ -136,7 +165,7 @@ export class Instance {
 			if (event._inGuest) ctx.params = await checkParams(this.broker, event, ctx);
 			await event.handler(ctx);
 		} finally {
-			ctx._end();
+			end(ctx);
 		}
 	}
 
@@ -145,26 +174,32 @@ export class Instance {
 		const params = decode(payload);
 		ctx.params = params === undefined && endpoint.action ? {} : params;
 		// Before 0.15 a stream came in the place of the params.
-		if (endpoint.action && /^0\.1[0-4]\b/.test(this.host.moleculer || "") && ctx.stream) ctx.params = ctx.stream;
+		if (this.streamsAreParams && endpoint.action && ctx.stream) ctx.params = ctx.stream;
 		return ctx;
 	}
 
 	/** Runs a handler to its end; what it throws leaves as a failure. */
 	async guarded(run) {
 		let outcome = null;
-		this.lastId = this.lastId >= ID_MAX ? timers.BACKGROUND + 1 : this.lastId + 1;
-		const id = this.lastId;
-		const settled = result => {
-			outcome = result;
-			if (this.waiting.has(id)) this.host.timers.release(id);
-		};
-		start(run).then(
-			value => settled({ value }),
-			error => settled({ error })
-		);
-		for (let turn = 0; turn < QUICK_TURNS && !outcome; turn += 1) await null;
-		while (!outcome) await this.hold(id);
-		if ("error" in outcome) throw failureFromError(outcome.error);
+		try {
+			const result = run();
+			if (!isPromise(result)) return result;
+			this.lastId = this.lastId >= ID_MAX ? timers.BACKGROUND + 1 : this.lastId + 1;
+			const id = this.lastId;
+			const settled = (error, value, failed) => {
+				outcome = { error, value, failed };
+				if (this.waiting.has(id)) this.host.timers.release(id);
+			};
+			result.then(
+				value => settled(null, value, false),
+				error => settled(error, null, true)
+			);
+			for (let turn = 0; turn < QUICK_TURNS && !outcome; turn += 1) await null;
+			while (!outcome) await this.hold(id);
+		} catch (error) {
+			throw failureFromError(error);
+		}
+		if (outcome.failed) throw failureFromError(outcome.error);
 		return outcome.value;
 	}
 
@@ -186,8 +221,8 @@ export class Instance {
 	}
 }
 
-async function start(run) {
-	return run();
+function end(ctx) {
+	if (!ctx._ended) ctx._end();
 }
 
 function callFallback(service, action, ctx) {
@@ -201,5 +236,6 @@ function callFallback(service, action, ctx) {
 	return run.call(service, ctx, cause ? errorFromFailure(cause) : undefined);
 }
 
+const isPromise = value => value != null && typeof value.then === "function";
 const isStream = value => value != null && typeof value.pipe === "function" && typeof value.on === "function";
 

@@ -142,11 +142,12 @@ fn instances<T: HasLimits>() -> Vec<Entry<T>> {
         Entry {
             name: "limits.mode",
             kind: Kind::Choice(&["pooled", "fresh", "shared"], |target: &mut T, word| {
-                target.limits().mode = mode(word);
+                target.limits().mode = Some(mode(word));
             }),
-            default: "\"pooled\"",
+            default: "",
             doc: "Keep instances warm for the next call, make a new one for every call, or have one \
-                  for all calls, many at once (only for `service-async`).",
+                  for all calls, many at once (only for `service-async`); else as the component \
+                  asks, or pooled. One that asks for `\"fresh\"` stays so.",
         },
         Entry {
             name: "limits.instances.min",

@@ -97,7 +97,7 @@ impl Shared {
         let limits = &self.environment.limits;
         let reuse = limits.instances.reuse;
         self.retiring.load(Ordering::Acquire)
-            || limits.mode == Mode::Fresh
+            || limits.mode == Some(Mode::Fresh)
             || (reuse > 0 && instance.n_calls() >= reuse)
             // Before it fails by itself: three quarters of its memory are in use, and memory never shrinks.
             || instance.memory() > limits.memory / 4 * 3

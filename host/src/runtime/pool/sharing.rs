@@ -81,7 +81,7 @@ impl Drop for Waiting {
 impl Sharing {
     /// `None` when the mode is another one.
     pub(super) fn new(limits: &Limits) -> Option<Self> {
-        if limits.mode != Mode::Shared {
+        if limits.mode != Some(Mode::Shared) {
             return None;
         }
         let (requests, inbox) = mpsc::channel(limits.instances.concurrency.max(1));
