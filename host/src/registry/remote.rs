@@ -261,7 +261,7 @@ fn merged(services: impl ExactSizeIterator<Item = ServiceItem>) -> Vec<ServiceIt
     merged
 }
 
-fn refused(node_id: &Arc<str>, what: &'static str) -> Effect {
+pub(super) fn refused(node_id: &Arc<str>, what: &'static str) -> Effect {
     Effect::Refused { node_id: Arc::clone(node_id), what }
 }
 

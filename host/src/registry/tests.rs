@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, json};
 
+use super::remote::refused;
 use super::*;
 use crate::packet::ServiceItem;
 use crate::schema::{Bounds, ServiceSchema};
