@@ -19,7 +19,7 @@ echo "deny: licences, sources and duplicate versions are checked"
 databases="${CARGO_HOME:-$HOME/.cargo}/advisory-dbs"
 if timeout 60 cargo deny fetch db >/dev/null 2>&1; then
 	echo "deny: the database of vulnerabilities is of today"
-elif [ -d "$databases" ] && [ -n "$(ls -A "$databases")" ]; then
+elif compgen -G "$databases/*/.git" >/dev/null; then
 	echo "deny: the database of vulnerabilities cannot be fetched; the one that is here is older"
 else
 	echo "deny: vulnerabilities are not checked: their database is not here and cannot be fetched"
