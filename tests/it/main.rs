@@ -38,6 +38,7 @@ mod kit;
 mod languages_c;
 mod languages_go;
 mod languages_python;
+mod limits;
 mod matrix;
 mod mesh_faults;
 mod mqtt;

@@ -17,6 +17,8 @@ pub mod memory;
 pub mod raw_nats;
 pub mod remote;
 pub mod sample;
+pub mod sandbox;
+pub mod start;
 mod stream;
 pub mod swap;
 pub mod table;
