@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tests::bench::raw_nats::{self, Place};
 use tests::bench::table::{Row, Table};
-use tests::bench::{Scale, features, languages, local, memory, remote, swap};
+use tests::bench::{Scale, features, languages, local, memory, remote, sandbox, start, swap};
 
 /// What can be measured, in the order of the table.
-const GROUPS: [&str; 9] = [
+const GROUPS: [&str; 11] = [
     "local",
     "features",
     "fresh",
@@ -19,6 +19,8 @@ const GROUPS: [&str; 9] = [
     "swap",
     "memory",
     "languages",
+    "start",
+    "sandbox",
 ];
 
 fn main() {
@@ -57,12 +59,24 @@ async fn measure(wanted: &[String]) {
                 "remote-redis" => remote::throughput(scale, remote::Medium::redis().await).await,
                 "swap" => swap::latency(scale).await,
                 "languages" => languages::compare(scale).await,
+                "start" => start::cached(scale).await,
+                "sandbox" => vec![beside_hostile_guests(scale, js.versions()).await],
                 _ => memory::per_instance(scale).await,
             };
             table.0.extend(rows);
         }
     }
     println!("{table}");
+}
+
+/// Measures beside each guest of the hostile corpus, and keeps the table when it is asked to.
+async fn beside_hostile_guests(scale: Scale, js: &str) -> Row {
+    let measured = sandbox::measure(scale).await;
+    println!("{}", measured.table);
+    if std::env::var_os("ISOMER_WRITE_SANDBOX").is_some() {
+        sandbox::write(&measured.table, &head(js));
+    }
+    measured.row
 }
 
 /// What the figures were measured on.

@@ -2,7 +2,7 @@
 
 use tests::bench::raw_nats::Place;
 use tests::bench::table::{Row, Table};
-use tests::bench::{Scale, features, languages, local, memory, remote, swap};
+use tests::bench::{Scale, features, languages, local, memory, remote, sandbox, start, swap};
 
 fn check(rows: Vec<Row>, n_rows: usize) {
     assert_eq!(rows.len(), n_rows);
@@ -60,4 +60,16 @@ async fn server_languages_are_measured_beside_rust() {
     let n_rows = rows.len();
     assert!(n_rows >= 5 && n_rows.is_multiple_of(5), "{n_rows} rows");
     check(rows, n_rows);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starts_are_measured() {
+    check(start::cached(Scale::tiny()).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_neighbours_are_measured() {
+    let measured = sandbox::measure(Scale::tiny()).await;
+    assert_eq!(measured.table.lines().count(), 2 + tests::corpus::all().len());
+    check(vec![measured.row], 1);
 }

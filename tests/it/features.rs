@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tests::tree;
+use tests::{known, tree};
 
 /// What a row may say.
 const STATES: [&str; 4] = ["works", "differs", "not applicable", "later"];
@@ -23,40 +23,12 @@ fn rows(text: &str) -> Vec<(usize, Vec<String>)> {
         .collect()
 }
 
-/// The names of all tests: `module::test` for `tests/it`, `host module::tests::test` for the host's own,
-/// `sdk test` for those of the guest SDK.
-fn known() -> BTreeSet<String> {
-    let mut known = BTreeSet::new();
-    for path in tree::files(tree::top()) {
-        let relative = path.strip_prefix(tree::top()).unwrap().to_string_lossy().into_owned();
-        let Some(module) = relative.strip_suffix(".rs") else { continue };
-        let prefix = if let Some(module) = module.strip_prefix("tests/it/") {
-            format!("{}::", module.replace('/', "::"))
-        } else if let Some(module) = module.strip_prefix("host/src/") {
-            let module = module.replace('/', "::");
-            let tests = if module.split("::").any(|part| part == "tests") { "" } else { "::tests" };
-            format!("host {module}{tests}::")
-        } else if module.starts_with("guest-sdk/") {
-            "sdk ".to_owned()
-        } else {
-            continue;
-        };
-        let text = tree::read(&path);
-        let names = text.lines().filter_map(|line| {
-            let (_, rest) = line.trim_start().split_once("fn ")?;
-            rest.split_once('(').map(|(name, _)| name)
-        });
-        known.extend(names.map(|name| format!("{prefix}{name}")));
-    }
-    known
-}
-
 #[test]
 fn every_feature_has_a_state_and_what_shows_it() {
     let text = tree::read(&tree::top().join("docs/features.md"));
     let rows = rows(&text);
     assert!(rows.len() > 250, "only {} rows were read", rows.len());
-    let known = known();
+    let known = known::tests();
     let mut broken = Vec::new();
     let mut ids = BTreeSet::new();
     for (line, cells) in &rows {

@@ -30,7 +30,7 @@ macro_rules! in_both_worlds {
     };
 }
 
-in_both_worlds!(fuel, fuel_is_the_same_for_the_same_call_and_counted, time_while_computing, memory, memory_at_the_start, tables, objects, payload_in, payload_out, payload_that_the_host_does_not_even_copy, payload_of_calls, meta, native_stack, calls_in_flight, handles, log_lines; paused: time_while_waiting, the_time_of_the_caller, instances_and_queue, waiting_for_an_instance_ends_with_the_deadline);
+in_both_worlds!(fuel, fuel_is_the_same_for_the_same_call_and_counted, time_while_computing, memory, memory_at_the_start, tables, objects, payload_in, payload_out, payload_that_the_host_does_not_even_copy, payload_of_calls, meta, native_stack, limits_of_an_action, calls_in_flight, events, handles, log_lines; paused: time_while_waiting, the_time_of_the_caller, instances_and_queue, waiting_for_an_instance_ends_with_the_deadline);
 
 fn data(error: &MoleculerError) -> Value {
     serde_json::from_str(error.fields().data.as_ref().unwrap()).unwrap()
@@ -176,6 +176,33 @@ async fn meta(guest: Guest) {
     assert_eq!(rig.call_ctx("echo", ctx).await.unwrap_err().kind(), "PAYLOAD_TOO_LARGE");
 }
 
+/// A schema may ask for less for an action, never for more than the operator allows.
+async fn limits_of_an_action(guest: Guest) {
+    let service = Limits { memory: 8 << 20, payload: 1_000, ..Limits::default() };
+    let rig = rig(guest, service).await;
+    let call = async |action: &str, n: usize, limits: ActionLimits| {
+        let params = Payload::from_value(&json!({ "n": n })).unwrap();
+        let target = rig.pool.target(action.into(), &limits);
+        rig.pool.call_action(context(action, params).build(), &target).await
+    };
+    let own = ActionLimits::default();
+    let fuel = ActionLimits { fuel: Some(5_000_000), ..own };
+    assert_eq!(data(&call("spin", 0, fuel).await.unwrap_err())["limit"], 5_000_000);
+    let timeout = ActionLimits { timeout: Some(Duration::from_millis(50)), ..own };
+    let error = call("spin", 0, timeout).await.unwrap_err();
+    assert_eq!((error.kind(), &data(&error)["limit"]), ("REQUEST_TIMEOUT", &json!("service")));
+    let memory = ActionLimits { memory: Some(4 << 20), ..own };
+    assert_eq!(data(&call("grow", 5 << 20, memory).await.unwrap_err())["limit"], 4 << 20);
+    call("grow", 5 << 20, own).await.unwrap();
+    let payload = ActionLimits { payload: Some(100), ..own };
+    call("big", 100, payload).await.unwrap();
+    assert_eq!(data(&call("big", 101, payload).await.unwrap_err())["limit"], 100);
+    call("big", 101, own).await.unwrap();
+    let more = ActionLimits { memory: Some(1 << 30), payload: Some(1 << 30), ..own };
+    assert_eq!(data(&call("big", 1_001, more).await.unwrap_err())["limit"], 1_000);
+    assert_eq!(data(&call("grow", 9 << 20, more).await.unwrap_err())["limit"], 8 << 20);
+}
+
 async fn native_stack(guest: Guest) {
     let rig = rig(guest, Limits::default()).await;
     rig.call("recurse", json!({"n": 1_000})).await.unwrap();
@@ -198,6 +225,20 @@ async fn calls_in_flight(guest: Guest) {
     let calls = vec![json!({"action": "other.absent"}); 4];
     let error = rig.call("mcall", json!({"calls": calls})).await.unwrap_err();
     assert_eq!(error.kind(), "QUEUE_FULL");
+}
+
+async fn events(guest: Guest) {
+    let rig = rig(guest, Limits { events: 10, ..Limits::default() }).await;
+    let refused = metric("isomer.guest.queueFull.total").await;
+    rig.call("emit_many", json!({"n": 10})).await.unwrap();
+    let error = rig.call("emit_many", json!({"n": 11})).await.unwrap_err();
+    assert_eq!((error.kind(), error.code(), error.retryable()), ("QUEUE_FULL", 429, false));
+    assert_eq!(data(&error), json!({"event": "many", "service": "probe", "limit": 10}));
+    assert_eq!(rig.event_names().len(), 20);
+    assert!(metric("isomer.guest.queueFull.total").await > refused || guest != Guest::Plain);
+    // Each handler may send as many.
+    rig.call("emit_many", json!({"n": 10})).await.unwrap();
+    assert_eq!(rig.pool.stats().failed_instances, 0);
 }
 
 async fn handles(guest: Guest) {

@@ -14,7 +14,7 @@ use tests::host::Host;
 use tests::nats_server::NatsServer;
 use tests::node::Node;
 use tests::peer::{Peer, value};
-use tests::{broker, guests, mirror, wait};
+use tests::{broker, crafted, guests, mirror, wait};
 
 const FILE: &str = "swapper.wasm";
 
@@ -86,6 +86,27 @@ async fn going_back_lasts_until_the_file_changes() {
     assert_eq!(error.kind(), "VERSION_NOT_FOUND");
     let error = host.reloader.roll_back("nobody", None).await.unwrap_err();
     assert_eq!(error.kind(), "SERVICE_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn as_many_versions_are_kept_as_the_limit_says() {
+    const KEPT: usize = 5;
+    let host = host_with("swapper_v1").await;
+    let component = std::fs::read(guests::wasm("swapper_v2")).unwrap();
+    let shown = || parsed(host.reloader.versions("swapper").unwrap());
+    for n in 2..=KEPT + 1 {
+        let before = shown()["versions"][0]["digest"].clone();
+        let other = crafted::variant(&component, u32::try_from(n).unwrap());
+        guests::put_bytes(&other, host.folder(), FILE);
+        wait::until("the next version", || async {
+            (shown()["versions"][0]["digest"] != before).then_some(())
+        })
+        .await;
+        assert_eq!(states(&shown()).len(), n.min(KEPT));
+    }
+    // The first one is forgotten.
+    host.reloader.roll_back("swapper", None).await.unwrap();
+    assert_eq!(version(&host).await, 2);
 }
 
 #[tokio::test]

@@ -18,6 +18,8 @@ pub mod raw_nats;
 mod raw_own;
 pub mod remote;
 pub mod sample;
+pub mod sandbox;
+pub mod start;
 mod stream;
 pub mod swap;
 pub mod table;

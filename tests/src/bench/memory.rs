@@ -58,7 +58,7 @@ pub(super) async fn resident(service: &str, file: &Path, n_instances: usize) -> 
 }
 
 /// Physical memory of a process that has become idle: the node gives back what it does not need any more.
-async fn settled_bytes(pid: u32) -> f64 {
+pub async fn settled_bytes(pid: u32) -> f64 {
     let (mut last, mut n_same) = (0.0, 0);
     wait::until("the memory of the node to settle", || {
         let now = resident_bytes(pid);

@@ -1,6 +1,7 @@
 //! A guest that takes what it can get, one action for each thing that a host must bound.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use isomer_sdk::prelude::*;
@@ -9,6 +10,7 @@ use serde::Deserialize;
 #[derive(Default)]
 struct Hostile {
     hoard: Vec<Vec<u8>>,
+    n_moods: usize,
 }
 
 #[derive(Deserialize)]
@@ -160,5 +162,80 @@ impl Hostile {
     #[action]
     fn exit(&self) {
         std::process::exit(3);
+    }
+
+    /// Traps on every `n`-th call of an instance.
+    #[action]
+    fn moody(&mut self, params: Number) -> usize {
+        self.n_moods += 1;
+        assert!(!self.n_moods.is_multiple_of(params.n), "in a bad mood");
+        self.n_moods
+    }
+
+    /// Calls itself `n` times at once, and so do these; nobody waits for long.
+    #[action]
+    async fn swarm(&self, ctx: &Context, params: Number) -> usize {
+        let timeout = Duration::from_millis(200);
+        let calls = (0..params.n).map(|_| {
+            let call = ctx.call::<Value>("hostile.swarm", json!({ "n": params.n }));
+            call.timeout(timeout).into_future()
+        });
+        join_all(calls).await.iter().filter(|result| result.is_ok()).count()
+    }
+
+    /// Calls another service, which calls it again.
+    #[action]
+    async fn round(&self, ctx: &Context) -> Result<Value> {
+        ctx.call("relay.pass", ()).await
+    }
+
+    /// Waits within the host, for an hour.
+    #[action]
+    fn block(&self) {
+        std::thread::sleep(Duration::from_secs(3_600));
+    }
+
+    /// Takes the stream of its caller and never reads it.
+    #[action]
+    fn deaf(&self, ctx: &Context) {
+        let _stream = ctx.stream();
+        std::thread::sleep(Duration::from_secs(3_600));
+    }
+
+    /// A stream without end, as fast as it is taken.
+    #[action]
+    async fn pour(&self, ctx: &Context) -> Result<()> {
+        let mut answer = ctx.respond_stream()?;
+        loop {
+            answer.write(vec![0; 64 << 10]).await?;
+        }
+    }
+
+    /// A stream without end, byte by byte.
+    #[action]
+    async fn drip(&self, ctx: &Context) -> Result<()> {
+        let mut answer = ctx.respond_stream()?;
+        loop {
+            answer.write(vec![0]).await?;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A result of this text, whatever it is.
+    #[action]
+    fn say(&self, params: String) -> Payload {
+        Payload::Json(params)
+    }
+
+    /// A call under another's name.
+    #[action]
+    async fn forge(&self, ctx: &Context) -> Result<Value> {
+        ctx.call("greeter.hello", ()).option("caller", "$node").await
+    }
+
+    /// A value under the key of another's action.
+    #[action]
+    fn poison(&self, ctx: &Context) -> Result<()> {
+        ctx.cacher().set("greeter.hello:", "poison", None)
     }
 }

@@ -92,6 +92,10 @@ fn with_params(ctx: &Context, action: &str, params: &Value) -> Result<Payload, F
         "emit" => ctx
             .emit(text(params, "event"), &given(params), options(params).as_deref())
             .map(|()| Payload::Absent),
+        "emit_many" => {
+            (0..n).try_for_each(|_| ctx.emit("many", &Payload::Absent, None))?;
+            Ok(Payload::Absent)
+        }
         "set_meta" => ctx.set_meta(text(params, "text")).map(|()| Payload::Json(ctx.meta())),
         "wait" => ctx
             .wait_for_services(&[text(params, "service").to_owned()], Some(50))

@@ -118,6 +118,12 @@ async fn with_params(ctx: &Context, action: &str, params: &Value) -> Result<Payl
             std::mem::forget((0..n).map(|_| timers::sleep(1)).collect::<Vec<_>>());
             Ok(Payload::Absent)
         }
+        "emit_many" => {
+            for _ in 0..n {
+                ctx.emit("many", &Payload::Absent, None).await?;
+            }
+            Ok(Payload::Absent)
+        }
         "mcall" => ctx.mcall(&params["calls"].to_string(), options(params).as_deref()).await,
         "set_meta" => ctx.set_meta(text(params, "text")).map(|()| Payload::Json(ctx.meta())),
         "print" => {
