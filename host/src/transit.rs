@@ -307,6 +307,9 @@ impl Transit {
     async fn try_join(&self) -> Result<(), Error> {
         let shared = &*self.0;
         let listener = Arc::new(receive::Receiver::new(&self.0));
+        if shared.settings.chosen_id {
+            shared.twin.begin();
+        }
         shared.transporter.connect(listener).await?;
         let subscribed = self.try_subscribe().await;
         if subscribed.is_err() {
@@ -318,7 +321,7 @@ impl Transit {
 
     async fn try_subscribe(&self) -> Result<(), Error> {
         let shared = &*self.0;
-        // Where nodes gossip nobody hears of an ID but from its node, and nobody ends itself.
+        // Where nodes gossip it is the transporter that asks; nobody ends itself there.
         if shared.settings.chosen_id && shared.transporter.gossip().is_none() {
             shared.begin_asking_for_twin().await?;
             if shared.ask_for_twin().await {

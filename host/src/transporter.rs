@@ -84,6 +84,8 @@ pub enum Event {
         /// False when it closed the connection.
         unexpected: bool,
     },
+    /// Another process has shown itself under this node's ID.
+    Twin,
 }
 
 /// Why a transporter could not do what it was asked.

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::config::Serializer;
+
 /// Section `registry.discoverer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discoverer {
@@ -10,6 +12,8 @@ pub struct Discoverer {
     pub finder: Finder,
     /// In a store, each so many looks also the load of the nodes is read; 0 is never. 10
     pub full_check: u32,
+    /// How what is left in a store is written. JSON
+    pub serializer: Serializer,
     /// Never declare a silent node lost; only its own good-bye counts. false
     pub disable_heartbeat_checks: bool,
     /// Never forget nodes that are gone. false
@@ -46,6 +50,7 @@ impl Default for Discoverer {
         Self {
             finder: Finder::Local,
             full_check: 10,
+            serializer: Serializer::Json,
             disable_heartbeat_checks: false,
             disable_offline_node_removing: false,
             clean_offline_nodes_timeout: Duration::from_secs(600),

@@ -1,6 +1,7 @@
 //! Section `metrics`: whether calls and events are measured, and who is told
 //! (moleculer: src/metrics/registry.js).
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Options of the metrics.
@@ -90,5 +91,18 @@ pub enum ReporterKind {
         port: u16,
         /// Bytes of a datagram. 1300
         payload_max: usize,
+    },
+    /// Files with a row for each change.
+    Csv {
+        /// `./reports/metrics`
+        folder: PathBuf,
+        /// Between fields. `,`
+        delimiter: String,
+        /// Behind each row. A line feed
+        row_delimiter: String,
+        /// A file for each set of labels, instead of one for each metric. false
+        by_label: bool,
+        /// Only metrics of these types. All
+        types: Option<Vec<String>>,
     },
 }

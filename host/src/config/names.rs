@@ -68,7 +68,7 @@ const EMBED: &str =
     "a function or class; a Rust program embeds the node with `ServiceBroker::builder`";
 
 /// Options of Moleculer that a node does not read, in the order of the reference.
-pub const ANSWERED: [Answered; 33] = [
+pub const ANSWERED: [Answered; 32] = [
     always_so("contextParamsCloning", "a guest never shares memory with its caller"),
     always_so("dependencyInterval", "awaited services are noticed when they come, without asking"),
     refused("transit.packetLogFilter", "packets are not logged one by one"),
@@ -99,13 +99,6 @@ pub const ANSWERED: [Answered; 33] = [
         "registry.discoverer.options.monitor",
         "the commands that go to Redis are not logged",
     ),
-    Answered {
-        default: "\"JSON\"",
-        ..refused(
-            "registry.discoverer.options.serializer",
-            "what nodes leave in the store is written as JSON",
-        )
-    },
     refused("registry.discoverer.options.cluster.options", "a cluster needs its nodes only"),
     no_effect("cacher.options.monitor", "the commands that go to Redis are not logged"),
     Answered {

@@ -24,9 +24,9 @@ use crate::config::discoverer::Finder;
 use crate::config::{BrokerOptions, Transporter};
 use crate::discoverer::{Outgoing, Shared};
 use crate::metrics::{Metric, MetricRegistry};
-use crate::packet::{Body, Info, Packet, PacketType};
+use crate::packet::{Body, Info, PROTOCOL_VERSION, Packet, PacketType};
 use crate::registry::Sign;
-use crate::serializer::{Json, Serializer as _};
+use crate::serializer::{self, Serializer};
 use crate::uid;
 
 mod etcd;
@@ -54,6 +54,30 @@ struct Owner {
     heartbeat_timeout: Duration,
     /// Largest INFO that is read, in bytes.
     info_max: usize,
+    serializer: Arc<dyn Serializer>,
+}
+
+impl Owner {
+    /// The value of a sign of life: more than the HEARTBEAT that it is read as
+    /// (moleculer: src/registry/discoverers/redis.js sendHeartbeat).
+    fn sign(&self, seq: u64, cpu: Option<f64>) -> Bytes {
+        let fields =
+            [("cpu", json!(cpu)), ("seq", json!(seq)), ("instanceID", json!(&*self.instance_id))];
+        // A packet whose fields are free, as those of gossip are.
+        let body = Body::GossipHello(
+            fields.map(|(key, value)| (key.to_owned(), value)).into_iter().collect(),
+        );
+        let sender = Arc::clone(&self.node_id);
+        self.serializer.encode(&Packet { ver: PROTOCOL_VERSION.into(), sender, body })
+    }
+
+    /// The load in the value of a sign of life.
+    fn load_in(&self, value: &Bytes) -> Option<f64> {
+        match self.serializer.decode(PacketType::Heartbeat, value).ok()?.body {
+            Body::Heartbeat(heartbeat) => heartbeat.cpu,
+            _ => None,
+        }
+    }
 }
 
 /// The store that the options name; none when nodes find each other through the transporter.
@@ -72,7 +96,9 @@ pub fn open(
         instance_id: Arc::clone(instance_id),
         heartbeat_timeout: options.heartbeat_timeout,
         info_max: options.transit.max_packet_size,
+        serializer: serializer::of(options.registry.discoverer.serializer),
     };
+    let serializer = Arc::clone(&owner.serializer);
     let finder = &options.registry.discoverer.finder;
     if matches!(options.transporter, Some(Transporter::Tcp(_))) && *finder != Finder::Local {
         return Err(Error::Gossip);
@@ -97,7 +123,7 @@ pub fn open(
         }
     };
     let full_check = options.registry.discoverer.full_check;
-    Ok(Some(Directory::new(store, full_check, metrics)))
+    Ok(Some(Directory::new(store, serializer, full_check, metrics)))
 }
 
 /// Why a store did not do what it was asked for.
@@ -185,6 +211,7 @@ pub enum Values {
 /// A store and what has been seen in it.
 pub struct Directory {
     store: Arc<dyn Store>,
+    serializer: Arc<dyn Serializer>,
     /// Each so many looks the values are read; 0 is never.
     full_check: u32,
     state: Mutex<State>,
@@ -208,12 +235,18 @@ struct State {
 impl Directory {
     /// With `full_check`, the first look that reads the values is any of the first so many, lest all nodes do
     /// it together.
-    pub(super) fn new(store: Arc<dyn Store>, full_check: u32, metrics: &MetricRegistry) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        serializer: Arc<dyn Serializer>,
+        full_check: u32,
+        metrics: &MetricRegistry,
+    ) -> Self {
         let most = usize::try_from(full_check.saturating_sub(1)).unwrap_or(0);
         let looks = u32::try_from(uid::random_below(most)).unwrap_or(0);
         let state = State { looks, trusted_from: clock::now(), failing: false };
         Self {
             store,
+            serializer,
             full_check,
             state: Mutex::new(state),
             looked: watch::Sender::new(false),
@@ -282,17 +315,17 @@ impl Shared {
         if directory.removed.load(Ordering::Acquire) {
             return;
         }
-        let info = self.encode(self.own_info());
+        let info = self.encode(directory, self.own_info());
         let written = directory.store.write_info(info).await;
         if self.settle(directory, written, "failedSendInfo").is_some() {
             self.beat_in(directory).await;
         }
     }
 
-    fn encode(&self, info: Info) -> Bytes {
+    fn encode(&self, directory: &Directory, info: Info) -> Bytes {
         let body = Body::Info(Box::new(info));
         let sender = Arc::clone(self.registry.read().local_id());
-        Json.encode(&Packet { ver: crate::packet::PROTOCOL_VERSION.into(), sender, body })
+        directory.serializer.encode(&Packet { ver: PROTOCOL_VERSION.into(), sender, body })
     }
 
     /// Writes a sign of life and looks for those of others.
@@ -306,7 +339,7 @@ impl Shared {
         if kept == Some(Kept::No) {
             self.distrust(directory);
             let info = self.registry.read().current_info();
-            let written = directory.store.write_info(self.encode(info)).await;
+            let written = directory.store.write_info(self.encode(directory, info)).await;
             self.settle(directory, written, "failedSendInfo");
         }
         if kept.is_some() {
@@ -378,7 +411,7 @@ impl Shared {
             tracing::debug!(node = &*node_id, "a node has a sign of life and offers nothing");
             return;
         };
-        let packet = match Json.decode(PacketType::Info, &text) {
+        let packet = match directory.serializer.decode(PacketType::Info, &text) {
             Ok(packet) => packet,
             Err(error) => {
                 Self::refuse(directory, &node_id, &error.to_string());

@@ -18,6 +18,7 @@ use crate::middleware::hook::Emit;
 use crate::registry::Endpoint;
 use crate::schema::{ActionSchema, EventSchema};
 
+mod csv;
 mod prometheus;
 mod reporter;
 mod statsd;

@@ -171,6 +171,10 @@ impl Shared {
 
     fn handle_connection(&self, event: Event) {
         match event {
+            Event::Twin => match self.twin.asking() {
+                true => self.twin.handle_sign(),
+                false => self.notify(Notice::DuplicateNodeId { instance_id: None }),
+            },
             Event::NodeFound { node_id } => self.notify(Notice::NodeFound { node_id }),
             Event::NodeLost { node_id, unexpected } => {
                 self.reject_node(&node_id);

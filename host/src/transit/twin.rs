@@ -43,6 +43,16 @@ impl Twin {
         }
     }
 
+    /// From now on signs of another process count.
+    pub(super) fn begin(&self) {
+        self.asking.store(true, Ordering::Release);
+    }
+
+    /// Whether they do.
+    pub(super) fn asking(&self) -> bool {
+        self.asking.load(Ordering::Acquire)
+    }
+
     /// A PONG with this node's ID as its sender.
     pub(super) fn handle_pong(&self, pong: &Pong) {
         if pong.id.as_ref() == Some(&self.question) {
@@ -52,7 +62,7 @@ impl Twin {
 
     /// A sign of another process with this ID.
     pub(super) fn handle_sign(&self) {
-        if self.asking.load(Ordering::Acquire) {
+        if self.asking() {
             self.found.store(true, Ordering::Release);
             self.answered.notify_one();
         }
@@ -62,7 +72,6 @@ impl Twin {
 impl Shared {
     /// Makes the way for an answer. Before anything else is subscribed to for which two would compete.
     pub(super) async fn begin_asking_for_twin(&self) -> Result<(), transporter::Error> {
-        self.twin.asking.store(true, Ordering::Release);
         let answers = self.topics.of(PacketType::Pong, Some(&self.twin.asker));
         self.transporter.subscribe(vec![answers]).await
     }

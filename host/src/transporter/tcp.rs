@@ -165,14 +165,17 @@ impl Shared {
 
     /// Where datagrams do not work, the node does without them.
     fn start_datagrams(&self, running: &Arc<Running>) {
-        let datagram = format!("{}|{}|{}", self.namespace, self.node_id, running.port);
         let ears = Ears {
             namespace: self.namespace.clone(),
+            node_id: Arc::clone(&self.node_id),
+            port: running.port,
+            asked: tokio::sync::Notify::new(),
+            twin_told: Mutex::default(),
             registry: Arc::clone(&self.registry),
             listener: Arc::clone(&running.listener),
             counters: self.counters.clone(),
         };
-        match Udp::bind(&self.options, datagram) {
+        match Udp::bind(&self.options, &ears) {
             Ok(None) => {}
             Ok(Some(udp)) => {
                 task::spawn("tcp discovery", &running.cancel, udp.run(ears));

@@ -404,6 +404,13 @@ fn every_form_of_the_discoverer_is_read() {
     );
     check_error(
         "isomer.json",
+        "{\"registry\": {\"discoverer\": {\"type\": \"Redis\", \"options\": {\"serializer\": \"CBORX\"}}}}",
+        "1 problem in the configuration:\n  \
+         isomer.json:1: registry.discoverer.options.serializer is \"CBORX\" (not the name of a serializer; did you mean \
+         'CBOR'?); allowed: \"JSON\", \"JSONExt\", \"MsgPack\", \"Notepack\" or \"CBOR\"",
+    );
+    check_error(
+        "isomer.json",
         "{\"registry\": {\"discoverer\": {\"type\": \"etcd3://u:secret@h\", \"options\": {\"scanLength\": 1}}}}",
         "2 problems in the configuration:\n  \
          isomer.json:1: registry.discoverer.options.scanLength is 1 (only a discoverer of type Redis has it); \

@@ -9,17 +9,17 @@ use crate::config::schema::{Entry, Kind, Unit};
 use crate::config::value::{Located, Value};
 
 /// What may stand as a reporter.
-const REPORTERS: &str = "\"Console\", \"Event\", \"Prometheus\", \"StatsD\", {\"type\", \"options\"} of one of them, or a list of these";
+const REPORTERS: &str = "\"Console\", \"Event\", \"Prometheus\", \"StatsD\", \"CSV\", {\"type\", \"options\"} of one of them, or a list of these";
 /// Rising numbers.
 const BUCKETS: &str = "a list of rising numbers";
 /// Rising parts.
 const QUANTILES: &str = "a list of rising numbers from 0 to 1";
 
 /// The reporters.
-const OFFERED: [&str; 4] = ["Console", "Event", "Prometheus", "StatsD"];
+const OFFERED: [&str; 5] = ["Console", "Event", "Prometheus", "StatsD", "CSV"];
 
-/// Moleculer's reporters that are not here.
-const NOT_OFFERED: [&str; 2] = ["CSV", "Datadog"];
+/// Moleculer's reporter that is not here.
+const NOT_OFFERED: &str = "Datadog";
 
 /// The options.
 pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
@@ -37,7 +37,7 @@ pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
             }),
             default: "",
             doc: "Who is told: `Console` writes into the log, `Event` sends lists as `$metrics.snapshot`, \
-                  `Prometheus` answers on port 3030, `StatsD` sends to port 8125.",
+                  `Prometheus` answers on port 3030, `StatsD` sends to port 8125, `CSV` writes files.",
         },
         Entry {
             name: "metrics.collectProcessMetrics",
@@ -127,7 +127,16 @@ fn reporter(name: &str, options: Option<&Located>) -> Result<MetricReporter, Str
     } else if is("StatsD") {
         let host = "localhost".to_owned();
         read(ReporterKind::StatsD { host, port: 8125, payload_max: 1_300 }, false, options)
-    } else if NOT_OFFERED.into_iter().any(is) {
+    } else if is("CSV") {
+        let kind = ReporterKind::Csv {
+            folder: "./reports/metrics".into(),
+            delimiter: ",".to_owned(),
+            row_delimiter: "\n".to_owned(),
+            by_label: false,
+            types: None,
+        };
+        read(kind, false, options)
+    } else if is(NOT_OFFERED) {
         Err(format!(
             "this version does not offer reporter {name}; \"Event\" gives the figures to a service, which can \
              send them there"
@@ -153,6 +162,10 @@ fn read(
         }
         ReporterKind::StatsD { .. } => {
             names.into_iter().chain(["interval", "host", "port", "maxPayloadSize"]).collect()
+        }
+        ReporterKind::Csv { .. } => {
+            let own = ["interval", "folder", "delimiter", "rowDelimiter", "mode", "types"];
+            names.into_iter().chain(own).collect()
         }
     };
     let interval = Duration::from_secs(5);
@@ -227,7 +240,28 @@ fn read_own(kind: &mut ReporterKind, key: &str, value: &Located) -> Result<(), S
         (ReporterKind::StatsD { payload_max, .. }, _) => {
             *payload_max = number::<u16>(key, value, 100)?.into();
         }
+        (kind @ ReporterKind::Csv { .. }, _) => read_csv(kind, key, value)?,
         (kind, _) => read_event(kind, key, value)?,
+    }
+    Ok(())
+}
+
+fn read_csv(kind: &mut ReporterKind, key: &str, value: &Located) -> Result<(), String> {
+    let ReporterKind::Csv { folder, delimiter, row_delimiter, by_label, types } = kind else {
+        return Ok(());
+    };
+    match key {
+        "folder" => *folder = text(key, value)?.into(),
+        "delimiter" => *delimiter = text(key, value)?,
+        "rowDelimiter" => *row_delimiter = text(key, value)?,
+        "types" => *types = Some(reporting::names(key, value)?),
+        _ => {
+            *by_label = match value.as_text() {
+                Some("metric") => false,
+                Some("label") => true,
+                _ => return Err("'mode' is neither \"metric\" nor \"label\"".into()),
+            };
+        }
     }
     Ok(())
 }

@@ -21,9 +21,8 @@ use tokio::sync::Notify;
 use crate::backoff;
 use crate::discoverer::store::http::{Answer, Connection, Host};
 use crate::discoverer::store::{Change, Error, Found, Kept, Owner, SIGNS_MAX, Store, Values};
-use crate::packet::{Body, PROTOCOL_VERSION, PacketType, check_node_id};
+use crate::packet::check_node_id;
 use crate::registry::Sign;
-use crate::serializer::{Json, Serializer as _};
 
 /// Port of a server whose address names none.
 const DEFAULT_PORT: u16 = 2379;
@@ -333,10 +332,7 @@ impl Etcd {
         };
         let hash: String = self.owner.instance_id.chars().take(8).collect();
         let key = format!("{}{}/{hash}/{seq}", self.signs(), self.owner.node_id);
-        let owner = &self.owner;
-        let value = json!({"sender": &*owner.node_id, "ver": PROTOCOL_VERSION, "cpu": cpu, "seq": seq,
-            "instanceID": &*owner.instance_id});
-        self.put(&key, value.to_string().as_bytes(), &lease).await?;
+        self.put(&key, &self.owner.sign(seq, cpu), &lease).await?;
         self.state.lock().sign = Some(Written { key: key.clone(), lease });
         if let Some(last) = last.filter(|last| last.key != key) {
             self.delete(&last.key).await?;
@@ -370,7 +366,8 @@ impl Etcd {
         let found = range.kvs.iter().filter_map(|kv| {
             let key = BASE64.decode(&kv.key).ok()?;
             let mut found = parse(std::str::from_utf8(&key).ok()?.strip_prefix(&prefix)?)?;
-            found.sign.cpu = load_in(&kv.value);
+            let value = BASE64.decode(&kv.value).ok().map(Bytes::from);
+            found.sign.cpu = value.and_then(|value| self.owner.load_in(&value));
             Some(found)
         });
         Ok(found.collect())
@@ -478,15 +475,6 @@ fn read<T: for<'de> Deserialize<'de>>(answer: &Answer) -> Result<T, Failure> {
         return Err(refused(message.and_then(Value::as_str).unwrap_or("no reason").to_owned()));
     }
     serde_json::from_slice(&answer.body).map_err(|error| refused(error.to_string()))
-}
-
-/// The load in the value of a sign of life.
-fn load_in(value: &str) -> Option<f64> {
-    let value = Bytes::from(BASE64.decode(value).ok()?);
-    match Json.decode(PacketType::Heartbeat, &value).ok()?.body {
-        Body::Heartbeat(heartbeat) => heartbeat.cpu,
-        _ => None,
-    }
 }
 
 /// `<node ID>/<instance>/<seq>`

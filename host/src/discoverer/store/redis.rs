@@ -13,14 +13,11 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use parking_lot::Mutex;
-use serde_json::json;
 
 use crate::clock::{self, Instant};
 use crate::discoverer::store::{Change, Error, Found, Kept, Owner, SIGNS_MAX, Store, Values};
-use crate::packet::{Body, PROTOCOL_VERSION, PacketType};
 use crate::redis::{self, Client, Link, Scan};
 use crate::registry::Sign;
-use crate::serializer::{Json, Serializer as _};
 
 /// How long what a node offers is kept, how long when it is kept on, and how often that is done.
 const INFO_TTL: Duration = Duration::from_secs(30 * 60);
@@ -117,10 +114,8 @@ impl Redis {
         {
             kept = Kept::No;
         }
-        let owner = &self.owner;
-        let value = json!({"sender": &*owner.node_id, "ver": PROTOCOL_VERSION, "cpu": cpu, "seq": seq,
-            "instanceID": &*owner.instance_id});
-        self.write(&key, value.to_string().as_bytes(), owner.heartbeat_timeout).await?;
+        let value = self.owner.sign(seq, cpu);
+        self.write(&key, &value, self.owner.heartbeat_timeout).await?;
         if let Some(last) = last.filter(|last| *last != key) {
             self.link.ask::<()>(cmd("DEL").arg(last)).await?;
         }
@@ -177,11 +172,8 @@ impl Redis {
                     Err(Error::Failed(_)) => return Ok(found),
                     Err(error) => return Err(error),
                 };
-                if value.len() <= SIGN_MAX
-                    && let Ok(packet) = Json.decode(PacketType::Heartbeat, &value)
-                    && let Body::Heartbeat(heartbeat) = packet.body
-                {
-                    found.sign.cpu = heartbeat.cpu;
+                if value.len() <= SIGN_MAX {
+                    found.sign.cpu = self.owner.load_in(&value);
                 }
                 Ok::<_, Error>(found)
             }

@@ -9,6 +9,7 @@ use super::*;
 use crate::clock::Instant;
 use crate::discoverer::store::{Change, Error, Found, Kept, Store, Values};
 use crate::registry::Sign;
+use crate::serializer::Json;
 
 type Told = Box<dyn Fn(Change) + Send + Sync>;
 
@@ -135,7 +136,7 @@ async fn joined(bus: &Arc<Bus>, shelf: &Arc<Shelf>, id: &str, actions: &[&str]) 
         let instance = instance.chars().take(8).collect();
         let (shelf, last) = (Arc::clone(shelf), Mutex::default());
         let place = Place { shelf, id: id.into(), instance, last };
-        Some(Directory::new(Arc::new(place), 10, &MetricRegistry::default()))
+        Some(Directory::new(Arc::new(place), Arc::new(Json), 10, &MetricRegistry::default()))
     });
     node.offer(actions);
     node.transit.connect().await.unwrap();

@@ -1,4 +1,4 @@
-//! Tells others of the metrics: the log, the mesh and StatsD again and again, Prometheus when it asks
+//! Tells others of the metrics: the log, the mesh, files and StatsD again and again, Prometheus when it asks
 //! (moleculer: src/metrics/reporters).
 
 use std::collections::HashMap;
@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::config::metrics::{MetricReporter, ReporterKind};
 use crate::context::{Caller, EmitOptions, EventType};
+use crate::middleware::metrics::csv::Files;
 use crate::middleware::metrics::prometheus::{self, Place};
 use crate::middleware::metrics::statsd::Server;
 use crate::payload::Payload;
@@ -54,6 +55,7 @@ pub fn report(
         }),
         _ => None,
     };
+    let mut files = files(&reporter.kind);
     let reports = async move {
         let mut ticks = tokio::time::interval(reporter.interval);
         ticks.tick().await;
@@ -64,6 +66,8 @@ pub fn report(
             let rows = wanted(&reporter, list(), &mut last);
             if let Some(server) = &mut statsd {
                 server.tell(&rows).await;
+            } else if let Some(files) = &mut files {
+                files.tell(&rows).await;
             } else if !rows.is_empty() {
                 tell(&reporter.kind, rows, &*caller).await;
             }
@@ -72,6 +76,22 @@ pub fn report(
     task::spawn_on(work, "metrics reporter", async move {
         cancel.run_until_cancelled(reports).await;
     });
+}
+
+/// The files of a reporter that writes some.
+fn files(kind: &ReporterKind) -> Option<Files> {
+    let ReporterKind::Csv { folder, delimiter, row_delimiter, by_label, types } = kind else {
+        return None;
+    };
+    Some(Files {
+        folder: folder.clone(),
+        delimiter: delimiter.clone(),
+        row_delimiter: row_delimiter.clone(),
+        by_label: *by_label,
+        types: types.clone(),
+        last: HashMap::new(),
+        failing: false,
+    })
 }
 
 /// The metrics that the reporter tells; `last` is what they were.
@@ -126,7 +146,9 @@ fn timeless(row: &Value) -> Value {
 async fn tell(kind: &ReporterKind, rows: Vec<Value>, caller: &dyn Caller) {
     match kind {
         // They have their own ways.
-        ReporterKind::Prometheus { .. } | ReporterKind::StatsD { .. } => {}
+        ReporterKind::Prometheus { .. }
+        | ReporterKind::StatsD { .. }
+        | ReporterKind::Csv { .. } => {}
         ReporterKind::Console => rows.iter().for_each(print),
         ReporterKind::Event { event_name, broadcast, groups } => {
             let Ok(data) = Payload::from_value(&rows) else { return };

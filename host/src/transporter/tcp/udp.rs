@@ -3,6 +3,10 @@
 //! A datagram proves nothing: it makes a node known as one that is offline, and the node is then asked by
 //! gossip. Where datagrams cannot be sent or heard, that is told once and the node works without.
 //!
+//! Before a node shows itself it asks whether somebody has its ID, with a `?` behind the namespace: nodes of
+//! Moleculer pass over what is of another namespace, and one of ours that has the ID shows itself at once. A
+//! datagram with the own ID from another port or machine is a sign of a second process.
+//!
 //! moleculer: src/transporters/tcp/udp-broadcaster.js
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,12 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use if_addrs::IfAddr;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rustix::net::sockopt;
 use tokio::net::UdpSocket;
+use tokio::sync::Notify;
 
 use crate::backoff;
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::config::Tcp as Options;
 use crate::config::transporter::tcp::Broadcast;
 use crate::packet;
@@ -30,6 +35,13 @@ const DATAGRAM_MAX: usize = 1_024;
 /// The first datagram is sent after this time and up to as much again.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 
+/// Least time between two answers to those who ask for this node's ID, and between two reports of a second
+/// process that has it.
+const TWIN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Stands behind the namespace of a question.
+const QUESTION: &str = "?";
+
 /// Addresses that datagrams are sent to.
 const DESTINATIONS_MAX: usize = 64;
 
@@ -42,13 +54,21 @@ pub(super) struct Udp {
     period: Duration,
     /// 0 is without end.
     n_max: u32,
-    /// What is sent.
+    /// What is sent, and what is asked before.
     datagram: String,
+    question: String,
 }
 
 /// Who hears what the datagrams say.
 pub(super) struct Ears {
     pub(super) namespace: String,
+    /// This node, and where it listens.
+    pub(super) node_id: Arc<str>,
+    pub(super) port: u16,
+    /// Rings when somebody asks who has its ID.
+    pub(super) asked: Notify,
+    /// When a second process with its ID was last told of.
+    pub(super) twin_told: Mutex<Option<Instant>>,
     pub(super) registry: Arc<RwLock<Registry>>,
     pub(super) listener: Arc<dyn Listener>,
     pub(super) counters: Counters,
@@ -56,7 +76,7 @@ pub(super) struct Ears {
 
 impl Udp {
     /// A socket that hears the group on all interfaces; nothing when datagrams are not wanted.
-    pub(super) fn bind(options: &Options, datagram: String) -> std::io::Result<Option<Self>> {
+    pub(super) fn bind(options: &Options, ears: &Ears) -> std::io::Result<Option<Self>> {
         let broadcast = options.udp_broadcast != Broadcast::Off;
         if !options.udp_discovery || options.udp_multicast.is_none() && !broadcast {
             return Ok(None);
@@ -85,38 +105,61 @@ impl Udp {
         destinations.truncate(DESTINATIONS_MAX);
         let (port, period) = (options.udp_port, options.udp_period);
         let n_max = options.udp_max_discovery;
-        Ok(Some(Self { socket, destinations, port, period, n_max, datagram }))
+        let Ears { namespace, node_id, port: own_port, .. } = ears;
+        let datagram = format!("{namespace}|{node_id}|{own_port}");
+        let question = format!("{namespace}{QUESTION}|{node_id}|{own_port}");
+        Ok(Some(Self { socket, destinations, port, period, n_max, datagram, question }))
     }
 
     /// Sends from time to time and hears others, until it is cancelled.
     pub(super) async fn run(self, ears: Ears) {
-        tokio::join!(self.send(&ears), self.hear(&ears));
+        tokio::join!(self.send(&ears), self.answer(&ears), self.hear(&ears));
     }
 
     async fn send(&self, ears: &Ears) {
+        let mut last_trouble = String::new();
+        self.send_to_all(&self.question, ears, &mut last_trouble).await;
         tokio::time::sleep(FIRST_DELAY + backoff::jitter(FIRST_DELAY)).await;
         let mut n_sent = 0;
-        let mut last_trouble = String::new();
         while self.n_max == 0 || n_sent < self.n_max {
-            for (interface, address) in &self.destinations {
-                if let Err(error) = self.send_to(*interface, *address).await {
-                    let trouble = format!("datagrams cannot be sent to {address}: {error}");
-                    if trouble != last_trouble {
-                        ears.listener.handle_event(Event::Trouble(trouble.clone()));
-                        last_trouble = trouble;
-                    }
-                }
-            }
+            self.send_to_all(&self.datagram, ears, &mut last_trouble).await;
             n_sent = n_sent.saturating_add(1);
             tokio::time::sleep(self.period).await;
         }
     }
 
-    async fn send_to(&self, interface: Option<Ipv4Addr>, address: Ipv4Addr) -> std::io::Result<()> {
+    /// Shows this node to whoever wants its ID.
+    async fn answer(&self, ears: &Ears) {
+        let mut last_trouble = String::new();
+        loop {
+            ears.asked.notified().await;
+            self.send_to_all(&self.datagram, ears, &mut last_trouble).await;
+            tokio::time::sleep(TWIN_PAUSE).await;
+        }
+    }
+
+    async fn send_to_all(&self, datagram: &str, ears: &Ears, last_trouble: &mut String) {
+        for (interface, address) in &self.destinations {
+            if let Err(error) = self.send_to(datagram, *interface, *address).await {
+                let trouble = format!("datagrams cannot be sent to {address}: {error}");
+                if trouble != *last_trouble {
+                    ears.listener.handle_event(Event::Trouble(trouble.clone()));
+                    *last_trouble = trouble;
+                }
+            }
+        }
+    }
+
+    async fn send_to(
+        &self,
+        datagram: &str,
+        interface: Option<Ipv4Addr>,
+        address: Ipv4Addr,
+    ) -> std::io::Result<()> {
         if let Some(interface) = interface {
             sockopt::set_ip_multicast_if(&self.socket, &interface)?;
         }
-        self.socket.send_to(self.datagram.as_bytes(), (address, self.port)).await.map(drop)
+        self.socket.send_to(datagram.as_bytes(), (address, self.port)).await.map(drop)
     }
 
     async fn hear(&self, ears: &Ears) {
@@ -140,14 +183,42 @@ impl Ears {
             self.counters.refused_datagrams.increment();
             return;
         };
+        let own = *node_id == *self.node_id && !self.is_me(from.ip(), port);
+        if own && namespace.strip_suffix(QUESTION) == Some(&self.namespace) {
+            self.asked.notify_one();
+        }
         if namespace != self.namespace {
             return;
+        }
+        if own {
+            self.tell_of_twin();
         }
         let address = from.ip().to_canonical().to_string();
         let ask = self.registry.write().apply_datagram(node_id, &address, port, clock::now());
         if ask {
             self.listener.handle_event(Event::NodeFound { node_id: node_id.into() });
         }
+    }
+}
+
+impl Ears {
+    /// Whether a datagram with this node's ID is its own, which comes back.
+    fn is_me(&self, from: IpAddr, port: u16) -> bool {
+        // Only an address of this machine can be bound.
+        let here = || std::net::UdpSocket::bind((from, 0)).is_ok();
+        port == self.port && (from.is_loopback() || here())
+    }
+
+    fn tell_of_twin(&self) {
+        let now = clock::now();
+        {
+            let mut told = self.twin_told.lock();
+            if told.is_some_and(|last| now.saturating_duration_since(last) < TWIN_PAUSE) {
+                return;
+            }
+            *told = Some(now);
+        }
+        self.listener.handle_event(Event::Twin);
     }
 }
 

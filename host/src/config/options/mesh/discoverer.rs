@@ -4,6 +4,7 @@ use crate::config::discoverer::Finder;
 use crate::config::options::{NodeOptions, narrow, narrow_32};
 use crate::config::redis;
 use crate::config::schema::{Entry, Kind};
+use crate::config::serializer;
 use crate::config::value::{Located, Value};
 
 /// What names a discoverer.
@@ -78,6 +79,16 @@ pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
             }),
             default: "10",
             doc: "Redis, Etcd3: each so many looks also the load of the nodes is read; 0 is never.",
+        },
+        Entry {
+            name: "registry.discoverer.options.serializer",
+            kind: Kind::Special(serializer::ALLOWED, |node, value| {
+                let read = serializer::read(value)?;
+                node.broker.registry.discoverer.serializer = read;
+                Ok(())
+            }),
+            default: "\"JSON\"",
+            doc: "Redis, Etcd3: how what nodes leave there is written, the same on all of them.",
         },
     ]
 }
