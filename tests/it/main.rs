@@ -26,6 +26,7 @@ mod event_match;
 mod faults;
 mod features;
 mod gateway;
+mod grants;
 mod guest_spans;
 mod guest_streams;
 mod hooks;
