@@ -58,7 +58,7 @@ pub enum Verb {
     /// List the nodes
     Nodes(list::ListArgs),
     /// List the services, and files that cannot be used as one
-    Services(list::ListArgs),
+    Services(list::ServicesArgs),
     /// List the actions and their params
     Actions(list::ListArgs),
     /// List the events that somebody listens to
@@ -159,7 +159,7 @@ impl Cli {
             Verb::Emit(args) => call::emit(args).await,
             Verb::Broadcast(args) => call::broadcast(args).await,
             Verb::Nodes(args) => list::run(&list::NODES, args).await,
-            Verb::Services(args) => list::run(&list::SERVICES, args).await,
+            Verb::Services(args) => list::run_services(args).await,
             Verb::Actions(args) => list::run(&list::ACTIONS, args).await,
             Verb::Events(args) => list::run(&list::EVENTS, args).await,
             Verb::Ping(args) => ping::run(args).await,

@@ -6,7 +6,7 @@
 //!
 //! [`Caller`] is how guests and middlewares reach the broker without knowing it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
@@ -107,6 +107,8 @@ pub struct Inner {
     parsed: OnceLock<Option<Value>>,
     /// Whether the result came from the cacher.
     cached: AtomicBool,
+    /// What its handler has used in a guest; 0 when it ran in none.
+    fuel: AtomicU64,
     meta: Mutex<Object>,
     response_headers: Mutex<Object>,
     deadline: OnceLock<Deadline>,
@@ -285,6 +287,7 @@ impl ContextBuilder {
             sanitized: OnceLock::new(),
             parsed: OnceLock::new(),
             cached: AtomicBool::new(false),
+            fuel: AtomicU64::new(0),
             meta: Mutex::default(),
             response_headers: Mutex::default(),
             deadline: OnceLock::new(),
@@ -366,6 +369,7 @@ impl Context {
             sanitized: OnceLock::new(),
             parsed: OnceLock::new(),
             cached: AtomicBool::new(self.cached_result()),
+            fuel: AtomicU64::new(0),
             meta: Mutex::new(inner.meta.lock().clone()),
             response_headers: Mutex::new(inner.response_headers.lock().clone()),
             deadline: OnceLock::new(),
@@ -454,6 +458,17 @@ impl Context {
     /// The result comes from the cacher.
     pub fn mark_cached(&self) {
         self.0.cached.store(true, Ordering::Relaxed);
+    }
+
+    /// The fuel that its handler has used, without the calls that it made; 0 when it ran in no guest, or runs.
+    #[must_use]
+    pub fn fuel(&self) -> u64 {
+        self.0.fuel.load(Ordering::Relaxed)
+    }
+
+    /// Its handler has ended and used so much.
+    pub fn note_fuel(&self, fuel: u64) {
+        self.0.fuel.store(fuel, Ordering::Relaxed);
     }
 
     /// The meta now.

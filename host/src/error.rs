@@ -444,8 +444,10 @@ impl MoleculerError {
     /// The operator's grants do not allow this to the service.
     #[must_use]
     pub fn permission_denied(service: &str, what: &str, grant: &str) -> Self {
-        let message =
-            format!("Service '{service}' may not {what}: its grant '{grant}' does not allow it.");
+        let message = format!(
+            "Service '{service}' may not {what}: its grant '{grant}' does not allow it (section [grants] of \
+                 its .toml)."
+        );
         Self::new("PermissionDeniedError", 403, "PERMISSION_DENIED", message, false)
             .with_data(&json!({"service": service, "grant": grant}))
     }

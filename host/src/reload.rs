@@ -22,6 +22,7 @@ use crate::clock::{self, Instant};
 use crate::context::Outcome as CallOutcome;
 use crate::error::MoleculerError;
 use crate::metrics::Metric;
+use crate::payload::Payload;
 use crate::runtime::Runtime;
 use crate::task::{self, CancellationToken};
 
@@ -29,6 +30,7 @@ mod deploy;
 pub mod middlewares;
 pub mod scan;
 mod versions;
+mod wants;
 pub mod watch;
 
 use deploy::Deployed;
@@ -128,6 +130,16 @@ impl Reloader {
     /// `SERVICE_NOT_FOUND`.
     pub fn versions(&self, service: &str) -> CallOutcome {
         self.0.versions(service)
+    }
+
+    /// What the components of this node may do, and what they could want beyond: for who runs the node, since it
+    /// names folders and hosts of the machine.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn grants(&self) -> CallOutcome {
+        let rows: Vec<_> = self.0.deployed.lock().values().map(Deployed::grants).collect();
+        Payload::from_value(&rows).map_err(|error| MoleculerError::internal(error.to_string()))
     }
 
     /// Puts an earlier version of a service into service: the one before, or the one whose digest begins as

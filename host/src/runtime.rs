@@ -42,6 +42,7 @@ mod limiter;
 mod log_sink;
 mod pending_call;
 mod pool;
+mod reach;
 mod serving;
 mod spans;
 mod state;
@@ -204,6 +205,8 @@ pub struct RuntimeOptions {
     pub compile: CompileLimits,
     /// Where the runtime counts.
     pub metrics: MetricRegistry,
+    /// Folders and files of the node that no guest may see, whatever is granted; the cache is among them anyway.
+    pub private: Vec<PathBuf>,
 }
 
 impl RuntimeOptions {
@@ -218,6 +221,7 @@ impl RuntimeOptions {
             stack: crate::config::Limits::default().stack,
             compile: CompileLimits::default(),
             metrics: MetricRegistry::default(),
+            private: Vec::new(),
         }
     }
 }
@@ -248,7 +252,8 @@ impl Runtime {
     ///
     /// # Errors
     /// [`Error::Engine`], [`Error::Cache`] and [`Error::UntrustedCache`].
-    pub fn new(options: RuntimeOptions) -> Result<Self, Error> {
+    pub fn new(mut options: RuntimeOptions) -> Result<Self, Error> {
+        options.private.push(options.cache_dir.clone());
         let plain = Lane::new(Flavour::Plain, options.stack).map_err(Error::Engine)?;
         let cache = Arc::new(Cache::open(&options.cache_dir)?);
         Ok(Self(Arc::new(Inner {

@@ -13,6 +13,7 @@ use crate::handler::{EventHandler, FallbackHandler, Handler, HandlerOf};
 use crate::schema::{self, Bounds, ServiceSchema};
 
 pub mod component;
+pub mod heard;
 pub mod internals;
 pub mod native;
 mod probe;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use isomer_host::config::limits::Grants;
+use isomer_host::config::Limits;
+use isomer_host::config::limits::{Grants, Instances};
 use isomer_host::context::ContextBuilder;
 use isomer_host::payload::{Object, Payload};
 use serde_json::{Value, json};
@@ -215,6 +216,38 @@ async fn a_trap_names_its_cause_and_place() {
     assert!(error.message().contains("panicked at"), "{error}");
     let stack = error.fields().stack.clone().unwrap();
     assert!(stack.contains("probe") && stack.contains("as the test asked"), "{stack}");
+    // The function is named, as the component's names are kept by the profile of guests.
+    assert!(stack.contains("wasm backtrace") && stack.contains("trap"), "{stack}");
+}
+
+#[tokio::test]
+async fn a_trap_brings_the_last_lines_of_its_own_call_only() {
+    let limits = Limits {
+        instances: Instances { max: 1, ..Limits::default().instances },
+        ..Limits::default()
+    };
+    let rig = Rig::new(Setup { limits, ..Setup::default() }).await;
+    rig.call("log", json!({"n": 1, "text": "of the call before"})).await.unwrap();
+    let error = rig.call("log_and_panic", json!({"text": "just before"})).await.unwrap_err();
+    let stack = error.fields().stack.clone().unwrap();
+    assert!(stack.contains("just before") && !stack.contains("of the call before"), "{stack}");
+}
+
+#[tokio::test]
+async fn fuel_is_told_exactly_and_to_who_asks() {
+    let rig = Rig::new(Setup::default()).await;
+    let used = async |meta: &'static str| {
+        let before = rig.pool.stats().fuel;
+        let ctx = context("echo", Payload::Json("{}".into())).meta(object(meta)).build();
+        rig.call_ctx("echo", ctx.clone()).await.unwrap();
+        (rig.pool.stats().fuel - before, ctx.fuel(), ctx.meta().as_str().to_owned())
+    };
+    let (spent, fuel, meta) = used("{\"$fuel\":true}").await;
+    assert!(fuel > 0 && fuel == spent);
+    assert_eq!(meta, format!("{{\"$fuel\":{fuel}}}"));
+    assert_eq!(used("{}").await.2, "{}", "nobody asked");
+    // A warm instance does the same work for the same fuel.
+    assert_eq!(used("{}").await.1, used("{}").await.1);
 }
 
 #[tokio::test]

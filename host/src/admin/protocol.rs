@@ -116,7 +116,7 @@ pub enum Request {
     Info,
 }
 
-/// What is asked about the versions of a service, which is named in full.
+/// What is asked about the versions of a service, which is named in full, and about what services may do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Versions {
@@ -132,6 +132,8 @@ pub enum Versions {
         /// How its digest begins; without it, the one before.
         version: Option<String>,
     },
+    /// What all services may do.
+    Grants,
 }
 
 /// What a node answers. The body of the frame holds the result.

@@ -89,6 +89,7 @@ pub fn runtime(
     options: &NodeOptions,
     node_id: Arc<str>,
     metrics: crate::metrics::MetricRegistry,
+    private: Vec<PathBuf>,
 ) -> Result<Runtime, Failure> {
     let exe = std::env::current_exe().map_err(|error| {
         Failure::Failed(format!("the path of this program is unknown: {error}"))
@@ -99,6 +100,7 @@ pub fn runtime(
         stack: options.broker.limits.stack,
         compile: options.broker.compile,
         metrics,
+        private,
         ..RuntimeOptions::new(cache_dir(options)?, node_id)
     });
     runtime.map_err(|error| Failure::Failed(explained(&error)))
@@ -147,7 +149,7 @@ pub(super) async fn schema(
     bytes: Vec<u8>,
     limits: &Limits,
 ) -> Result<Value, String> {
-    let runtime = runtime(options, Arc::from("inspect"), Default::default());
+    let runtime = runtime(options, Arc::from("inspect"), Default::default(), Vec::new());
     let runtime = runtime.map_err(|failure| failure.text().to_owned())?;
     let component = runtime.load_bytes(bytes).await.map_err(|error| explained(&error))?;
     let text = component.describe(limits).await;
@@ -170,9 +172,8 @@ fn as_json(
         let world = inspection.world().map(World::name);
         value.insert("world".into(), world.map_or(Value::Null, Value::from));
         value.insert("limits".into(), limits_json(&service.limits));
-        let grants = json!({"call": service.grants.call, "emit": service.grants.emit,
-            "cache": service.grants.cache});
-        value.insert("grants".into(), grants);
+        value.insert("wants".into(), json!(inspection.wants()));
+        value.insert("grants".into(), service.grants.to_json());
         value.insert("schema".into(), schema.cloned().unwrap_or(Value::Null));
     }
     value
@@ -212,6 +213,30 @@ fn instances(limits: &Limits) -> String {
     }
 }
 
+/// What its imports could make use of.
+fn wants(inspection: &Inspection, service: &ServiceOptions) -> String {
+    let wants = inspection.wants();
+    let one = |grant: &&str| match service.grants.is_empty(grant) {
+        true => format!("{grant} (not granted)"),
+        false => (*grant).to_owned(),
+    };
+    match wants.as_slice() {
+        [] => "nothing of the machine".to_owned(),
+        wants => wants.iter().map(one).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// What the file beside it grants.
+fn granted(service: &ServiceOptions) -> String {
+    let lines = service.grants.to_lines();
+    match lines.as_slice() {
+        [] => "all of the broker, nothing of the machine".to_owned(),
+        lines => {
+            lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n             ")
+        }
+    }
+}
+
 fn as_text(
     file: &Path,
     inspection: &Inspection,
@@ -238,6 +263,8 @@ fn as_text(
         ("made by", list(&inspection.producers)),
         ("imports", list(&inspection.imports)),
         ("exports", list(&inspection.exports)),
+        ("could want", wants(inspection, service)),
+        ("grants", granted(service)),
         (
             "limits",
             format!(
@@ -319,7 +346,7 @@ fn shortened(text: &str) -> String {
 pub async fn compile(args: CompileArgs) -> Done {
     let flags = cli::flag("cacheDir", "--cache-dir", args.cache_dir.as_ref());
     let options = cli::configuration(&args.config, flags.into_iter().collect())?;
-    let runtime = runtime(&options, Arc::from("compile"), Default::default())?;
+    let runtime = runtime(&options, Arc::from("compile"), Default::default(), Vec::new())?;
     let cache = cache_dir(&options)?;
     for file in &args.files {
         let start = clock::now();

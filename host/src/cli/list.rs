@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::admin::protocol::Versions;
 use crate::cli::call::show_error;
 use crate::cli::table::{Table, printable};
 use crate::cli::target::{Target, TargetArgs};
@@ -26,6 +27,17 @@ pub struct ListArgs {
     /// Whom to ask.
     #[command(flatten)]
     pub target: TargetArgs,
+}
+
+/// Flags of `services`.
+#[derive(Debug, Args)]
+pub struct ServicesArgs {
+    /// Also what the services of the node on this machine may do
+    #[arg(short, long, conflicts_with = "transporter")]
+    pub verbose: bool,
+    /// As of all lists.
+    #[command(flatten)]
+    pub list: ListArgs,
 }
 
 /// One of the lists.
@@ -68,6 +80,64 @@ pub const EVENTS: List = List {
     params: |all| json!({"skipInternal": !all, "onlyAvailable": !all}),
     table: events,
 };
+
+/// `isomer services`, with the grants of the node's services when they are asked for.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn run_services(args: ServicesArgs) -> Done {
+    let target = args.list.target.clone();
+    let as_json = args.list.json;
+    if args.verbose && as_json {
+        return show_grants(&target, true).await;
+    }
+    let done = run(&SERVICES, args.list).await?;
+    if args.verbose { show_grants(&target, false).await } else { Ok(done) }
+}
+
+/// What the components of the node on this machine may do. Only its control socket tells.
+async fn show_grants(target: &TargetArgs, as_json: bool) -> Done {
+    let Target::Node(client) = Target::reach(target).await? else {
+        return Err(Failure::Failed("no node is running here".into()));
+    };
+    let answer = client.versions(Versions::Grants).await.map_err(|error| failed(&error))?;
+    let mut out = std::io::stdout().lock();
+    if as_json {
+        writeln!(out, "{}", &*answer.to_json_text())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows: Vec<Value> = answer
+        .parse()
+        .map_err(|error| Failure::Failed(format!("the node answered with no list: {error}")))?;
+    write!(out, "\n{}", grants(&rows).render())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line for each grant of each service.
+fn grants(rows: &[Value]) -> Table {
+    let texts = |row: &Value, key: &str| -> Vec<String> {
+        row.get(key).and_then(Value::as_array).into_iter().flatten().map(plain).collect()
+    };
+    let mut table = Table::new(&["SERVICE", "GRANTS"]);
+    for row in rows {
+        let mut lines = texts(row, "lines");
+        let (env, missing) = (texts(row, "env"), texts(row, "notGranted"));
+        if !env.is_empty() {
+            lines.push(format!("env {}", env.join(", ")));
+        }
+        if lines.is_empty() {
+            lines.push("all of the broker, nothing of the machine".to_owned());
+        }
+        if !missing.is_empty() {
+            lines.push(format!("(could want, not granted: {})", missing.join(", ")));
+        }
+        for (n, line) in lines.iter().enumerate() {
+            let service = if n == 0 { text(row, "service") } else { String::new() };
+            table.add(vec![service, printable(line)]);
+        }
+    }
+    table
+}
 
 /// Prints a list.
 ///
@@ -256,6 +326,20 @@ mod tests {
              bad      broken  0        0\n"
         );
         assert_eq!(broken(&rows), "\nbad.wasm: not WebAssembly\n");
+    }
+
+    #[test]
+    fn grants_are_shown_a_line_for_each() {
+        let rows = [
+            json!({"service": "posts", "lines": ["dirs /d = /srv/d (read)", "tcp db:5432"], "env": ["A"],
+                "notGranted": []}),
+            json!({"service": "math", "lines": [], "env": [], "notGranted": ["tcp"]}),
+        ];
+        assert_eq!(
+            grants(&rows).render(),
+            "SERVICE  GRANTS\nposts    dirs /d = /srv/d (read)\n         tcp db:5432\n         env A\n\
+             math     all of the broker, nothing of the machine\n         (could want, not granted: tcp)\n"
+        );
     }
 
     #[test]

@@ -201,8 +201,8 @@ impl Node {
     async fn start(&mut self, claim: Option<Claim>) -> Result<Loaded, Failure> {
         let node_id = Arc::clone(self.broker.node_id());
         let metrics = self.broker.metrics().clone();
-        let runtime = runtime(&self.options, node_id, metrics)?;
         let dir = self.middleware_dir();
+        let runtime = runtime(&self.options, node_id, metrics, self.private(claim.as_ref(), &dir))?;
         let middlewares = Middlewares::new(self.broker.clone(), runtime.clone(), dir);
         middlewares.load().await.map_err(|error| Failure::Failed(error.to_string()))?;
         let broker = self.broker.clone();
@@ -233,6 +233,14 @@ impl Node {
         }
         let loaded = reloader.start(self.options.broker.hot_reload, &self.reload).await;
         loaded.map_err(|error| Failure::Failed(explained(&error)))
+    }
+
+    /// What no guest may see, whatever is granted: where the node finds components, and where it listens.
+    fn private(&self, claim: Option<&Claim>, middlewares: &Path) -> Vec<PathBuf> {
+        let mut private = self.roots.clone();
+        private.push(middlewares.to_owned());
+        private.extend(claim.map(|claim| claim.path.clone()));
+        private
     }
 
     /// The folder of middlewares: as configured, else beside that of the services.
@@ -337,6 +345,7 @@ fn version_keeper(reloader: &Reloader) -> VersionKeeper {
                 Versions::RollBack { service, version } => {
                     reloader.roll_back(&service, version.as_deref()).await
                 }
+                Versions::Grants => reloader.grants(),
             }
         })
     })

@@ -151,7 +151,7 @@ async fn play(
     let bytes = std::fs::read(&file).map_err(|error| failed(error.to_string()))?;
     let service = sidecar::read(&file, &options.broker.limits)
         .map_err(|problems| Failure::Use(problems.to_string()))?;
-    let runtime = component::runtime(options, Arc::from("test"), Default::default())?;
+    let runtime = component::runtime(options, Arc::from("test"), Default::default(), Vec::new())?;
     let theatre = Theatre::new(runtime, bytes, service, options.broker.clone());
     let theatre = Box::pin(theatre).await.map_err(failed)?;
     let mut played = Vec::new();

@@ -1,6 +1,8 @@
-//! The limits and grants of a service: everything that a guest can make grow, with its default.
+//! The limits of a service: everything that a guest can make grow, with its default.
 
 use std::time::Duration;
+
+pub use crate::config::grants::Grants;
 
 /// How instances are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -138,18 +140,6 @@ impl Default for CompileLimits {
     fn default() -> Self {
         Self { memory: 4 << 30, timeout: Duration::from_secs(300), file_size: 64 << 20 }
     }
-}
-
-/// What a service may do beside computing. `None` means everything, `Some` a list of patterns (matched as
-/// event names are) of what is allowed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Grants {
-    /// Actions that it may call. Default: all.
-    pub call: Option<Vec<String>>,
-    /// Events that it may send. Default: all.
-    pub emit: Option<Vec<String>>,
-    /// Keys of the cacher that it may use beside its own. Default: none.
-    pub cache: Vec<String>,
 }
 
 /// Limits that a schema may narrow, for the whole service or for one action. `None` leaves the limit.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use crate::config::grants::{DirGrant, HostGrant};
 use crate::config::limits::Limits;
 use crate::config::options::{self, HasLimits};
 use crate::config::problem::Problems;
@@ -28,7 +29,8 @@ pub fn path_of(component: &Path) -> PathBuf {
     component.with_extension("toml")
 }
 
-/// Reads the file beside a component; without one the service has the node's limits and every grant.
+/// Reads the file beside a component; without one the service has the node's limits, all of the
+/// broker and nothing of the machine.
 ///
 /// # Errors
 /// Everything that is wrong with the file.
@@ -113,9 +115,108 @@ pub fn entries() -> Vec<Entry<ServiceOptions>> {
             doc: "Keys of the cacher that the service may use beside its own, as patterns.",
         },
     ];
+    entries.extend(reach());
     entries.extend(short_instances());
     entries.extend(options::limits::entries());
     entries
+}
+
+/// What the service may reach outside of the broker, and what of the broker's events it hears.
+fn reach() -> Vec<Entry<ServiceOptions>> {
+    vec![
+        Entry {
+            name: "grants.hear",
+            kind: Kind::Patterns(|service, patterns| service.grants.hear = Some(patterns)),
+            default: "",
+            doc: "Events that the service may hear, as patterns: other subscriptions are not registered. \
+                  Without it: all; `[]` is none.",
+        },
+        Entry {
+            name: "grants.dirs",
+            kind: Kind::Special(
+                "a table such as { \"/data\" = \"/srv/data\" }, or a list of tables with host, guest and write",
+                |service, value| dirs(value).map(|dirs| service.grants.dirs = dirs),
+            ),
+            default: "{}",
+            doc: "Folders that the service sees, by its own paths; only to read, unless `write = true`.",
+        },
+        Entry {
+            name: "grants.tcp",
+            kind: Kind::Special("a list of HOST:PORT", |service, value| {
+                hosts(value, HostGrant::tcp).map(|hosts| service.grants.tcp = hosts)
+            }),
+            default: "[]",
+            doc: "Where the service may open TCP connections; the port may be `*`.",
+        },
+    ]
+}
+
+/// Most entries of one list of grants: each is looked at with every use.
+const GRANTS_MAX: usize = 1_000;
+
+fn hosts(
+    value: &Located,
+    read: fn(&str) -> Result<HostGrant, String>,
+) -> Result<Vec<HostGrant>, String> {
+    let texts: Vec<&Located> = match &value.value {
+        Value::List(items) => items.iter().collect(),
+        Value::Text(_) => vec![value],
+        _ => return Err("not a list".into()),
+    };
+    if texts.len() > GRANTS_MAX {
+        return Err(format!("more than {GRANTS_MAX} entries"));
+    }
+    let text = |item: &Located| match item.as_text() {
+        Some(text) => read(text),
+        None => Err(format!("{} is no text", item.found())),
+    };
+    texts.into_iter().map(text).collect()
+}
+
+fn dirs(value: &Located) -> Result<Vec<DirGrant>, String> {
+    let dirs: Vec<DirGrant> = match &value.value {
+        Value::Table(entries) => entries
+            .iter()
+            .map(|(guest, value)| dir(Some(guest), value))
+            .collect::<Result<_, _>>()?,
+        Value::List(items) => {
+            items.iter().map(|value| dir(None, value)).collect::<Result<_, _>>()?
+        }
+        _ => return Err("neither a table nor a list".into()),
+    };
+    if dirs.len() > GRANTS_MAX {
+        return Err(format!("more than {GRANTS_MAX} entries"));
+    }
+    for (n, dir) in dirs.iter().enumerate() {
+        if dirs.iter().take(n).any(|other| other.guest == dir.guest) {
+            return Err(format!("'{}' is there twice", dir.guest));
+        }
+    }
+    Ok(dirs)
+}
+
+/// One folder. Without a path of its own it has the host's.
+fn dir(guest: Option<&str>, value: &Located) -> Result<DirGrant, String> {
+    if let Some(host) = value.as_text() {
+        return DirGrant::new(host, guest.unwrap_or(host), false);
+    }
+    let Value::Table(entries) = &value.value else {
+        return Err(format!("{} is neither a path nor a table", value.found()));
+    };
+    let (mut host, mut guest, mut write) = (None, guest, false);
+    for (key, value) in entries {
+        let text = || value.as_text().ok_or_else(|| format!("{key} is {}", value.found()));
+        match key.as_str() {
+            "host" => host = Some(text()?),
+            "guest" if guest.is_none() => guest = Some(text()?),
+            "write" => {
+                write = value.as_bool().ok_or_else(|| format!("write is {}", value.found()))?;
+            }
+            _ => return Err(format!("'{key}' is unknown there; there are: host, guest, write")),
+        }
+    }
+    let host = host.ok_or("a folder without 'host'")?;
+    DirGrant::new(host, guest.unwrap_or(host), write)
 }
 
 fn short_instances() -> Vec<Entry<ServiceOptions>> {

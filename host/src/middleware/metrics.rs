@@ -3,7 +3,7 @@
 //! Names and labels are Moleculer's. What a call needs is looked up once for each caller of an action.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -65,6 +65,8 @@ descriptions! {
         "Number of event execution errors";
     RECEIVED_TIME: "moleculer.event.received.time", Histogram, EVENT, "millisecond", true,
         "Execution time of events in milliseconds";
+    FUEL: "isomer.fuel.total", Counter, &["service", "action"], "fuel", true,
+        "Fuel that actions have used in guests";
 }
 
 /// The middleware. Cheap to clone.
@@ -79,6 +81,19 @@ struct Shared {
     emitted: Arc<Family>,
     broadcast: Arc<Family>,
     broadcast_local: Arc<Family>,
+    /// Made with the first action that runs in a guest.
+    fuel: OnceLock<Arc<Family>>,
+}
+
+impl Shared {
+    fn count_fuel(&self, ctx: &Context, action: &Arc<str>) {
+        let fuel = ctx.fuel();
+        if fuel > 0 {
+            let family = self.fuel.get_or_init(|| self.registry.family(&FUEL));
+            let series = family.with(vec![(&ctx.service).into(), action.into()]);
+            series.number().add(i64::try_from(fuel).unwrap_or(i64::MAX));
+        }
+    }
 }
 
 /// What is measured of calls, or of events.
@@ -130,6 +145,7 @@ impl Metrics {
             emitted: family(&EMITTED),
             broadcast: family(&BROADCAST),
             broadcast_local: family(&BROADCAST_LOCAL),
+            fuel: OnceLock::new(),
             registry: registry.clone(),
         }))
     }
@@ -165,10 +181,12 @@ impl Metrics {
             };
             shared.levels.with(vec![Label::Number(i64::from(ctx.level))]).number().increment();
             let running = Running::begin(Arc::clone(&shared), numbers, false);
-            let work = next(ctx);
+            let work = next(ctx.clone());
+            let (shared, action) = (Arc::clone(&shared), Arc::clone(&action));
             Box::pin(async move {
                 let outcome: Outcome = work.await;
                 running.end(outcome.as_ref().err());
+                shared.count_fuel(&ctx, &action);
                 outcome
             })
         })

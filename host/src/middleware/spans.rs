@@ -240,6 +240,11 @@ impl Going {
 
 impl Drop for Going {
     fn drop(&mut self) {
+        let fuel = self.ctx.fuel();
+        if fuel > 0 && self.span.sampled() {
+            // One number more is never too much for a span of this node's own.
+            let _ = self.span.add_tags(Map::from_iter([("isomer.fuel".to_owned(), fuel.into())]));
+        }
         self.ctx.finish_span(&self.span);
     }
 }

@@ -40,11 +40,46 @@ struct Counts {
     errors: BTreeMap<i64, u64>,
     /// Latencies in milliseconds.
     window: Window,
+    fuel: Fuel,
+}
+
+/// What handlers in guests have used since the start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fuel {
+    calls: u64,
+    total: u64,
+    max: u64,
+}
+
+impl Fuel {
+    fn count(&mut self, fuel: u64) {
+        if fuel > 0 {
+            self.merge(&Self { calls: 1, total: fuel, max: fuel });
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.calls = self.calls.saturating_add(other.calls);
+        self.total = self.total.saturating_add(other.total);
+        self.max = self.max.max(other.max);
+    }
+
+    fn to_value(self) -> Value {
+        match self.total.checked_div(self.calls) {
+            Some(mean) => json!({"mean": mean, "max": self.max, "total": self.total}),
+            None => Value::Null,
+        }
+    }
 }
 
 impl Default for Counts {
     fn default() -> Self {
-        Self { count: 0, errors: BTreeMap::new(), window: Window::new(SLICE, SLICES_MAX) }
+        Self {
+            count: 0,
+            errors: BTreeMap::new(),
+            window: Window::new(SLICE, SLICES_MAX),
+            fuel: Fuel::default(),
+        }
     }
 }
 
@@ -58,7 +93,7 @@ impl Stats {
     }
 
     /// `{requests: {total, actions}}`, each with `count`, `errors` by code, `rps` and `latency` in
-    /// milliseconds.
+    /// milliseconds; and what handlers in guests have used, which Moleculer does not have.
     #[must_use]
     pub fn snapshot(&self) -> Value {
         let now = clock::now();
@@ -99,6 +134,7 @@ impl Counts {
             *self.errors.entry(*code).or_default() += count;
         }
         self.window.merge(&other.window);
+        self.fuel.merge(&other.fuel);
     }
 
     fn to_value(&self, now: Instant) -> Value {
@@ -107,6 +143,7 @@ impl Counts {
             "errors": self.errors.iter().map(|(code, count)| (code.to_string(), *count)).collect::<BTreeMap<_, _>>(),
             "rps": self.rps(now),
             "latency": self.latency(),
+            "fuel": self.fuel.to_value(),
         })
     }
 
@@ -142,11 +179,14 @@ impl Middleware for Stats {
         Arc::new(move |ctx| {
             let counts = Arc::clone(&counts);
             let begin = clock::now();
-            let work = next(ctx);
+            let work = next(ctx.clone());
             Box::pin(async move {
                 let outcome = work.await;
                 let now = clock::now();
-                counts.lock().count(now, now.saturating_duration_since(begin), &outcome);
+                let mut counts = counts.lock();
+                counts.count(now, now.saturating_duration_since(begin), &outcome);
+                counts.fuel.count(ctx.fuel());
+                drop(counts);
                 outcome
             })
         })
@@ -205,6 +245,18 @@ mod tests {
         assert_eq!(requests["total"]["count"], 5);
         assert_eq!(requests["actions"]["a.x"]["count"], 3);
         assert!(near(&requests["total"]["latency"]["median"], 5_000.0));
+    }
+
+    #[test]
+    fn fuel_has_a_mean_and_a_maximum_and_none_where_no_guest_runs() {
+        let mut counts = Counts::default();
+        counts.fuel.count(0);
+        assert_eq!(counts.to_value(clock::now())["fuel"], Value::Null);
+        [10, 30].into_iter().for_each(|fuel| counts.fuel.count(fuel));
+        let mut total = Counts::default();
+        total.merge(&counts);
+        let expected = json!({"mean": 20, "max": 30, "total": 40});
+        assert_eq!(total.to_value(clock::now())["fuel"], expected);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::versions::Held;
+use super::wants;
 use crate::clock;
 use crate::config::problem::Problems;
 use crate::config::{ServiceOptions, sidecar};
@@ -88,6 +89,8 @@ pub(super) struct Deployed {
     digest: String,
     options: ServiceOptions,
     origin: Value,
+    /// What it could want and is not granted.
+    ungranted: Vec<&'static str>,
     /// Ends the watch over its traps.
     _ended: DropGuard,
 }
@@ -96,6 +99,13 @@ impl Deployed {
     /// Digest of the version.
     pub(super) fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Full name, and what it may do and could want beyond.
+    pub(super) fn grants(&self) -> Value {
+        json!({"service": &*self.full_name, "grants": self.options.grants.to_json(),
+            "lines": self.options.grants.to_lines(), "env": self.options.env.keys().collect::<Vec<_>>(),
+            "notGranted": self.ungranted})
     }
 
     /// Full name and what `$node.services` shows.
@@ -154,6 +164,7 @@ impl Shared {
         let full_name = Arc::clone(&schema.full_name);
         let origin = origin(path, &component, &schema);
         let digest = component.inspection().sha256.clone();
+        let ungranted = wants::ungranted(component.inspection(), &options.grants);
         let (caller, cacher) = (self.broker.caller(), self.broker.cacher().cloned());
         let kept = component.clone();
         let (mut service, traps) =
@@ -165,9 +176,17 @@ impl Shared {
         self.watch_traps(path, &digest, traps, &ended);
         self.histories.lock().entry(path.to_owned()).or_default().note(kept, options.clone());
         let ended = ended.drop_guard();
-        let deployed =
-            Deployed { full_name: Arc::clone(&full_name), digest, options, origin, _ended: ended };
+        let deployed = Deployed {
+            full_name: Arc::clone(&full_name),
+            digest,
+            options,
+            origin,
+            ungranted: ungranted.clone(),
+            _ended: ended,
+        };
         let before = self.deployed.lock().insert(path.to_owned(), deployed);
+        let wanted_before = before.as_ref().map(|before| before.ungranted.as_slice());
+        wants::report(&full_name, &ungranted, wanted_before);
         self.settle(path, &full_name, before, start).await;
         Ok(())
     }
@@ -201,7 +220,9 @@ impl Shared {
             items: options.limits.schema_items,
             internal: false,
         };
-        Ok(ServiceSchema::read(&text, &options.settings, bounds)?)
+        let mut schema = ServiceSchema::read(&text, &options.settings, bounds)?;
+        service::heard::keep(&mut schema, &options.grants);
+        Ok(schema)
     }
 
     /// Takes the name of a service for a file, so that two files cannot bring the same one.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use wasmtime::component::{self, Linker};
 
 use crate::clock;
-use crate::config::Limits;
-use crate::config::limits::{ActionLimits, Grants};
+use crate::config::limits::ActionLimits;
+use crate::config::{Grants, Limits};
 use crate::error::MoleculerError;
 use crate::metrics::MetricRegistry;
 use crate::payload::Object;
@@ -88,7 +88,8 @@ impl Component {
             env: Vec::new(),
             caller: None,
             cacher: None,
-            grants: &Grants { call: Some(Vec::new()), emit: Some(Vec::new()), cache: Vec::new() },
+            grants: &Grants::nothing(),
+            private: &[],
             metrics: &MetricRegistry::default(),
         }));
         let limits = CallLimits::new(&environment.limits, &ActionLimits::default());

@@ -2,16 +2,19 @@
 //!
 //! It is made once per version of a service and never changes.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use crate::cacher::Cacher;
-use crate::config::limits::{ActionLimits, Grants, Limits};
+use crate::config::Grants;
+use crate::config::limits::{ActionLimits, Limits};
 use crate::context::Caller;
 use crate::error::MoleculerError;
 use crate::metrics::{Metric, MetricRegistry};
 use crate::payload::Object;
 use crate::runtime::cache_grant::CacheGrant;
 use crate::runtime::log_sink::LogSink;
+use crate::runtime::reach::Reach;
 use crate::runtime::{Traps, streams};
 use crate::schema::Pattern;
 
@@ -31,6 +34,8 @@ pub(super) struct Environment {
     /// Where values are kept; `None` when the node has no cacher.
     pub cacher: Option<Arc<dyn Cacher>>,
     pub cache_grant: CacheGrant,
+    /// What it reaches of the machine.
+    pub reach: Reach,
     caller: Option<WeakCaller>,
     call_grant: Option<Vec<Pattern>>,
     emit_grant: Option<Vec<Pattern>>,
@@ -47,6 +52,8 @@ pub(super) struct Parts<'a> {
     pub caller: Option<Weak<dyn Caller>>,
     pub cacher: Option<Arc<dyn Cacher>>,
     pub grants: &'a Grants,
+    /// What no guest may see.
+    pub private: &'a [PathBuf],
     pub metrics: &'a MetricRegistry,
 }
 
@@ -112,9 +119,12 @@ impl Environment {
             &parts.limits,
             parts.metrics.metric("isomer.guest.logDropped.total"),
         );
+        let counters = Counters::new(parts.metrics);
+        let denied = counters.permission_denied.clone();
         Self {
             log: Arc::new(log),
-            counters: Counters::new(parts.metrics),
+            reach: Reach::new(&parts.service, parts.grants, parts.private, denied),
+            counters,
             traps: Arc::default(),
             call_grant: compile(&parts.service, parts.grants.call.as_deref()),
             emit_grant: compile(&parts.service, parts.grants.emit.as_deref()),

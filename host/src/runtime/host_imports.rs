@@ -7,6 +7,7 @@ use wasmtime::component::Linker;
 
 use crate::runtime::bindings::isomer::service::types::Failure;
 use crate::runtime::bindings::{self, isomer};
+use crate::runtime::reach;
 use crate::runtime::state::{State, Whole};
 
 mod asynchronous;
@@ -27,16 +28,26 @@ pub(crate) use options::fuzz as fuzz_options;
 /// A result for the guest; the outer one is a trap.
 type Answer<T> = wasmtime::Result<Result<T, Failure>>;
 
-/// Adds WASI with nothing granted, and the world `service`.
+/// Adds WASI as it is granted, and the world `service`.
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    add_wasi_to_linker(linker)?;
     bindings::Service::add_to_linker::<_, Whole>(linker, |state| state)
 }
 
-/// Adds WASI with nothing granted, and the world `service-async`. What only blocks in the plain world is there,
+/// WASI, with functions that hold to the grants in the place of some.
+fn add_wasi_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    linker.allow_shadowing(true);
+    reach::add_files_to_linker(linker)?;
+    reach::sockets::add_to_linker(linker)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// Adds WASI as it is granted, and the world `service-async`. What only blocks in the plain world is there,
 /// too: an SDK for both worlds may import it without use.
 pub(super) fn add_async_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    add_wasi_to_linker(linker)?;
     isomer::service::broker::add_to_linker::<_, Whole>(linker, |state| state)?;
     isomer::service::streams::add_to_linker::<_, Whole>(linker, |state| state)?;
     isomer::service::tracing::add_to_linker::<_, Whole>(linker, |state| state)?;

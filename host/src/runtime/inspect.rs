@@ -33,6 +33,8 @@ const ISOMER_INTERFACES: [&str; 13] = [
 /// Packages of WASI 0.2 that this node offers.
 const WASI_PACKAGES: [&str; 6] =
     ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
+/// What imports could be wanted for, and the grant that decides.
+const WANTS: [(&str, &str); 2] = [("wasi:filesystem/types", "dirs"), ("wasi:sockets/tcp", "tcp")];
 
 /// Deepest nesting of components and modules in a file.
 const DEPTH_MAX: usize = 32;
@@ -94,6 +96,17 @@ impl Inspection {
                 || (WASI_PACKAGES.contains(&package) && name.contains("@0.2."))
         };
         self.imports.iter().map(String::as_str).filter(|name| !known(name)).collect()
+    }
+
+    /// The grants that its imports could make use of. Many languages import files whether a program uses them or
+    /// not.
+    #[must_use]
+    pub fn wants(&self) -> Vec<&'static str> {
+        let imports = |interface: &str| {
+            self.imports.iter().any(|name| name.split('@').next() == Some(interface))
+        };
+        let wanted = WANTS.into_iter().filter(|(interface, _)| imports(interface));
+        wanted.map(|(_, grant)| grant).collect()
     }
 
     fn note(&mut self, payload: Payload<'_>, outermost: bool) -> wasmparser::Result<()> {
@@ -215,11 +228,11 @@ mod tests {
     #[test]
     fn imports_from_elsewhere_are_named() {
         let imports = ["wasi:io/poll@0.2.6", "isomer:service/broker@0.1.3"].map(str::to_owned);
-        let foreign = ["wasi:http/types@0.2.0", "isomer:service/broker@0.2.0"].map(str::to_owned);
+        let foreign = ["wasi:nn/tensor@0.2.0", "isomer:service/broker@0.2.0"].map(str::to_owned);
         let inspection =
             Inspection { imports: [imports, foreign].concat(), ..Inspection::default() };
         let unknown = inspection.unknown_imports();
-        assert_eq!(unknown, ["wasi:http/types@0.2.0", "isomer:service/broker@0.2.0"]);
+        assert_eq!(unknown, ["wasi:nn/tensor@0.2.0", "isomer:service/broker@0.2.0"]);
     }
 
     #[test]

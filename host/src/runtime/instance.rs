@@ -52,7 +52,7 @@ impl Instance {
         deadline: Deadline,
         closed: &CancellationToken,
     ) -> Result<Self, MoleculerError> {
-        let mut store = Store::new(pre.engine(), State::new(environment));
+        let mut store = Store::new(pre.engine(), State::new(environment)?);
         let made = match configure(&mut store, limits) {
             Err(error) => Ok(Err(error)),
             Ok(()) => within(deadline, closed, pre.instantiate(&mut store)).await,
@@ -179,7 +179,9 @@ impl Instance {
     /// Prepares a handler: context, limits, fuel. It takes the first place, because there is no other one.
     fn begin(&mut self, running: Running) -> wasmtime::Result<()> {
         let limits = running.limits;
-        self.store.data_mut().handlers.begin(running);
+        let state = self.store.data_mut();
+        state.output.forget();
+        state.handlers.begin(running);
         self.n_calls += 1;
         self.arm(&limits)
     }

@@ -32,6 +32,7 @@ use crate::runtime::{Component, Kind, Runtime, Traps};
 use crate::schema::Lifecycle;
 use crate::task::{self, CancellationToken};
 
+mod fuel;
 mod intercept;
 mod retire;
 mod sharing;
@@ -248,6 +249,7 @@ impl Pool {
             caller: Some(options.caller),
             cacher: options.cacher,
             grants: &options.grants,
+            private: &node.private,
             metrics: &node.metrics,
             limits: options.limits,
         });
@@ -351,8 +353,10 @@ impl Pool {
         let deadline = busy.deadline;
         let Some(instance) = &mut busy.instance else { return Err(no_instance()) };
         let closed = &self.0.closed;
+        let told = ctx.clone();
         let outcome =
             instance.call_action(ctx, cause, &target.key, &target.limits, deadline, closed).await;
+        fuel::tell(&self.0.environment.service, &told, instance.fuel_used());
         busy.check_in();
         outcome
     }
@@ -369,8 +373,10 @@ impl Pool {
         let deadline = busy.deadline;
         let Some(instance) = &mut busy.instance else { return Err(no_instance()) };
         let closed = &self.0.closed;
+        let told = ctx.clone();
         let handled =
             instance.handle_event(ctx, &target.key, &target.limits, deadline, closed).await;
+        fuel::tell(&self.0.environment.service, &told, instance.fuel_used());
         busy.check_in();
         handled
     }

@@ -14,6 +14,7 @@ use crate::runtime::environment::Environment;
 use crate::runtime::handlers::{Handle, Handlers, NoHandler, Running};
 use crate::runtime::holds::Holds;
 use crate::runtime::limiter::Limiter;
+use crate::runtime::reach::sockets::Names;
 use crate::runtime::streams::Streams;
 use crate::runtime::wasi::{self, Output};
 
@@ -36,16 +37,21 @@ pub(super) struct State {
     pub holds: Holds,
     /// The fuel of each call, when many run at once.
     pub accounts: Option<Accounts>,
+    /// What it was told of names that it may reach.
+    pub names: Names,
     wasi: WasiCtx,
 }
 
 impl State {
-    pub(super) fn new(environment: &Arc<Environment>) -> Self {
+    /// # Errors
+    /// A grant that is not possible.
+    pub(super) fn new(environment: &Arc<Environment>) -> Result<Self, MoleculerError> {
         let limits = &environment.limits;
-        let (wasi, output) = wasi::context(environment);
+        let names = Names::default();
+        let (wasi, output) = wasi::context(environment, &names)?;
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
-        Self {
+        Ok(Self {
             environment: Arc::clone(environment),
             limiter: Limiter::new(limits),
             table,
@@ -54,8 +60,9 @@ impl State {
             streams: Streams::new(limits, &environment.counters.streams),
             holds: Holds::default(),
             accounts: None,
+            names,
             wasi,
-        }
+        })
     }
 
     /// The handler of a context.

@@ -1,5 +1,5 @@
-//! WASI for guests: nothing is granted but the environment variables that the operator names; clocks and
-//! random numbers are there, files and sockets are refused.
+//! WASI for guests: clocks and random numbers are there; environment variables, folders and sockets are what the
+//! operator grants (see `reach`).
 //!
 //! What a guest prints becomes log lines, and the last of it is kept to explain a trap.
 
@@ -16,11 +16,15 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
+use crate::error::MoleculerError;
 use crate::runtime::environment::Environment;
 use crate::runtime::log_sink::{Level, LogSink, Origin};
+use crate::runtime::reach::sockets::Names;
 
 /// Lines that are kept to explain a trap.
 const KEPT_LINES: usize = 8;
+/// Bytes of a line of the log that are kept for that.
+const KEPT_LEN_MAX: usize = 500;
 /// Bytes that a guest may write at once; wasmtime's own value.
 const WRITE_PERMIT: usize = 64 << 10;
 
@@ -55,6 +59,18 @@ impl Output {
         let mut printed = self.0.lock();
         printed.end_line(Channel::Stdout);
         printed.end_line(Channel::Stderr);
+    }
+
+    /// What an earlier call has printed is none of the next one's.
+    pub(super) fn forget(&self) {
+        self.0.lock().last.clear();
+    }
+
+    /// Keeps a line of the log to explain a trap, whether its level is written or not.
+    pub(super) fn keep(&self, line: &str) {
+        let mut printed = self.0.lock();
+        let line = line.get(..line.floor_char_boundary(KEPT_LEN_MAX)).unwrap_or(line);
+        printed.keep(line.to_owned());
     }
 
     /// The last lines, oldest first.
@@ -94,10 +110,14 @@ impl Printed {
             Channel::Stderr => Level::Warn,
         };
         self.sink.write(level, Origin::default(), &text, "");
+        self.keep(text);
+    }
+
+    fn keep(&mut self, line: String) {
         if self.last.len() == KEPT_LINES {
             self.last.pop_front();
         }
-        self.last.push_back(text);
+        self.last.push_back(line);
     }
 
     fn partial_mut(&mut self, channel: Channel) -> &mut Vec<u8> {
@@ -109,8 +129,14 @@ impl Printed {
     }
 }
 
-/// Makes the WASI context of one instance.
-pub(super) fn context(environment: &Environment) -> (WasiCtx, Output) {
+/// Makes the WASI context of one instance, which remembers in `names` what it is told of names.
+///
+/// # Errors
+/// A grant that is not possible.
+pub(super) fn context(
+    environment: &Arc<Environment>,
+    names: &Names,
+) -> Result<(WasiCtx, Output), MoleculerError> {
     let output = Output::new(&environment.log);
     let mut builder = WasiCtxBuilder::new();
     builder
@@ -118,9 +144,21 @@ pub(super) fn context(environment: &Environment) -> (WasiCtx, Output) {
         .stdout(Stream { output: output.clone(), channel: Channel::Stdout })
         .stderr(Stream { output: output.clone(), channel: Channel::Stderr })
         // Without these a socket could still be made, though not connected.
-        .allow_tcp(false)
+        .allow_tcp(environment.reach.any_tcp())
+        .allow_ip_name_lookup(environment.reach.any_tcp())
         .allow_udp(false);
-    (builder.build(), output)
+    if environment.reach.any_tcp() {
+        let (environment, names) = (Arc::clone(environment), names.clone());
+        builder.socket_addr_check(move |address, usage| {
+            Box::pin(std::future::ready(environment.reach.may_use(&names, address, usage)))
+        });
+    }
+    let opened = environment.reach.files.open(&mut builder);
+    opened.map_err(|why| {
+        let text = format!("Service '{}' cannot run: {why}.", environment.service);
+        MoleculerError::server("GRANT_NOT_POSSIBLE", text)
+    })?;
+    Ok((builder.build(), output))
 }
 
 /// One stream of one instance.

@@ -9,22 +9,23 @@ use crate::context::Caller;
 use crate::handler::{EventHandler, FallbackHandler, Handler};
 use crate::runtime::{Component, Pool, PoolOptions, Runtime, Traps, Wish};
 use crate::schema::{ActionSchema, EventSchema, ServiceSchema};
-use crate::service::{LocalService, probe};
+use crate::service::{LocalService, heard, probe};
 
 /// Makes a service of a component and its schema. Nothing of it runs before the broker starts it.
 #[must_use]
 pub fn service(
     runtime: &Runtime,
     component: Component,
-    schema: ServiceSchema,
+    mut schema: ServiceSchema,
     options: &ServiceOptions,
     caller: Weak<dyn Caller>,
     cacher: Option<Arc<dyn Cacher>>,
 ) -> LocalService {
+    heard::keep(&mut schema, &options.grants);
     watched(runtime, component, schema, options, caller, cacher).0
 }
 
-/// The same, and how often it traps.
+/// The same, and how often it traps. What it may not hear has been taken out of its schema by then.
 #[must_use]
 pub fn watched(
     runtime: &Runtime,

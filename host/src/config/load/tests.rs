@@ -717,6 +717,42 @@ fn a_sidecar_goes_over_the_defaults() {
 }
 
 #[test]
+fn grants_of_a_sidecar_are_read_in_all_their_forms() {
+    let read = |text: &str| service(text).map(|service| service.grants);
+    let grants = read(
+        "[grants]\nhear = 'user.*'\ntcp = ['db:5432', '10.0.0.0/8:*']\n\
+         dirs = [{ host = '/srv/a' }, { host = '/srv/b', guest = '/b', write = true }]\n",
+    )
+    .unwrap();
+    assert_eq!(grants.hear.as_deref(), Some(&["user.*".to_owned()][..]));
+    let lines = grants.to_lines();
+    assert_eq!(
+        lines,
+        [
+            "hear user.*",
+            "dirs /srv/a = /srv/a (read)",
+            "dirs /b = /srv/b (read and write)",
+            "tcp db:5432",
+            "tcp 10.0.0.0/8:*"
+        ]
+    );
+    let short = read("[grants.dirs]\n'/a' = '/srv/a'\n'/b' = { host = '/srv/b', write = true }\n");
+    assert_eq!(short.unwrap().to_lines()[1], "dirs /b = /srv/b (read and write)");
+    for (text, why) in [
+        ("dirs = [{ guest = '/a' }]", "without 'host'"),
+        ("dirs = { '/a' = { host = '/b', wirte = true } }", "'wirte' is unknown"),
+        ("dirs = [{ host = '/a' }, { host = '/a' }]", "there twice"),
+        ("dirs = { '/a' = '../b' }", "must begin with /"),
+        ("dirs = 5", "neither a table nor a list"),
+        ("tcp = [5]", "is no text"),
+        ("tcp = ['db']", "names no port"),
+    ] {
+        let error = read(&format!("[grants]\n{text}\n")).unwrap_err();
+        assert!(error.contains(why), "{text}: {error}");
+    }
+}
+
+#[test]
 fn mistakes_of_a_sidecar_are_located() {
     let error = service("mod = 'fresh'\n[grant]\ncall = []\n[limits]\nfuel = -1\n").unwrap_err();
     assert_eq!(

@@ -17,6 +17,10 @@ impl Host for State {
         });
         let fields = fields.as_deref().unwrap_or_default();
         self.environment.log.write(level_of(level), origin, &message, fields);
+        // Where many calls share the instance, one caller's lines are none of another's.
+        if self.accounts.is_none() {
+            self.output.keep(&message);
+        }
         Ok(())
     }
 

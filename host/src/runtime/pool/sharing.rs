@@ -22,7 +22,7 @@ use crate::runtime::World;
 use crate::runtime::deadline::{Deadline, Stop, within_answer};
 use crate::runtime::instance::crowd::{Crowd, Handler, Request};
 use crate::runtime::instance::{Instance, check_payload};
-use crate::runtime::pool::{Active, Pool, Shared, Target};
+use crate::runtime::pool::{Active, Pool, Shared, Target, fuel};
 use crate::runtime::verdict::{self, Cause};
 use crate::task::{self, CancellationToken};
 
@@ -179,6 +179,7 @@ impl Pool {
             Ok(Ok((outcome, fuel))) => {
                 shared.counts.fuel.fetch_add(fuel, Ordering::Relaxed);
                 environment.counters.fuel.add(i64::try_from(fuel).unwrap_or(i64::MAX));
+                fuel::tell(&environment.service, &ctx, fuel);
                 outcome
             }
             Ok(Err(_)) => Err(MoleculerError::request_rejected(&ctx.name, &environment.node_id)),

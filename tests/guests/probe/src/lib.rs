@@ -110,6 +110,10 @@ fn with_params(ctx: &Context, action: &str, params: &Value) -> Result<Payload, F
             }
             Ok(Payload::Absent)
         }
+        "log_and_panic" => {
+            logger::log(logger::Level::Info, text(params, "text"), None);
+            trap()
+        }
         "fields" => Ok(answer(&fields(ctx))),
         "cacher" => use_cacher(params),
         _ => streams::call(ctx, action, n, params)
