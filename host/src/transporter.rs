@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 mod address;
 pub mod amqp;
 pub mod fake;
+mod gather;
 pub mod kafka;
 mod link;
 pub mod mqtt;

@@ -35,6 +35,9 @@ pub struct Cacher {
     background: Arc<Semaphore>,
 }
 
+/// A store that is elsewhere keeps a result.
+type Write = BoxFuture<'static, Result<(), Error>>;
+
 /// How one action is cached, and what runs when nothing is found.
 struct Plan {
     store: Arc<dyn Store>,
@@ -110,6 +113,7 @@ impl Plan {
         let key = key::of(&ctx, &self.keys, self.params_len_max);
         match self.look(&ctx, &key) {
             Answer::Now(Ok(Some(value))) => Box::pin(ready(hit(&ctx, value))),
+            Answer::Now(Ok(None)) if self.lock.is_none() => self.miss_unlocked(ctx, key),
             Answer::Now(Ok(None)) => Box::pin(Arc::clone(self).miss(ctx, key)),
             Answer::Now(Err(error)) => {
                 note(&error);
@@ -206,16 +210,42 @@ impl Plan {
         Ok(result)
     }
 
-    /// Keeps a result, then lets the next one in. A store that is elsewhere does not keep the call waiting.
+    /// The same without a lock: a call and a place for its result, in a future that has room for no more.
+    fn miss_unlocked(self: &Arc<Self>, ctx: Context, key: String) -> BoxFuture<'static, Outcome> {
+        let (plan, work) = (Arc::clone(self), (self.next)(ctx));
+        Box::pin(async move {
+            let result = work.await?;
+            if let Some(write) = plan.begin_keeping(&key, &result) {
+                Box::pin(plan.go_on_keeping(write, None)).await;
+            }
+            Ok(result)
+        })
+    }
+
+    /// Keeps a result, then lets the next one in.
     async fn keep(&self, key: &str, result: &Payload, held: Option<Lock>) {
+        if let Some(write) = self.begin_keeping(key, result) {
+            self.go_on_keeping(write, held).await;
+        }
+    }
+
+    /// Keeps a result; gives what is left to be waited for.
+    fn begin_keeping(&self, key: &str, result: &Payload) -> Option<Write> {
         // A stream can be read once.
         if matches!(result, Payload::Absent | Payload::Stream(_)) {
-            return;
+            return None;
         }
-        let write = match self.store.set(key, result.clone(), self.ttl) {
-            Answer::Now(written) => return written.unwrap_or_else(|error| note(&error)),
-            Answer::Later(write) => write,
-        };
+        match self.store.set(key, result.clone(), self.ttl) {
+            Answer::Now(written) => {
+                written.unwrap_or_else(|error| note(&error));
+                None
+            }
+            Answer::Later(write) => Some(write),
+        }
+    }
+
+    /// A store that is elsewhere does not keep the call waiting.
+    async fn go_on_keeping(&self, write: Write, held: Option<Lock>) {
         match Arc::clone(&self.background).try_acquire_owned() {
             Ok(permit) => {
                 task::spawn_on(&Runtime::current(), "cacher write", async move {

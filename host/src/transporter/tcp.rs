@@ -30,7 +30,7 @@ use crate::metrics::MetricRegistry;
 use crate::packet::PacketType;
 use crate::registry::Registry;
 use crate::task::{self, CancellationToken};
-use crate::transporter::{Error, Event, Gossip, Listener, Transporter};
+use crate::transporter::{Attempt, Error, Event, Gossip, Listener, Transporter};
 
 mod counters;
 mod frame;
@@ -240,6 +240,22 @@ impl Shared {
         sent
     }
 
+    /// Sends what needs no waiting: to a node that is connected and whose buffer has room. `None` leaves it to
+    /// [`Shared::publish`], which also knows what is wrong.
+    fn try_publish(&self, topic: &str, packet: &[u8]) -> Option<()> {
+        let (kind, target) = self.topics.outgoing(topic)?;
+        let number = frame::number_of(kind)?;
+        let limit = self.options.max_packet_size.saturating_sub(frame::HEADER_SIZE);
+        if packet.len() > limit || kind.is_gossip() {
+            return None;
+        }
+        let running = self.running.read();
+        let link = running.as_ref()?.links.lock().by_node.get(target?).map(Arc::clone)?;
+        drop(running);
+        link.set_used(1 + self.uses.fetch_add(1, Ordering::Relaxed));
+        link.outbox.try_publish(number, packet)
+    }
+
     /// The connection to a node; begins to make one when there is none.
     fn link(
         self: &Arc<Self>,
@@ -369,6 +385,13 @@ impl Transporter for Tcp {
 
     fn publish<'a>(&'a self, topic: &'a str, data: Bytes) -> BoxFuture<'a, Result<(), Error>> {
         async move { self.0.publish(topic, &data).await }.boxed()
+    }
+
+    fn try_publish(&self, topic: &str, data: Bytes) -> Attempt {
+        match self.0.try_publish(topic, &data) {
+            Some(()) => Attempt::Done(Ok(())),
+            None => Attempt::MustWait(data),
+        }
     }
 
     fn disconnect(&self) -> BoxFuture<'_, ()> {

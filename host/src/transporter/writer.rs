@@ -1,10 +1,10 @@
 //! What is to be written to a connection: one buffer, filled by all who publish, written by one of them.
 //!
 //! A packet costs a copy into the buffer; the system call and the wake-up of the server are paid once for
-//! all packets of a moment. Whoever puts the first packet into an empty buffer starts a task on its own
-//! runtime, which lets everything else that is ready to run there go first and then writes what has come
-//! together. Handlers that never yield could keep that task from running: after [`PATIENCE`] nobody relies
-//! on it. What the socket does not take at once, and everything on TLS, is written by the connection's
+//! all packets of a moment. A packet that comes alone is written at once. Of those that come together, whoever
+//! puts in the first starts a task on its own runtime, which lets everything else that is ready to run there
+//! go first and then writes what has come together; [`gather`](super::gather) says when. Handlers that never yield could
+//! keep that task from running: after a moment nobody relies on it. What the socket does not take at once, and everything on TLS, is written by the connection's
 //! task, in [`Writer::write_rest`].
 //!
 //! Invariants: bytes are written in the order in which they were put in, by one writer at a time. What is
@@ -13,7 +13,6 @@
 //! bytes mean.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
@@ -21,16 +20,14 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Notify;
 
-use crate::clock::{self, Instant};
+use crate::clock;
 use crate::task;
 use crate::transporter::Error;
+use crate::transporter::gather::{Gathering, Step};
 
 /// Bytes in the buffer from which on publishing waits: some thousand calls. As many may be in a writer's
 /// hands at that time.
 const BUFFER_MAX: usize = 4 << 20;
-
-/// How long others rely on the one that promised to write.
-const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Buffers that grew larger are given back when they are empty.
 const BUFFER_KEPT_MAX: usize = 256 << 10;
@@ -68,8 +65,7 @@ struct State {
     rest: Vec<u8>,
     /// True while somebody has bytes in its hands, or `rest` waits for the connection's task.
     writing: bool,
-    /// When somebody promised to write what is in the buffer.
-    promised: Option<Instant>,
+    gathering: Gathering,
 }
 
 /// A promise to write. It is kept also when the task that made it ends without having run.
@@ -79,18 +75,6 @@ impl Drop for Promise {
     fn drop(&mut self) {
         self.0.write_now();
     }
-}
-
-/// What became of an attempt to put a packet in.
-enum Put {
-    /// It is in, and somebody has promised to write it.
-    Promised,
-    /// It is in, and is the first.
-    First,
-    /// It is in, and the promise to write is too old.
-    Late,
-    /// There is no room.
-    Full,
 }
 
 impl Writer {
@@ -117,10 +101,11 @@ impl Writer {
         fill: impl Fn(&mut Vec<u8>),
     ) -> Option<Result<(), Error>> {
         match self.put(fill) {
-            Ok(Put::Promised) => {}
-            Ok(Put::First) => self.promise(),
-            Ok(Put::Late) => self.write_now(),
-            Ok(Put::Full) => {
+            Ok(Some(Step::Wait)) => {}
+            Ok(Some(Step::Promise)) => self.promise(),
+            Ok(Some(Step::Write)) => self.write_now(),
+            Ok(Some(Step::WritePiece)) => self.write(false),
+            Ok(None) => {
                 self.write_now();
                 return None;
             }
@@ -129,24 +114,19 @@ impl Writer {
         Some(Ok(()))
     }
 
-    fn put(&self, fill: impl Fn(&mut Vec<u8>)) -> Result<Put, Error> {
+    /// `None` when there is no room.
+    fn put(&self, fill: impl Fn(&mut Vec<u8>)) -> Result<Option<Step>, Error> {
         let now = clock::now();
         let mut state = self.state.lock();
         if !state.open {
             return Err(Error::NotConnected);
         }
         if state.buffer.len() >= BUFFER_MAX {
-            return Ok(Put::Full);
+            return Ok(None);
         }
         fill(&mut state.buffer);
-        match state.promised {
-            None => {
-                state.promised = Some(now);
-                Ok(Put::First)
-            }
-            Some(at) if now.saturating_duration_since(at) < PATIENCE => Ok(Put::Promised),
-            Some(_) => Ok(Put::Late),
-        }
+        let State { gathering, buffer, writing, .. } = &mut *state;
+        Ok(Some(gathering.added(now, buffer.len(), *writing)))
     }
 
     /// Writes after everything that is ready to run on this runtime now. A runtime of one thread may not
@@ -204,8 +184,15 @@ impl Writer {
 
     /// Writes what is in the buffer, from this thread, as far as the socket takes it.
     fn write_now(&self) {
+        self.write(true);
+    }
+
+    /// The same; a promise to write what comes after it stands, unless it is what is kept here.
+    fn write(&self, keeps_promise: bool) {
         let mut state = self.state.lock();
-        state.promised = None;
+        if keeps_promise {
+            state.gathering.end_promise();
+        }
         if !state.open || state.writing || state.buffer.is_empty() {
             // Whoever writes now looks again when it is done.
             return;
@@ -282,7 +269,7 @@ impl Writer {
         if written.capacity() <= BUFFER_KEPT_MAX {
             state.spare = written;
         }
-        if state.promised.is_some() || state.buffer.is_empty() {
+        if state.gathering.promised() || state.buffer.is_empty() {
             state.writing = false;
             return None;
         }

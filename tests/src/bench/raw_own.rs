@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -74,7 +75,7 @@ struct Waiting(Mutex<HashMap<u64, oneshot::Sender<Bytes>>>);
 
 impl Listener for Waiting {
     fn handle_message(&self, _topic: &str, mut data: Bytes) {
-        let waiting = self.0.lock().unwrap().remove(&data.get_u64());
+        let waiting = self.0.lock().remove(&data.get_u64());
         if let Some(waiting) = waiting {
             // Nobody waits any more for what comes late.
             let _ = waiting.send(data);
@@ -133,7 +134,7 @@ impl Requester {
     async fn echo(&self, payload: &Bytes) -> Bytes {
         let number = self.0.last.fetch_add(1, Ordering::Relaxed);
         let (tx, rx) = oneshot::channel();
-        self.0.waiting.0.lock().unwrap().insert(number, tx);
+        self.0.waiting.0.lock().insert(number, tx);
         let mut data = BytesMut::with_capacity(8 + payload.len());
         data.put_u64(number);
         data.extend_from_slice(payload);

@@ -1,8 +1,9 @@
 //! What is to be written to one node: a buffer that is filled by all who publish.
 //!
-//! As on NATS, a packet costs a copy and the system call is paid once for all packets of a moment: whoever
-//! puts the first packet into an empty buffer promises to write, lets everything else that is ready to run
-//! go first and writes what has come together. What the socket does not take at once is written by the
+//! As on NATS, a packet costs a copy and the system call is paid once for all packets of a moment: a packet
+//! that comes alone is written at once; of those that come together, whoever puts in the first promises to write, lets
+//! everything else that is ready to run go first and writes what has come together
+//! ([`gather`](crate::transporter::gather) says when). What the socket does not take at once is written by the
 //! connection's task. Until the connection is made the buffer collects.
 //!
 //! Invariants: bytes are written in the order in which they were put in, by one writer at a time; the
@@ -17,17 +18,15 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Notify;
 
-use crate::clock::{self, Instant};
+use crate::clock;
 use crate::task;
 use crate::transporter::Error;
+use crate::transporter::gather::{Gathering, Step};
 use crate::transporter::tcp::frame;
 
 /// Bytes from which on publishing waits. A JavaScript node closes a connection of which it has more than
 /// `maxPacketSize` in its hands, which is 1 MiB unless it was told otherwise.
 const BATCH_MAX: usize = 512 << 10;
-
-/// How long others rely on the one that promised to write.
-const PATIENCE: Duration = Duration::from_millis(1);
 
 /// How long a node may take to take anything at all of what lies there for it.
 const STALL_MAX: Duration = Duration::from_secs(10);
@@ -59,9 +58,8 @@ struct State {
     rest: Vec<u8>,
     /// True while somebody has bytes in its hands, or `rest` waits for the connection's task.
     writing: bool,
-    /// When somebody promised to write what is in the buffer. Nobody does while there is no connection yet,
-    /// or when it is being finished.
-    promised: Option<Instant>,
+    /// Nobody promises to write while there is no connection yet, or when it is being finished.
+    gathering: Gathering,
 }
 
 /// A promise to write. It is kept also when the task that made it ends without having run.
@@ -71,19 +69,6 @@ impl Drop for Promise {
     fn drop(&mut self) {
         self.0.write_now();
     }
-}
-
-/// What became of an attempt to put a packet in.
-#[derive(Debug, PartialEq, Eq)]
-enum Put {
-    /// It is in, and somebody else is going to write it.
-    Promised,
-    /// It is in, and is the first.
-    First,
-    /// It is in, and the promise to write is too old.
-    Late,
-    /// There is no room.
-    Full,
 }
 
 /// How writing ended.
@@ -123,19 +108,14 @@ impl Outbox {
             // Before looking, so that room which comes in between is not missed.
             room.as_mut().enable();
             match self.put(number, packet, waited)? {
-                Put::Promised => return Ok(()),
-                Put::First => {
-                    self.promise();
+                Some(step) => {
+                    self.go_on(step);
                     return Ok(());
                 }
-                Put::Late => {
-                    self.write_now();
-                    return Ok(());
-                }
-                Put::Full if !wait => {
+                None if !wait => {
                     return Err(Error::Refused("too much waits for that node".into()));
                 }
-                Put::Full => {
+                None => {
                     self.write_now();
                     room.await;
                     waited = true;
@@ -144,9 +124,25 @@ impl Outbox {
         }
     }
 
-    /// The error is [`Error::NotConnected`] when another connection may be tried: not for a packet that has
+    /// Puts a packet in if that needs no waiting, and sees to it that it is written. `None` leaves it to
+    /// [`Outbox::publish`], which also knows what is wrong.
+    pub(super) fn try_publish(self: &Arc<Self>, number: u8, packet: &[u8]) -> Option<()> {
+        self.go_on(self.put(number, packet, false).ok().flatten()?);
+        Some(())
+    }
+
+    fn go_on(self: &Arc<Self>, step: Step) {
+        match step {
+            Step::Wait => {}
+            Step::Promise => self.promise(),
+            Step::Write => self.write_now(),
+            Step::WritePiece => self.write(false),
+        }
+    }
+
+    /// `None` when there is no room. The error is [`Error::NotConnected`] when another connection may be tried: not for a packet that has
     /// `waited` for this one until it was lost.
-    fn put(&self, number: u8, packet: &[u8], waited: bool) -> Result<Put, Error> {
+    fn put(&self, number: u8, packet: &[u8], waited: bool) -> Result<Option<Step>, Error> {
         let now = clock::now();
         let mut state = self.state.lock();
         if state.closed && waited && !state.finishing {
@@ -157,19 +153,15 @@ impl Outbox {
         }
         let size = packet.len() + frame::HEADER_SIZE;
         if !state.buffer.is_empty() && state.buffer.len() + size > BATCH_MAX {
-            return Ok(Put::Full);
+            return Ok(None);
         }
         frame::write(&mut state.buffer, number, packet);
-        match state.promised {
+        if state.socket.is_none() {
             // Written when the connection is there.
-            _ if state.socket.is_none() => Ok(Put::Promised),
-            None => {
-                state.promised = Some(now);
-                Ok(Put::First)
-            }
-            Some(at) if now.saturating_duration_since(at) < PATIENCE => Ok(Put::Promised),
-            Some(_) => Ok(Put::Late),
+            return Ok(Some(Step::Wait));
         }
+        let State { gathering, buffer, writing, .. } = &mut *state;
+        Ok(Some(gathering.added(now, buffer.len(), *writing)))
     }
 
     /// Writes after everything that is ready to run on this runtime now. A runtime of one thread may not
@@ -197,7 +189,7 @@ impl Outbox {
     pub(super) fn finish(&self) {
         let mut state = self.state.lock();
         state.finishing = true;
-        state.promised = None;
+        state.gathering.end_promise();
         drop(state);
         self.work.notify_one();
         self.room.notify_waiters();
@@ -213,8 +205,15 @@ impl Outbox {
 
     /// Writes what is in the buffer, from this thread, as far as the socket takes it.
     fn write_now(&self) {
+        self.write(true);
+    }
+
+    /// The same; a promise to write what comes after it stands, unless it is what is kept here.
+    fn write(&self, keeps_promise: bool) {
         let mut state = self.state.lock();
-        state.promised = None;
+        if keeps_promise {
+            state.gathering.end_promise();
+        }
         if state.writing || state.buffer.is_empty() {
             // Whoever writes now looks again when it is done.
             return;
@@ -289,7 +288,7 @@ impl Outbox {
         if written.capacity() <= BUFFER_KEPT_MAX {
             state.spare = written;
         }
-        if state.closed || state.promised.is_some() || state.buffer.is_empty() {
+        if state.closed || state.gathering.promised() || state.buffer.is_empty() {
             state.writing = false;
             if state.finishing {
                 self.work.notify_one();
