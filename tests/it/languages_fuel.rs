@@ -103,10 +103,10 @@ async fn a_call_takes_no_more_fuel_than_the_document_says() {
     let mut dearer = String::new();
     for language in LANGUAGES {
         let documented = known(&document, language.name);
-        let measured = match language.component() {
-            _ if !wanted(language.name) => None,
-            Ok(file) => Some(seen(&file).await),
-            Err(missing) => {
+        let measured = match wanted(language.name).then(|| language.component()) {
+            None => None,
+            Some(Ok(file)) => Some(seen(&file).await),
+            Some(Err(missing)) => {
                 recipe::skip(&format!("{} for {}", missing.tool, missing.language));
                 None
             }

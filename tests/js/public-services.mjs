@@ -111,8 +111,10 @@ function built(entry, output, stubs = []) {
 }
 
 /** What a call answers, in a form that can be compared. */
+// A component has one "none": what is null under Moleculer is missing then.
+const present = fields => Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null && value !== undefined));
 const plain = value => (value === undefined ? undefined : JSON.parse(JSON.stringify(value)));
-const wrong = ({ name, code, type, message, data }) => ({ error: plain({ name, code, type, message, data }) });
+const wrong = ({ name, code, type, message, data }) => ({ error: plain(present({ name, code, type, message, data })) });
 
 function onNode(folder, action, params, meta) {
 	try {
@@ -179,11 +181,15 @@ async function main() {
 	for (const folder of [served, path.join(root, "cache")]) fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
 	for (const { output } of rows.filter(row => !row.errors)) fs.copyFileSync(output, path.join(served, path.basename(output)));
 	const settings = [`controlSocket=${path.join(root, "node.sock")}`, `compile.timeout=${COMPILE_MS}`, `cacheDir=${path.join(root, "cache")}`];
-	const node = spawn(isomer, ["start", served, ...settings.flatMap(setting => ["--set", setting])], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+	const node = spawn(isomer, ["start", served, ...settings.flatMap(setting => ["--set", setting])], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+	const unusable = failures(node);
 	const broker = await underMoleculer(rows.filter(row => !row.errors && row.service.calls.length > 0));
 	try {
 		await ready(node);
-		for (const row of rows.filter(row => !row.errors)) await compare(row, root, broker);
+		for (const row of rows.filter(row => !row.errors)) {
+			row.unusable = unusable.get(path.basename(row.output));
+			if (!row.unusable) await compare(row, root, broker);
+		}
 	} finally {
 		node.kill("SIGTERM");
 		await broker.stop();
@@ -192,6 +198,23 @@ async function main() {
 	if (!given.only) write(rows);
 	for (const row of rows) console.log(`${row.service.from} ${row.service.file ?? ""}: ${outcome(row)}`);
 	if (rows.some(row => row.differs?.length > 0)) process.exitCode = 1;
+}
+
+/** What the node says of files that it cannot use: name of the file → why. */
+function failures(node) {
+	const found = new Map();
+	let text = "";
+	node.stderr.setEncoding("utf8").on("data", data => {
+		text += data;
+		const lines = text.split("\n");
+		text = lines.pop();
+		for (const line of lines) {
+			const [, file, why] = /cannot be used as a service file=(\S+) error=(.*)/.exec(line) ?? [];
+			if (file) found.set(path.basename(file), why);
+			if (!/ INFO /.test(line)) console.error(line);
+		}
+	});
+	return found;
 }
 
 function ready(node) {
@@ -219,8 +242,22 @@ async function compare(row, root, broker) {
 	}
 }
 
-function outcome({ errors, schema, differs, same: count, service, compared }) {
-	if (errors) return `refused: ${errors.map(text => text.split("\n")[0].replace(/^.*node_modules\//, "").replace(" in a component", "")).slice(0, 3).join("; ")}`;
+/** A refusal of the builder in a few words: the files and what they import, and what to do about it. */
+function refusal(errors) {
+	const impossible = errors.filter(text => text.includes(" in a component"));
+	const shown = (impossible.length > 0 ? impossible : errors).slice(0, 3);
+	const imports = shown.map(text => {
+		const [first] = text.split("\n");
+		const [, file, name] = /^(?:.*node_modules\/|(?:\.\.\/)*)(.*?):\d+:\d+: .*?"([^"]+)"/.exec(first) ?? [null, "", first];
+		return file ? `${file} imports \`${name}\`` : name;
+	});
+	const mends = new Set(shown.map(text => text.split("\n")[1]?.trim()).filter(Boolean));
+	return `refused: ${imports.join(", ")}. ${[...mends].join(" ")}`.trim();
+}
+
+function outcome({ errors, unusable, schema, differs, same: count, service, compared }) {
+	if (errors) return refusal(errors);
+	if (unusable) return `builds; does not start: ${unusable.replaceAll("|", "\\|")}`;
 	if (differs.length > 0) return `differs in ${differs.map(({ action }) => `\`${action}\``).join(", ")}`;
 	const named = `\`${schema.name}\` runs${service.stub ? `, built with \`--stub ${service.stub.join(" --stub ")}\`` : ""}`;
 	if (service.calls.length === 0) return named;

@@ -214,6 +214,19 @@ test("params with functions are checked here, with Moleculer's error", async () 
 	assert.deepStrictEqual(JSON.parse(failure.data), [{ type: "odd", actual: 3, field: "n", nodeID: "node-1", action: "a.even" }]);
 });
 
+test("mixins check their entities with the broker's validator", async () => {
+	const actions = {
+		compiled() {
+			return this.broker.validator.compile({ title: "string" })({ title: 5 })[0].field;
+		},
+		validated: ctx => ctx.broker.validator.validate(ctx.params, { title: "string" })
+	};
+	const service = serve({ name: "a", actions });
+	assert.strictEqual((await service.call("compiled")).value, "title");
+	assert.strictEqual((await service.call("validated", { title: "x" })).value, true);
+	assert.strictEqual((await service.call("validated", { title: 5 })).failure.type, "VALIDATION_ERROR");
+});
+
 test("this.actions runs hooks and rules, and takes its place in the chain", async () => {
 	const service = serve({
 		name: "a",

@@ -15,7 +15,7 @@ import { makeLogger } from "./logger.js";
 import { fullName } from "./names.js";
 import { silentMetrics, silentTracer } from "./silent.js";
 import { extendPromise } from "./promise.js";
-import { checkParams } from "./validator.js";
+import { brokerValidator, checkParams } from "./validator.js";
 
 const CALL_OPTIONS = ["timeout", "retries", "retryCount", "retry", "nodeID", "meta", "headers", "requestID", "tracking", "fallbackResponse"];
 const NOBODY_HAS_IT = ["SERVICE_NOT_FOUND", "SERVICE_NOT_AVAILABLE"];
@@ -43,6 +43,7 @@ export class ServiceBroker {
 		this.logger = this.getLogger("broker");
 		this.metrics = silentMetrics;
 		this.tracer = silentTracer;
+		this.validator = brokerValidator;
 		this.cacher = new Cacher(host.cacher, host.moleculer);
 		this.localBus = new host.EventEmitter();
 		this.MOLECULER_VERSION = host.moleculer || "0.15.1";

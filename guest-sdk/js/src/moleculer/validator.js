@@ -19,15 +19,32 @@ export function setValidator(loader) {
 	load = loader;
 }
 
+function made() {
+	if (!validator) {
+		const Validator = load();
+		validator = new Validator();
+	}
+	return validator;
+}
+
+/** What a service finds as `broker.validator`: mixins check their own entities with it. */
+export const brokerValidator = {
+	get validator() {
+		return made();
+	},
+	compile(rules) {
+		return made().compile(cloneRules(rules));
+	},
+	validate(params, rules) {
+		const result = made().validate(params, cloneRules(rules));
+		if (result !== true) throw new Errors.ValidationError("Parameters validation error!", null, result);
+		return true;
+	}
+};
+
 /** The params as the rules leave them (defaults, conversions); throws Moleculer's ValidationError. */
 export async function checkParams(broker, action, ctx) {
-	if (!action._check) {
-		if (!validator) {
-			const Validator = load();
-			validator = new Validator();
-		}
-		action._check = validator.compile(cloneRules(action.params));
-	}
+	action._check = action._check || brokerValidator.compile(action.params);
 	const params = ctx.params == null ? {} : ctx.params;
 	const result = await action._check(params, { meta: ctx });
 	if (result === true) return params;
