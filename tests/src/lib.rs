@@ -40,6 +40,7 @@ pub mod pair;
 pub mod peer;
 pub mod redis_server;
 pub mod rig;
+pub mod scale;
 pub mod scenario;
 pub mod streams;
 
