@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use isomer_host::broker::ServiceBroker;
-use isomer_host::config::BrokerOptions;
 use isomer_host::config::discoverer::Finder;
+use isomer_host::config::{BrokerOptions, Serializer};
 use isomer_host::context::CallOptions;
 use isomer_host::task;
 use serde_json::{Value, json};
@@ -89,9 +89,13 @@ impl Mesh {
     }
 
     async fn js(&self, version: Version, node_id: &str) -> Peer {
+        self.js_with(version, node_id, self.store.for_js()).await
+    }
+
+    async fn js_with(&self, version: Version, node_id: &str, discoverer: Value) -> Peer {
         let options = json!({"namespace": "disc", "heartbeatInterval": 1, "heartbeatTimeout": 4,
             "transit": {"disableVersionCheck": true}, "requestTimeout": 20_000,
-            "registry": {"discoverer": self.store.for_js()}});
+            "registry": {"discoverer": discoverer}});
         let listen = [("ears", "order.*", "ears")];
         Peer::listening(version, node_id, &self.nats.url(), options, &listen).await
     }
@@ -166,6 +170,47 @@ async fn server_moleculer_0_15_and_we_find_each_other_in_etcd() {
 #[tokio::test]
 async fn server_moleculer_0_14_and_we_find_each_other_in_etcd() {
     everything_works_with(&Mesh::etcd().await, Version::V14).await;
+}
+
+#[tokio::test]
+async fn server_what_is_left_in_a_store_may_be_written_in_any_format() {
+    let (redis, etcd) = (Mesh::redis().await, Mesh::etcd().await);
+    for format in [Serializer::JsonExt, Serializer::MsgPack, Serializer::Notepack, Serializer::Cbor]
+    {
+        for mesh in [&redis, &etcd] {
+            let start = async |node_id: &str| {
+                let mut options = mesh.options(node_id);
+                options.registry.discoverer.serializer = format;
+                options.registry.discoverer.full_check = 1;
+                let node = broker::start(options).await;
+                mirror::add(&node).await;
+                node
+            };
+            let (a, b) = (start("rs-1").await, start("rs-2").await);
+            wait_for_node(&a, "rs-2", true).await;
+            broker::wait_for_service_on(&a, "rs", "rs-2").await;
+            // The load stands in the value of the sign.
+            wait::until("the load of the other node", || async {
+                let registry = a.registry().read();
+                registry.nodes.get("rs-2").and_then(|node| node.load.cpu()).map(drop)
+            })
+            .await;
+            let mut discoverer = match &mesh.store {
+                Store::Redis(_) => mesh.store.for_js(),
+                Store::Etcd(etcd) => {
+                    json!({"type": "Etcd3", "options": {"etcd": {"hosts": etcd.address()}}})
+                }
+            };
+            discoverer["options"]["serializer"] = format.name().into();
+            discoverer["options"]["fullCheck"] = 1.into();
+            let js = mesh.js_with(Version::V15, "js-1", discoverer).await;
+            js.wait_for_services(&["rs"]).await;
+            broker::wait_for(&a, &["js"]).await;
+            js.stop().await;
+            b.stop().await;
+            a.stop().await;
+        }
+    }
 }
 
 #[tokio::test]

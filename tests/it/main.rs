@@ -57,6 +57,7 @@ mod runtime_limits;
 mod runtime_load;
 mod runtime_pool;
 mod samples;
+mod scale;
 mod scenarios;
 mod serializers;
 mod shared_mode;

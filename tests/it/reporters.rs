@@ -86,3 +86,35 @@ async fn statsd_is_told_of_calls() {
     .await;
     node.stop().await;
 }
+
+#[tokio::test]
+async fn changes_are_written_into_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let kind = ReporterKind::Csv {
+        folder: folder.path().join("deep/metrics"),
+        delimiter: ";".into(),
+        row_delimiter: "\n".into(),
+        by_label: false,
+        types: None,
+    };
+    let node = node(kind).await;
+    let path = folder.path().join("deep/metrics/my.moleculer.request.total.csv");
+    let rows = async |count: usize| {
+        wait::until("the rows of the calls", || async {
+            let text = std::fs::read_to_string(&path).ok()?;
+            let rows: Vec<_> = text.lines().map(str::to_owned).collect();
+            (rows.iter().filter(|row| row.contains(";rs.echo;")).count() == count).then_some(rows)
+        })
+        .await
+    };
+    let first = rows(1).await;
+    let header = "Timestamp;Metric;Label service;Label action;Label type;Label caller;Value";
+    assert_eq!(first[0], header);
+    let end = ";my.moleculer.request.total;rs;rs.echo;local;;1";
+    assert!(first.iter().any(|row| row.ends_with(end)), "{first:?}");
+    broker::call(&node, "rs.echo", &json!(1), CallOptions::default()).await.unwrap();
+    let second = rows(2).await;
+    assert!(second.last().unwrap().ends_with(";rs;rs.echo;local;;2"), "{second:?}");
+    assert!(!folder.path().join("deep/metrics/my.os.uptime.csv").exists());
+    node.stop().await;
+}

@@ -11,8 +11,8 @@ use isomer_host::context::CallOptions;
 use isomer_host::uid;
 use serde_json::{Value, json};
 use tests::broker::{self, call, endpoint, to, wait_for_node};
-use tests::mirror;
 use tests::peer::{Peer, Version, undefined, value};
+use tests::{mirror, wait};
 
 /// A namespace of its own for each test: what datagrams of other tests say is not for it.
 fn namespace() -> String {
@@ -328,6 +328,47 @@ async fn server_nodes_find_each_other_by_broadcast() {
         tcp.udp_broadcast = Broadcast::To(vec![address]);
     };
     find_by_datagrams(on, json!({"udpMulticast": null, "udpBroadcast": "127.255.255.255"})).await;
+}
+
+/// Starts a node with an ID that is taken, until it has heard so: on a busy machine the word may come late.
+async fn refused(options: &BrokerOptions) -> String {
+    wait::until("the node to be refused", || async {
+        let second = ServiceBroker::new(options.clone()).unwrap();
+        let started = second.start().await;
+        second.stop().await;
+        started.err().map(|error| error.to_string())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn server_a_node_id_that_is_taken_is_refused_where_datagrams_are_heard() {
+    let (namespace, port) = (namespace(), udp_port());
+    let on = |node_id: &str| {
+        let mut options = broker::on_tcp(node_id, &namespace, &[]);
+        let tcp = tcp_of(&mut options);
+        // Too seldom for anybody to be heard but by answering.
+        (tcp.udp_discovery, tcp.udp_port) = (true, port);
+        tcp.udp_period = Duration::from_secs(600);
+        options
+    };
+    let first = rs_with(on("taken")).await;
+    let error = refused(&on("taken")).await;
+    assert!(error.contains("another process uses the node ID 'taken'"), "{error}");
+    // Another namespace is another mesh.
+    let elsewhere = BrokerOptions { namespace: format!("{namespace}-2"), ..on("taken") };
+    broker::start(elsewhere).await.stop().await;
+    first.stop().await;
+    broker::start(on("taken")).await.stop().await;
+
+    // Moleculer's do not answer, but are heard when they show themselves.
+    let tcp = json!({"udpPort": port, "udpPeriod": 0.1, "gossipPeriod": 1});
+    let js = json!({"namespace": namespace, "transporter": {"type": "TCP", "options": tcp}});
+    let js = Peer::start("js-taken", "TCP", js).await;
+    let error = refused(&on("js-taken")).await;
+    assert!(error.contains("another process uses the node ID 'js-taken'"), "{error}");
+    assert_eq!(js.call("js.node", json!({})).await.unwrap(), "js-taken");
+    js.stop().await;
 }
 
 #[tokio::test]

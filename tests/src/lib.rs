@@ -44,6 +44,7 @@ pub mod peer;
 pub mod recipe;
 pub mod redis_server;
 pub mod rig;
+pub mod scale;
 pub mod scenario;
 pub mod streams;
 

@@ -405,8 +405,7 @@ fn every_form_of_the_discoverer_is_read() {
     check_error(
         "isomer.json",
         "{\"registry\": {\"discoverer\": {\"type\": \"Redis\", \"options\": {\"serializer\": \"CBORX\"}}}}",
-        "1 problem in the configuration:\n  \
-         isomer.json:1: registry.discoverer.options.serializer is \"CBORX\" (not the name of a serializer; did you mean \
+        "isomer.json:1: registry.discoverer.options.serializer is \"CBORX\" (not the name of a serializer; did you mean \
          'CBOR'?); allowed: \"JSON\", \"JSONExt\", \"MsgPack\", \"Notepack\" or \"CBOR\"",
     );
     check_error(
