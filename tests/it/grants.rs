@@ -126,23 +126,24 @@ async fn a_grant_that_is_not_possible_keeps_the_service_out_and_says_why() {
     }
 }
 
-/// A server that says back what it hears, once for each connection.
-async fn echo() -> u16 {
+/// A server that says back what it hears, once for each connection: its port, and what it runs by.
+async fn echo() -> (u16, impl Sized) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    drop(isomer_host::task::run(async move {
+    let serving = isomer_host::task::run(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut heard = Vec::new();
             let _ = stream.read_to_end(&mut heard).await;
             let _ = stream.write_all(&heard).await;
         }
-    }));
-    port
+    });
+    (port, serving)
 }
 
 #[tokio::test]
 async fn a_granted_address_is_reached_and_no_other() {
-    let (port, other) = (echo().await, echo().await);
+    let (port, _serving) = echo().await;
+    let (other, _serving_too) = echo().await;
     let host = node(&format!("[grants]\ntcp = ['127.0.0.0/8:{port}']\n")).await;
     assert_eq!(ok(&host, "tcp", json!({"to": format!("127.0.0.1:{port}")})).await, "hello\n");
     let counted = denied(&host);
@@ -156,7 +157,7 @@ async fn a_granted_address_is_reached_and_no_other() {
 
 #[tokio::test]
 async fn a_granted_name_is_looked_up_and_leads_where_it_says() {
-    let port = echo().await;
+    let (port, _serving) = echo().await;
     let to = json!({"to": format!("localhost:{port}")});
     let host = node(&format!("[grants]\ntcp = ['localhost:{port}']\n")).await;
     assert_eq!(ok(&host, "tcp", to.clone()).await, "hello\n");
