@@ -212,11 +212,38 @@ mod tests {
         assert!(cache.get("new").is_none());
     }
 
+    fn distrusted(dir: &Path, why: &str) {
+        let error = Cache::open(dir).unwrap_err();
+        assert!(matches!(error, Error::UntrustedCache { .. }), "{error}");
+        assert!(error.to_string().contains(why), "{error}");
+    }
+
     #[test]
     fn a_directory_that_others_can_write_to_is_refused() {
         let root = tempfile::tempdir().unwrap();
-        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let error = Cache::open(root.path()).unwrap_err();
-        assert!(matches!(error, Error::UntrustedCache { .. }), "{error}");
+        for mode in [0o777, 0o770, 0o750, 0o701] {
+            fs::set_permissions(root.path(), fs::Permissions::from_mode(mode)).unwrap();
+            distrusted(root.path(), "set its mode to 0700");
+        }
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        Cache::open(root.path()).unwrap();
+    }
+
+    #[test]
+    fn what_is_somebody_else_s_or_no_directory_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let foreign = root.path().join("foreign");
+        DirBuilder::new().mode(0o700).create(&foreign).unwrap();
+        // Only root can give a directory away; for everybody else, those of the system are another's.
+        let given = std::os::unix::fs::chown(&foreign, Some(12_345), None).is_ok();
+        distrusted(
+            if given { foreign.as_path() } else { Path::new("/usr") },
+            "belongs to another user",
+        );
+        let own = root.path().join("own");
+        DirBuilder::new().mode(0o700).create(&own).unwrap();
+        let link = root.path().join("link");
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        distrusted(&link, "not a directory");
     }
 }
