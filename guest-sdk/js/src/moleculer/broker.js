@@ -45,8 +45,13 @@ export class ServiceBroker {
 		this.tracer = silentTracer;
 		this.validator = brokerValidator;
 		this.cacher = new Cacher(host.cacher, host.moleculer);
-		this.localBus = new host.EventEmitter();
 		this.MOLECULER_VERSION = host.moleculer || "0.15.1";
+	}
+
+	/** Made when it is asked for: its package is compiled with its first use, in every new instance. */
+	get localBus() {
+		this._localBus = this._localBus || new this._host.EventEmitter();
+		return this._localBus;
 	}
 
 	get nodeID() {
