@@ -1,7 +1,6 @@
 //! Uses that go beyond the grants of one version of a service: counted, and told once for each thing.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
