@@ -130,7 +130,7 @@ async fn nodes_of_a_list_find_each_other_and_answer() {
     broker::wait_for_service_on(&second, "rs", "n-3").await;
     // What is said of the node that stopped may still meet what is said of its successor, and take it away
     // once more before it is settled.
-    tests::wait::until("an answer of the node that came back", || async {
+    wait::until("an answer of the node that came back", || async {
         call(&second, "rs.node", &json!({}), to("n-3")).await.ok()
     })
     .await;
@@ -238,12 +238,12 @@ async fn server_a_killed_javascript_node_is_missed_at_once_and_welcomed_back() {
     let options = CallOptions { timeout: Some(Duration::from_secs(60)), ..CallOptions::default() };
     let waiting = rs.call("js.silent", broker::json(&json!({})), options);
     let waiting = isomer_host::task::run(waiting);
-    tests::wait::until("the request to be sent", || async {
+    wait::until("the request to be sent", || async {
         (rs.pending_requests() > 0).then_some(())
     })
     .await;
     first.kill().await;
-    let error = tests::wait::for_result("the end of the call", waiting).await.unwrap().unwrap_err();
+    let error = wait::for_result("the end of the call", waiting).await.unwrap().unwrap_err();
     assert_eq!((error.name(), error.retryable()), ("RequestRejectedError", true));
     wait_for_node(&rs, "js-1", false).await;
     let error = call(&rs, "js.node", &json!({}), CallOptions::default()).await.unwrap_err();
@@ -262,7 +262,7 @@ async fn server_our_stop_lets_running_calls_finish_and_is_noticed_at_once() {
     let Pair { js, rs, .. } = pair(Version::V15).await;
     let slow = js.call("rs.slow", json!({"ms": 800}));
     let stop = async {
-        tests::wait::until("the call to arrive", || async {
+        wait::until("the call to arrive", || async {
             (rs.running_contexts() > 0).then_some(())
         })
         .await;
