@@ -238,10 +238,8 @@ async fn server_a_killed_javascript_node_is_missed_at_once_and_welcomed_back() {
     let options = CallOptions { timeout: Some(Duration::from_secs(60)), ..CallOptions::default() };
     let waiting = rs.call("js.silent", broker::json(&json!({})), options);
     let waiting = isomer_host::task::run(waiting);
-    wait::until("the request to be sent", || async {
-        (rs.pending_requests() > 0).then_some(())
-    })
-    .await;
+    wait::until("the request to be sent", || async { (rs.pending_requests() > 0).then_some(()) })
+        .await;
     first.kill().await;
     let error = wait::for_result("the end of the call", waiting).await.unwrap().unwrap_err();
     assert_eq!((error.name(), error.retryable()), ("RequestRejectedError", true));
@@ -262,10 +260,8 @@ async fn server_our_stop_lets_running_calls_finish_and_is_noticed_at_once() {
     let Pair { js, rs, .. } = pair(Version::V15).await;
     let slow = js.call("rs.slow", json!({"ms": 800}));
     let stop = async {
-        wait::until("the call to arrive", || async {
-            (rs.running_contexts() > 0).then_some(())
-        })
-        .await;
+        wait::until("the call to arrive", || async { (rs.running_contexts() > 0).then_some(()) })
+            .await;
         rs.stop().await;
     };
     let (answer, ()) = futures_util::future::join(slow, stop).await;
