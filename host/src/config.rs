@@ -121,6 +121,8 @@ pub struct BrokerOptions {
     pub metadata: Map<String, Value>,
     /// Limits that apply where a service has none of its own.
     pub limits: Limits,
+    /// What a service may do whose own file does not say it. Nothing of the machine can be granted here.
+    pub grants: Grants,
     /// Compiled components. `None`: `$XDG_CACHE_HOME/isomer` or `~/.cache/isomer`
     pub cache_dir: Option<PathBuf>,
     /// What compiling one component may need.
@@ -280,6 +282,7 @@ impl Default for BrokerOptions {
             hot_reload: true,
             metadata: Map::new(),
             limits: Limits::default(),
+            grants: Grants::default(),
             cache_dir: None,
             compile: limits::CompileLimits::default(),
         }

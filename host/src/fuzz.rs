@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::clock;
 use crate::config::validator::FastestOptions;
-use crate::config::{self, Limits, load, sidecar};
+use crate::config::{self, BrokerOptions, load, sidecar};
 use crate::discoverer::store;
 use crate::middleware::{compression, encryption};
 use crate::packet::{Body, Info, PacketType};
@@ -90,7 +90,7 @@ fn kind_of(data: &[u8]) -> Option<(PacketType, Bytes)> {
 
 /// What a peer tells of itself and others: the node itself stays what it is, whatever that is.
 fn registry(data: &[u8]) {
-    let options = config::BrokerOptions::default();
+    let options = BrokerOptions::default();
     let now = clock::now();
     let mut registry = Registry::new("me".into(), Info::default(), &options.registry, now);
     // Several packets, with a line between.
@@ -138,7 +138,7 @@ fn config(name: &str, text: &str) {
 }
 
 fn service_options(text: &str) {
-    let _ = sidecar::parse(Path::new("f.toml"), text, &Limits::default());
+    let _ = sidecar::parse(Path::new("f.toml"), text, &BrokerOptions::default());
 }
 
 /// What a component says of itself. A schema that is taken can be told to others.

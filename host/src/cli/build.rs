@@ -183,7 +183,7 @@ pub(super) async fn build(
         Failure::Failed(format!("the tools of {} made no component", project.language.name()))
     })?;
     let size = bytes.len() as u64;
-    let settings = sidecar::read(output, &options.broker.limits)
+    let settings = sidecar::read(output, &options.broker)
         .map_err(|problems| Failure::Use(problems.to_string()))?;
     let schema = component::schema(options, bytes, &settings.limits).await.map_err(|why| {
         Failure::Failed(format!("the component was built, but cannot be used: {why}"))

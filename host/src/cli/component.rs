@@ -127,7 +127,7 @@ pub async fn inspect(args: InspectArgs) -> Done {
     let (file, fail) = (args.file.as_path(), |why: String| about(&args.file, &why));
     let bytes = read(file)?;
     let inspection = Inspection::read(&bytes).map_err(|error| fail(explained(&error)))?;
-    let service = sidecar::read(file, &options.broker.limits)
+    let service = sidecar::read(file, &options.broker)
         .map_err(|problems| Failure::Use(problems.to_string()))?;
     let schema = schema(&options, bytes, &service.limits).await;
     let mut out = std::io::stdout().lock();

@@ -149,7 +149,7 @@ async fn play(
     let Built { file, .. } = build::build(project, &output, release, bench, options).await?;
     let failed = |why: String| Failure::Failed(format!("{}: {why}", file.display()));
     let bytes = std::fs::read(&file).map_err(|error| failed(error.to_string()))?;
-    let service = sidecar::read(&file, &options.broker.limits)
+    let service = sidecar::read(&file, &options.broker)
         .map_err(|problems| Failure::Use(problems.to_string()))?;
     let runtime = component::runtime(options, Arc::from("test"), Default::default(), Vec::new())?;
     let theatre = Theatre::new(runtime, bytes, service, options.broker.clone());

@@ -1,7 +1,7 @@
 //! `NAME.toml` beside `NAME.wasm`: what the operator says of one service.
 //!
-//! The operator's word always wins over what the guest asks for. Limits start from the node's, so a file
-//! holds only what differs.
+//! The operator's word always wins over what the guest asks for. Limits and grants start from the node's, so
+//! a file holds only what differs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::config::options::{self, HasLimits};
 use crate::config::problem::Problems;
 use crate::config::schema::{self, Entry, Kind, UNLIMITED, Unit};
 use crate::config::value::{Located, Value};
-use crate::config::{ServiceOptions, file};
+use crate::config::{BrokerOptions, ServiceOptions, file};
 
 impl HasLimits for ServiceOptions {
     fn limits(&mut self) -> &mut Limits {
@@ -29,12 +29,12 @@ pub fn path_of(component: &Path) -> PathBuf {
     component.with_extension("toml")
 }
 
-/// Reads the file beside a component; without one the service has the node's limits, all of the
-/// broker and nothing of the machine.
+/// Reads the file beside a component; without one the service has the node's limits and grants, and nothing of
+/// the machine.
 ///
 /// # Errors
 /// Everything that is wrong with the file.
-pub fn read(component: &Path, defaults: &Limits) -> Result<ServiceOptions, Problems> {
+pub fn read(component: &Path, defaults: &BrokerOptions) -> Result<ServiceOptions, Problems> {
     let path = path_of(component);
     let mut problems = Problems::default();
     // Only "not there" means "no file": one that cannot be read may hold the grants that narrow a guest.
@@ -49,7 +49,11 @@ pub fn read(component: &Path, defaults: &Limits) -> Result<ServiceOptions, Probl
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn parse(path: &Path, text: &str, defaults: &Limits) -> Result<ServiceOptions, Problems> {
+pub fn parse(
+    path: &Path,
+    text: &str,
+    defaults: &BrokerOptions,
+) -> Result<ServiceOptions, Problems> {
     let mut problems = Problems::default();
     let tree = file::parse(path, text, &mut problems);
     finish(tree, defaults, problems)
@@ -57,10 +61,14 @@ pub fn parse(path: &Path, text: &str, defaults: &Limits) -> Result<ServiceOption
 
 fn finish(
     tree: Option<Located>,
-    defaults: &Limits,
+    defaults: &BrokerOptions,
     mut problems: Problems,
 ) -> Result<ServiceOptions, Problems> {
-    let mut service = ServiceOptions { limits: defaults.clone(), ..ServiceOptions::default() };
+    let mut service = ServiceOptions {
+        limits: defaults.limits.clone(),
+        grants: defaults.grants.clone(),
+        ..ServiceOptions::default()
+    };
     if let Some(tree) = tree {
         schema::read(&entries(), &[], &tree, &mut service, &mut problems);
         options::check_instances(&service.limits, &tree, &mut problems);

@@ -192,8 +192,7 @@ impl Shared {
     }
 
     fn options_beside(&self, path: &Path) -> Result<ServiceOptions, Error> {
-        let limits = &self.broker.options().limits;
-        sidecar::read(path, limits).map_err(Error::Options)
+        sidecar::read(path, self.broker.options()).map_err(Error::Options)
     }
 
     fn is_deployed(&self, path: &Path, digest: &str, options: &ServiceOptions) -> bool {

@@ -181,8 +181,7 @@ impl Shared {
         if !file.is_file() {
             return Err(Reason::Missing);
         }
-        let limits = &self.broker.options().limits;
-        let options = sidecar::read(&file, limits).map_err(Reason::Options)?;
+        let options = sidecar::read(&file, self.broker.options()).map_err(Reason::Options)?;
         let component = self.runtime.load(&file).await?;
         if component.kind() != Kind::Middleware {
             return Err(Reason::Service);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::*;
+use crate::config::BrokerOptions;
 use crate::config::cacher::{CacheLock, CacheStore};
 use crate::config::discoverer::Finder;
 use crate::config::faults::ErrorCheck;
@@ -60,7 +61,7 @@ fn check_error(name: &str, text: &str, expected: &str) {
 }
 
 fn service(text: &str) -> Result<ServiceOptions, String> {
-    sidecar::parse(Path::new("posts.toml"), text, &Limits::default())
+    sidecar::parse(Path::new("posts.toml"), text, &BrokerOptions::default())
         .map_err(|problems| problems.to_string())
 }
 
@@ -713,6 +714,20 @@ fn a_sidecar_goes_over_the_defaults() {
     assert_eq!(service.grants.emit.as_deref(), Some(&[][..]));
     assert_eq!(service.settings["rate"], 3);
     assert_eq!(service.env["N"], "5");
+}
+
+#[test]
+fn a_service_without_lists_of_its_own_has_the_grants_of_the_node() {
+    let node =
+        load_file("isomer.toml", "[grants]\ncall = []\nemit = ['log.*']\n", &[]).unwrap().broker;
+    let read = |text| sidecar::parse(Path::new("posts.toml"), text, &node).unwrap().grants;
+    let silent = read("mode = 'fresh'\n");
+    assert_eq!(silent.call.as_deref(), Some(&[][..]));
+    assert_eq!(silent.emit.as_deref(), Some(&["log.*".to_owned()][..]));
+    assert_eq!(silent.hear, None);
+    let own = read("[grants]\ncall = ['users.*']\n");
+    assert_eq!(own.call.as_deref(), Some(&["users.*".to_owned()][..]));
+    assert_eq!(own.emit, silent.emit);
 }
 
 #[test]

@@ -96,6 +96,24 @@ fn general() -> Vec<Entry<NodeOptions>> {
             doc: "Serve `$node.stats`, as before Moleculer 0.13.",
         },
         Entry {
+            name: "grants.call",
+            kind: Kind::Patterns(|node, patterns| node.broker.grants.call = Some(patterns)),
+            default: "",
+            doc: "Actions that services may call whose own file has no such list. Default: all.",
+        },
+        Entry {
+            name: "grants.emit",
+            kind: Kind::Patterns(|node, patterns| node.broker.grants.emit = Some(patterns)),
+            default: "",
+            doc: "Events that such services may send. Default: all.",
+        },
+        Entry {
+            name: "grants.hear",
+            kind: Kind::Patterns(|node, patterns| node.broker.grants.hear = Some(patterns)),
+            default: "",
+            doc: "Events that such services may hear. Default: all.",
+        },
+        Entry {
             name: "serializer.type",
             kind: Kind::Special(serializer::ALLOWED, |node, value| {
                 serializer::read(value).map(|read| node.broker.serializer = read)
