@@ -26,9 +26,16 @@ const BESIDE: &[(&str, &[&str], &str)] = &[
     ("serializer", &["LEN_MAX", "VER_SHOWN_MAX"], "what is shown or written of a value"),
     (
         "config",
-        &["LEN_MAX", "SIZE_MAX", "KEY_FILE_MAX", "SHOWN_CHARS_MAX"],
+        &["LEN_MAX", "SIZE_MAX", "KEY_FILE_MAX", "SHOWN_CHARS_MAX", "GRANTS_MAX"],
         "the operator's own files",
     ),
+    ("clock/date.rs", &["DATE_MAX"], "a number of JavaScript"),
+    (
+        "runtime/reach",
+        &["WANTED_LEN_MAX", "NAMES_MAX"],
+        "of what `TOLD_MAX` and `ADDRESSES_MAX` bound",
+    ),
+    ("runtime/wasi.rs", &["KEPT_LEN_MAX"], "of a few lines, which have `limits.logLine`"),
     ("toolchain", &["NAME_LEN_MAX"], "a developer's own names"),
     ("validator/date.rs", &["LEN_MAX"], "params have `limits.payload`"),
     (

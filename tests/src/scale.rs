@@ -1,7 +1,8 @@
 //! A large mesh in one process: a broker of ours among simulated peers, on the in-process bus with a paused clock.
 //!
 //! The broker is a whole one, with real transit and registry. The peers are no brokers: they send the packets that
-//! nodes of Moleculer send, and answer those that the broker sends. What goes over the bus is counted by kind.
+//! nodes of Moleculer send, and answer those that the broker sends. What goes over the bus is counted by kind. Tests
+//! that use it have `start_paused = true`: to sleep here is to let that clock go on.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};

@@ -126,6 +126,13 @@ pub(super) const LIMITS: &[Limit] = &[
     constant("runtime/host_imports/spans.rs", "NAME_MAX", Handler, "bytes of the name of a span")
         .beyond("it is cut")
         .shown("host runtime::host_imports::spans::tests::long_names_and_errors_are_cut"),
+    constant("runtime/reach/denials.rs", "TOLD_MAX", Service, "different uses of one grant that the log tells")
+        .beyond("it is counted only")
+        .counted("isomer.guest.permissionDenied.total")
+        .shown("host runtime::reach::denials::tests::each_thing_is_told_once_and_not_without_end_but_all_are_counted"),
+    constant("runtime/reach/sockets.rs", "ADDRESSES_MAX", Instance, "addresses that it has looked up")
+        .beyond("all are forgotten, and names have to be looked up again")
+        .shown("host runtime::reach::sockets::tests::nobody_listens_and_what_is_remembered_is_bounded"),
     option("limits.schema", Service)
         .beyond("the component is refused")
         .counted(REFUSED)

@@ -56,6 +56,9 @@ pub(super) const LIMITS: &[Limit] = &[
         .beyond("the rest is not believed")
         .counted(OVERLOAD)
         .shown("host registry::tests::a_node_that_offers_without_end_is_believed_up_to_a_point"),
+    constant("registry/action_catalog.rs", "EMPTY_MAX", Node, "names of actions that nobody offers any more")
+        .beyond("the oldest is forgotten: a call of it is answered with \"not found\"")
+        .shown("host registry::tests::large::names_that_nobody_offers_any_more_are_forgotten_when_there_are_too_many"),
     constant("registry/gossip/contact.rs", "STRANGERS_MAX", Node, "nodes that only datagrams told of")
         .beyond("the node is not remembered")
         .shown("host registry::gossip::tests::strangers_are_bounded_and_forgotten_but_not_those_of_the_operator"),
