@@ -7,7 +7,12 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[expect(
+    clippy::disallowed_types,
+    reason = "how long work takes, while the clock of tokio is paused"
+)]
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -227,6 +232,7 @@ impl Crowd {
     }
 
     /// Sends a packet; whoever receives it has taken it in afterwards.
+    #[expect(clippy::disallowed_types, reason = "as above")]
     fn send(&self, topic: &str, packet: Bytes) {
         let begin = Instant::now();
         let sent = self.fake.publish(topic, packet).now_or_never();

@@ -201,7 +201,7 @@ mod tests {
             (top.join("file"), "no folder"),
             (PathBuf::from("/"), "root"),
             (PathBuf::from("/proc/self"), "the system's own"),
-            (cache.clone(), "the node itself uses"),
+            (cache, "the node itself uses"),
             (top.join("link"), "the node itself uses"),
             (top.join("node"), "the node itself uses"),
             (make("node/cache/below"), "the node itself uses"),
