@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use isomer_host::transporter::{Attempt, Event, Listener, Nats, Transporter as _};
@@ -41,17 +41,22 @@ async fn connect(url: &str, listener: Arc<dyn Listener>, topic: &str) -> Arc<Nat
     nats
 }
 
+/// Answers that wait for room; more than there are requests in flight.
+const WAITING: usize = 4_096;
+
 /// Sends every question back.
-#[derive(Default)]
-struct Echo(OnceLock<Arc<Nats>>);
+struct Echo {
+    nats: OnceLock<Arc<Nats>>,
+    waiting: mpsc::Sender<Bytes>,
+}
 
 impl Listener for Echo {
     fn handle_message(&self, _topic: &str, data: Bytes) {
         // A question that comes before this is known is asked again.
-        if let Some(nats) = self.0.get()
-            && let Attempt::Done(Err(error)) = nats.try_publish(ANSWERS, data)
-        {
-            panic!("the echo cannot answer: {error}");
+        let Some(nats) = self.nats.get() else { return };
+        match nats.try_publish(ANSWERS, data) {
+            Attempt::Done(done) => done.unwrap(),
+            Attempt::MustWait(data) => self.waiting.try_send(data).unwrap(),
         }
     }
 
@@ -63,10 +68,13 @@ impl Listener for Echo {
 /// # Panics
 /// When there is no server.
 pub(super) async fn respond(url: &str) {
-    let echo = Arc::new(Echo::default());
+    let (waiting, mut answers) = mpsc::channel(WAITING);
+    let echo = Arc::new(Echo { nats: OnceLock::new(), waiting });
     let nats = connect(url, Arc::clone(&echo) as Arc<dyn Listener>, QUESTIONS).await;
-    let _ = echo.0.set(nats);
-    std::future::pending().await
+    let nats = echo.nats.get_or_init(|| nats);
+    while let Some(answer) = answers.recv().await {
+        nats.publish(ANSWERS, answer).await.unwrap();
+    }
 }
 
 /// What waits for its answer.
