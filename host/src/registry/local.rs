@@ -62,17 +62,11 @@ impl Registry {
         retired: &mut Vec<Arc<Endpoint>>,
     ) -> u64 {
         let id = self.endpoint_id();
+        let offer = (Arc::clone(&action.name), Arc::clone(&action.definition));
         let endpoint = Endpoint {
-            id,
-            node_id: Arc::clone(&self.local_id),
-            local: true,
-            service: Arc::clone(&schema.full_name),
-            name: Arc::clone(&action.name),
             timeout: action.timeout,
             protected: action.visibility == Visibility::Protected,
-            definition: Arc::clone(&action.definition),
-            load: self.load_of(&self.local_id),
-            available: true.into(),
+            ..self.endpoint(id, &self.local_id, &schema.full_name, offer)
         };
         if action.visibility == Visibility::Private {
             let own = self.private.entry(Arc::clone(&schema.full_name)).or_default();
@@ -101,18 +95,8 @@ impl Registry {
         retired: &mut Vec<Arc<Endpoint>>,
     ) -> u64 {
         let id = self.endpoint_id();
-        let endpoint = Endpoint {
-            id,
-            node_id: Arc::clone(&self.local_id),
-            local: true,
-            service: Arc::clone(&schema.full_name),
-            name: Arc::clone(&event.key),
-            timeout: None,
-            protected: false,
-            definition: Arc::clone(&event.definition),
-            load: self.load_of(&self.local_id),
-            available: true.into(),
-        };
+        let offer = (Arc::clone(&event.key), Arc::clone(&event.definition));
+        let endpoint = self.endpoint(id, &self.local_id, &schema.full_name, offer);
         retired.extend(self.events.set(&event.group, &event.pattern, &event.balance, endpoint));
         id
     }

@@ -114,7 +114,7 @@ impl Registry {
         let id = self.endpoint_id();
         let timeout = definition.get("timeout").and_then(Value::as_f64);
         let timeout = timeout.and_then(|ms| Duration::try_from_secs_f64(ms / 1_000.0).ok());
-        let endpoint = Endpoint { timeout, ..self.remote_endpoint(id, sender, service, offer) };
+        let endpoint = Endpoint { timeout, ..self.endpoint(id, sender, service, offer) };
         let balance = Balance::advertised(&endpoint.definition);
         let replaced = self.actions.set(endpoint, &balance);
         self.retired.extend(replaced.map(|endpoint| endpoint.id));
@@ -140,29 +140,30 @@ impl Registry {
         // A peer's pattern that cannot be compiled can match nothing on its side either.
         let pattern = Pattern::compile(event).ok()?;
         let id = self.endpoint_id();
-        let endpoint = self.remote_endpoint(id, sender, service, offer);
+        let endpoint = self.endpoint(id, sender, service, offer);
         let balance = Balance::advertised(&endpoint.definition);
         self.events.set(&group, &pattern, &balance, endpoint);
         Some(id)
     }
 
-    fn remote_endpoint(
+    /// An endpoint of this node or another, as most are: without a time-out, and for everybody.
+    pub(super) fn endpoint(
         &self,
         id: u64,
-        sender: &Arc<str>,
+        node_id: &Arc<str>,
         service: &Arc<str>,
         (name, definition): (Arc<str>, Arc<Map<String, Value>>),
     ) -> Endpoint {
         Endpoint {
             id,
-            node_id: Arc::clone(sender),
-            local: false,
+            node_id: Arc::clone(node_id),
+            local: *node_id == self.local_id,
             service: Arc::clone(service),
             name,
             timeout: None,
             protected: false,
             definition,
-            load: self.load_of(sender),
+            load: self.load_of(node_id),
             available: true.into(),
         }
     }
