@@ -7,6 +7,7 @@ pub mod uid;
 
 pub mod backoff;
 pub mod payload;
+pub(crate) mod tls;
 
 pub mod config;
 pub mod metrics;

@@ -24,7 +24,6 @@ pub mod receipt;
 pub mod redis;
 mod room;
 pub mod tcp;
-pub(crate) mod tls;
 mod writer;
 
 pub use amqp::Amqp;

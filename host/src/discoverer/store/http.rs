@@ -8,7 +8,7 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::transporter::tls;
+use crate::tls;
 
 /// Largest head of an answer, in bytes, and most of its lines.
 const HEAD_MAX: usize = 16 << 10;

@@ -6,9 +6,9 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::tls;
 use crate::transporter::address::Address;
 use crate::transporter::link::Lost;
-use crate::transporter::tls;
 
 /// How long a server may take to accept a connection and to agree on its encryption.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -7,9 +7,9 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::tls;
 use crate::transporter::nats::address::{Auth, Server};
 use crate::transporter::nats::protocol::{self, Fault, Op, Parsed, ServerInfo};
-use crate::transporter::tls;
 use crate::transporter::writer::Sink;
 
 /// How long a server may take from the first packet to its acceptance.

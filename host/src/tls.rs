@@ -1,4 +1,4 @@
-//! TLS to message brokers: who is trusted is what the system trusts (`SSL_CERT_FILE` names others).
+//! TLS to servers: who is trusted is what the system trusts (`SSL_CERT_FILE` names others).
 
 use std::sync::Arc;
 
