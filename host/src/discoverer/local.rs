@@ -156,9 +156,9 @@ impl Shared {
         }
     }
 
-    /// An INFO without services that have lost an action, because nodes of JavaScript would not forget the
-    /// action otherwise. The whole one follows it at once, in the same write where the transporter can, so
-    /// that nobody there has the time for a call in between; nodes of this kind are told to pass it over.
+    /// An INFO that shows services that have lost an action under other names, because nodes of JavaScript would
+    /// not forget the action otherwise. The right one follows it at once, in the same write where the transporter
+    /// can; a call in between finds its action all the same. Nodes of this kind are told to pass it over.
     /// Who listens is not known for sure: a node that joins hears before it is heard.
     fn interim_info(&self, shrunk: &[Arc<str>]) -> Option<Info> {
         if shrunk.is_empty() {

@@ -135,17 +135,19 @@ impl Registry {
     }
 
     /// What this node tells the others. `seq` grows by one when something changed since the last time
-    /// (moleculer: src/registry/registry.js regenerateLocalRawInfo). `without` names services to leave
-    /// out of this one INFO; leaving some out counts as a change, now and for the next time.
-    pub fn local_info(&mut self, without: &[Arc<str>]) -> Info {
+    /// (moleculer: src/registry/registry.js regenerateLocalRawInfo). In this one INFO the services of `renamed`
+    /// are shown under other names; renaming some counts as a change, now and for the next time.
+    pub fn local_info(&mut self, renamed: &[Arc<str>]) -> Info {
         let services = self
             .services
             .on_node(&self.local_id)
-            .filter(|(name, _)| !without.contains(name))
-            .map(|(_, entry)| ServiceItem::clone(&entry.item))
+            .map(|(name, entry)| match renamed.contains(name) {
+                true => stand_in(&entry.item),
+                false => ServiceItem::clone(&entry.item),
+            })
             .collect();
-        let raise = u64::from(self.info_stale || !without.is_empty());
-        self.info_stale = !without.is_empty();
+        let raise = u64::from(self.info_stale || !renamed.is_empty());
+        self.info_stale = !renamed.is_empty();
         self.local_info_with(services, raise)
     }
 
@@ -178,4 +180,17 @@ impl Registry {
             node.last_heartbeat = now;
         }
     }
+}
+
+/// The service under a name that it does not have. Nodes of JavaScript forget the service itself when they read
+/// this, and with it the actions that are gone; the others they find here, so that a call or an event which comes
+/// between this INFO and the next still reaches them (moleculer: src/registry/registry.js registerServices adds what
+/// is new before it removes what is missing, and knows endpoints by the name of their service).
+fn stand_in(item: &ServiceItem) -> ServiceItem {
+    let mut events = item.events.clone();
+    for event in events.values_mut().filter_map(Value::as_object_mut) {
+        event.entry("group").or_insert_with(|| Value::from(item.name.as_str()));
+    }
+    let (name, full_name) = (format!("{}~", item.name), format!("{}~", item.full_name));
+    ServiceItem { name, full_name, events, ..item.clone() }
 }

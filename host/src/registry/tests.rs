@@ -158,8 +158,11 @@ fn the_seq_grows_only_when_what_is_advertised_changes() {
     assert_eq!(registry.local_info(&[]).seq, 2);
     let other = registry.register_local(&schema(&json!({"name": "a", "actions": {"y": {}}})), None);
     assert!(other.changed && other.shrunk);
-    assert_eq!(registry.local_info(&["a".into()]).services.unwrap().len(), 0);
-    assert_eq!(registry.local_info(&[]).seq, 4);
+    let renamed = registry.local_info(&["a".into()]).services.unwrap();
+    assert_eq!((renamed[0].name.as_str(), renamed[0].full_name.as_str()), ("a~", "a~"));
+    assert!(renamed[0].actions.contains_key("a.y"), "a call in between finds it");
+    let right = registry.local_info(&[]);
+    assert_eq!((right.seq, right.services.unwrap()[0].name.as_str()), (4, "a"));
 }
 
 #[test]
