@@ -8,9 +8,9 @@ use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
 use crate::runtime::world::World;
 
-/// A running guest gives way to other tasks after this many units of fuel: every 30–75 µs, which keeps a
-/// neighbour's call at 13 µs beside four spinning guests (`feasibility.md` C).
-pub(super) const FUEL_SLICE: u64 = 1_000_000;
+/// A running guest gives way to other tasks after this many units of fuel: every 12–30 µs. With more, calls of others
+/// wait too long beside spinning guests (docs/sandbox.md); with less, giving way itself would be felt.
+pub(super) const FUEL_SLICE: u64 = 400_000;
 
 /// Native stack that host functions have beyond the guest's own. Only touched pages cost memory.
 const HOST_STACK: usize = 1 << 20;
