@@ -38,9 +38,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 /// Waits until so many core dumps have been written.
 async fn written(host: &Host, n: i64) {
     wait::until("the core dump", || async {
-        let there = counted(host, "isomer.guest.coreDumps.total") == n;
-        tokio::task::yield_now().await;
-        there.then_some(())
+        (counted(host, "isomer.guest.coreDumps.total") == n).then_some(())
     })
     .await;
 }
@@ -53,15 +51,15 @@ async fn the_stack_has_the_functions_and_lines_of_a_guest_with_debug_information
     let source = tree::read(&tree::top().join("tests/guests/crasher/src/lib.rs"));
     let line_of = |text: &str| 1 + source.lines().position(|line| line.contains(text)).unwrap();
     let stack = error.fields().stack.clone().unwrap();
-    for (function, line) in [
-        ("crasher::inner", line_of("panic!(\"this line")),
-        ("crasher::outer", line_of("black_box(inner(")),
-    ] {
+    for (function, line) in
+        [("crasher::inner", line_of("panic!(\"this line")), (" outer", line_of("black_box(inner("))]
+    {
         let mut lines = stack.lines().skip_while(|line| !line.contains(function));
         assert!(lines.next().is_some(), "{function}:\n{stack}");
         let place = lines.next().unwrap_or_default();
         assert!(place.contains(&format!("crasher/src/lib.rs:{line}:")), "{function}:\n{stack}");
     }
+    assert!(stack.contains("\nlast output:\n"), "{stack}");
     assert!(stack.contains("this line is told"), "its last words:\n{stack}");
 }
 

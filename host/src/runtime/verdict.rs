@@ -107,6 +107,10 @@ fn trapped(state: &State, service: &str, cause: &str, error: &wasmtime::Error) -
     let backtrace = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::to_string);
     let mut stack = format!("ServiceTrappedError: {cause}\n{}", backtrace.unwrap_or_default());
     if !printed.is_empty() {
+        // Only some of its frames end with a line of their own.
+        if !stack.ends_with('\n') {
+            stack.push('\n');
+        }
         stack.push_str("last output:\n  ");
         stack.push_str(&printed.join("\n  "));
     }
