@@ -127,6 +127,8 @@ pub struct BrokerOptions {
     pub cache_dir: Option<PathBuf>,
     /// What compiling one component may need.
     pub compile: limits::CompileLimits,
+    /// What is kept of guests that have trapped.
+    pub core_dumps: limits::CoreDumps,
 }
 
 /// Section `tracking`.
@@ -285,6 +287,7 @@ impl Default for BrokerOptions {
             grants: Grants::default(),
             cache_dir: None,
             compile: limits::CompileLimits::default(),
+            core_dumps: limits::CoreDumps::default(),
         }
     }
 }

@@ -21,6 +21,8 @@ use crate::config::log::{Format, Level, Levels};
 /// Target of lines that guests write. Their field `service` is the full name of the service, `fatal` tells
 /// the level that `tracing` does not know, and `fields` is the text of a JSON object with more fields.
 pub const GUEST_TARGET: &str = "isomer::guest";
+/// A library that warns of each wrong request of a guest, which may make them without end; the guest has the error.
+const MADE_BY_GUESTS: &str = "wasmtime_wasi_http";
 
 /// How the log is set up.
 #[derive(Clone, Debug)]
@@ -88,6 +90,9 @@ impl Lines {
         let limit = match named {
             Some(limit) => limit,
             None if of_host => self.options.levels.default,
+            None if metadata.target().starts_with(MADE_BY_GUESTS) => {
+                self.options.levels.default.min(Level::Error)
+            }
             None => self.options.levels.default.min(Level::Warn),
         };
         level != Level::Off && level <= limit
@@ -376,6 +381,7 @@ mod tests {
         let text = written("trace", Format::Full, || {
             tracing::info!(target: "async_nats", "not written");
             tracing::warn!(target: "async_nats", "written");
+            tracing::warn!(target: "wasmtime_wasi_http::p2::error", "not written");
         });
         assert_eq!(text, "WARN  n1/ASYNC_NATS: written|");
         assert_eq!(written("off", Format::Full, || tracing::error!("no")), "");

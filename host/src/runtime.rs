@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
-use crate::config::limits::CompileLimits;
+use crate::config::limits::{self, CompileLimits};
 use crate::metrics::{Metric, MetricRegistry};
 
 mod accounts;
@@ -28,6 +28,7 @@ mod cache;
 mod cache_grant;
 mod compile;
 mod component;
+mod core_dump;
 mod deadline;
 mod engine;
 mod environment;
@@ -66,6 +67,7 @@ pub use traps::Traps;
 pub use world::{Kind, World};
 
 use cache::Cache;
+use core_dump::CoreDumps;
 use engine::Flavour;
 use lane::Lane;
 
@@ -164,6 +166,15 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Core dumps cannot be kept where they should.
+    #[error("cannot use the folder for core dumps {path} (coreDumps.dir)")]
+    CoreDumps {
+        /// The folder.
+        path: PathBuf,
+        #[source]
+        /// What the system says.
+        source: io::Error,
+    },
     /// The engine refuses its configuration or compiled code.
     #[error("the WebAssembly engine failed: {0:#}")]
     Engine(wasmtime::Error),
@@ -203,6 +214,8 @@ pub struct RuntimeOptions {
     pub stack: usize,
     /// How large a component may be, and what compiling one in a child may need.
     pub compile: CompileLimits,
+    /// What is kept of guests that have trapped.
+    pub core_dumps: limits::CoreDumps,
     /// Where the runtime counts.
     pub metrics: MetricRegistry,
     /// Folders and files of the node that no guest may see, whatever is granted; the cache is among them anyway.
@@ -220,6 +233,7 @@ impl RuntimeOptions {
             namespace: Arc::from(""),
             stack: crate::config::Limits::default().stack,
             compile: CompileLimits::default(),
+            core_dumps: limits::CoreDumps::default(),
             metrics: MetricRegistry::default(),
             private: Vec::new(),
         }
@@ -236,6 +250,7 @@ struct Inner {
     /// Made when the first component needs it.
     asynchronous: Mutex<Option<Arc<Lane>>>,
     cache: Arc<Cache>,
+    core_dumps: Option<Arc<CoreDumps>>,
     compilations: Semaphore,
     compiled: Metric,
     cache_hits: Metric,
@@ -251,10 +266,13 @@ impl Runtime {
     /// Makes the engine of the plain worlds and opens the cache.
     ///
     /// # Errors
-    /// [`Error::Engine`], [`Error::Cache`] and [`Error::UntrustedCache`].
+    /// [`Error::Engine`], [`Error::Cache`], [`Error::UntrustedCache`] and [`Error::CoreDumps`].
     pub fn new(mut options: RuntimeOptions) -> Result<Self, Error> {
         options.private.push(options.cache_dir.clone());
-        let plain = Lane::new(Flavour::Plain, options.stack).map_err(Error::Engine)?;
+        options.private.extend(options.core_dumps.dir.clone());
+        let core_dumps = CoreDumps::open(&options.core_dumps, &options.metrics)?;
+        let plain = Lane::new(Flavour::Plain, options.stack, core_dumps.is_some());
+        let plain = plain.map_err(Error::Engine)?;
         let cache = Arc::new(Cache::open(&options.cache_dir)?);
         Ok(Self(Arc::new(Inner {
             compiled: options.metrics.metric("isomer.component.compiled.total"),
@@ -264,6 +282,7 @@ impl Runtime {
             plain: Arc::new(plain),
             asynchronous: Mutex::default(),
             cache,
+            core_dumps,
         })))
     }
 
@@ -308,7 +327,8 @@ impl Runtime {
         if let Some(lane) = &*asynchronous {
             return Ok(Arc::clone(lane));
         }
-        let lane = Arc::new(Lane::new(flavour, self.0.options.stack).map_err(Error::Engine)?);
+        let lane = Lane::new(flavour, self.0.options.stack, self.0.core_dumps.is_some());
+        let lane = Arc::new(lane.map_err(Error::Engine)?);
         *asynchronous = Some(Arc::clone(&lane));
         Ok(lane)
     }
@@ -413,6 +433,10 @@ impl Runtime {
     #[must_use]
     pub fn node_id(&self) -> &Arc<str> {
         &self.0.options.node_id
+    }
+
+    pub(in crate::runtime) fn core_dumps(&self) -> Option<Arc<CoreDumps>> {
+        self.0.core_dumps.clone()
     }
 
     pub(in crate::runtime) fn options(&self) -> &RuntimeOptions {

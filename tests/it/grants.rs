@@ -195,7 +195,7 @@ async fn who_runs_the_node_sees_the_grants_and_other_nodes_do_not() {
     assert_eq!(rows[0]["service"], "reach");
     assert_eq!(rows[0]["grants"]["tcp"], json!(["db:5432"]));
     assert_eq!(rows[0]["grants"]["dirs"][0]["guest"], "/ro");
-    assert_eq!((&rows[0]["env"], &rows[0]["notGranted"]), (&json!(["TOKEN"]), &json!([])));
+    assert_eq!((&rows[0]["env"], &rows[0]["notGranted"]), (&json!(["TOKEN"]), &json!(["hosts"])));
     let list = host.call("$node.services", &json!({})).await.unwrap().to_string();
     assert!(
         !list.contains("/ro") && !list.contains("db:5432") && !list.contains("TOKEN"),

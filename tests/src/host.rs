@@ -100,6 +100,7 @@ pub fn runtime(broker: &ServiceBroker) -> Runtime {
     let cache = crate::tree::target().join("test-cache");
     let mut options = RuntimeOptions::new(cache, broker.node_id().clone());
     options.metrics = broker.metrics().clone();
+    options.core_dumps = broker.options().core_dumps.clone();
     options.namespace = broker.options().namespace.as_str().into();
     Runtime::new(options).unwrap()
 }

@@ -15,6 +15,7 @@
 pub mod process;
 pub mod tree;
 pub mod wait;
+pub mod web_server;
 pub mod workshop;
 
 pub mod amqp_server;

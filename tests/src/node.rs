@@ -132,4 +132,4 @@ impl Node {
 }
 
 /// Beginning of the last line that a node writes when it serves.
-const READY: &str = "try          ";
+pub const READY: &str = "try          ";

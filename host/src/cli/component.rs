@@ -99,6 +99,7 @@ pub fn runtime(
         namespace: Arc::from(options.broker.namespace.as_str()),
         stack: options.broker.limits.stack,
         compile: options.broker.compile,
+        core_dumps: options.broker.core_dumps.clone(),
         metrics,
         private,
         ..RuntimeOptions::new(cache_dir(options)?, node_id)

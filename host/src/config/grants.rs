@@ -26,6 +26,8 @@ pub struct Grants {
     pub cache: Vec<String>,
     /// Folders that it sees. Default: none.
     pub dirs: Vec<DirGrant>,
+    /// Whom it may send HTTP requests. Default: nobody.
+    pub hosts: Vec<HostGrant>,
     /// Where it may open TCP connections. Default: nowhere.
     pub tcp: Vec<HostGrant>,
 }
@@ -43,6 +45,7 @@ impl Grants {
     pub fn is_empty(&self, grant: &str) -> bool {
         match grant {
             "dirs" => self.dirs.is_empty(),
+            "hosts" => self.hosts.is_empty(),
             "tcp" => self.tcp.is_empty(),
             _ => false,
         }
@@ -60,6 +63,7 @@ impl Grants {
             "hear": self.hear,
             "cache": self.cache,
             "dirs": self.dirs.iter().map(dir).collect::<Vec<_>>(),
+            "hosts": hosts(&self.hosts),
             "tcp": hosts(&self.tcp),
         })
     }
@@ -83,6 +87,7 @@ impl Grants {
             let how = if dir.write { "read and write" } else { "read" };
             format!("dirs {} = {} ({how})", dir.guest, dir.host.display())
         }));
+        lines.extend(self.hosts.iter().map(|host| format!("hosts {host}")));
         lines.extend(self.tcp.iter().map(|host| format!("tcp {host}")));
         lines
     }

@@ -1,5 +1,6 @@
 //! The limits of a service: everything that a guest can make grow, with its default.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::config::grants::Grants;
@@ -49,6 +50,10 @@ pub struct Limits {
     pub stream_idle: Duration,
     /// Wall-clock time of a handler that gets a stream or answers with one, in the place of `timeout`. 10 min
     pub stream_timeout: Duration,
+    /// HTTP requests of one instance at once. 32
+    pub http_requests: usize,
+    /// Bytes of the body of an HTTP request, and of that of its answer. 8 MiB
+    pub http_body: usize,
     /// † Bytes of params, result or event data, either way. 8 MiB
     pub payload: usize,
     /// Bytes of meta and of headers, each. 64 KiB
@@ -104,6 +109,8 @@ impl Default for Limits {
             stream_buffer: 256 << 10,
             stream_idle: Duration::from_secs(60),
             stream_timeout: Duration::from_secs(600),
+            http_requests: 32,
+            http_body: 8 << 20,
             payload: 8 << 20,
             meta: 64 << 10,
             stack: 512 << 10,
@@ -139,6 +146,23 @@ pub struct CompileLimits {
 impl Default for CompileLimits {
     fn default() -> Self {
         Self { memory: 4 << 30, timeout: Duration::from_secs(300), file_size: 64 << 20 }
+    }
+}
+
+/// What is kept of guests that have trapped: section `coreDumps`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoreDumps {
+    /// Where core dumps go. `None`: nothing is kept
+    pub dir: Option<PathBuf>,
+    /// Most files; the oldest makes room. 10
+    pub files: usize,
+    /// Most bytes of the memories of a guest that is kept, together. 256 MiB
+    pub size: u64,
+}
+
+impl Default for CoreDumps {
+    fn default() -> Self {
+        Self { dir: None, files: 10, size: 256 << 20 }
     }
 }
 

@@ -139,6 +139,7 @@ fn is_own(name: &str) -> bool {
         "cacheDir",
         "compile.",
         "controlSocket",
+        "coreDumps.",
         "compat",
         "localOnlyDollarEvents",
         "middlewareDir",

@@ -149,6 +149,14 @@ fn reach() -> Vec<Entry<ServiceOptions>> {
             doc: "Folders that the service sees, by its own paths; only to read, unless `write = true`.",
         },
         Entry {
+            name: "grants.hosts",
+            kind: Kind::Special("a list of HOST or HOST:PORT", |service, value| {
+                hosts(value, HostGrant::http).map(|hosts| service.grants.hosts = hosts)
+            }),
+            default: "[]",
+            doc: "Whom the service may send HTTP requests: names, `*.` and a name, addresses or networks.",
+        },
+        Entry {
             name: "grants.tcp",
             kind: Kind::Special("a list of HOST:PORT", |service, value| {
                 hosts(value, HostGrant::tcp).map(|hosts| service.grants.tcp = hosts)

@@ -12,6 +12,7 @@ const QUEUE: &str = "isomer.guest.queueFull.total";
 const SPANS: &str = "isomer.guest.spansRefused.total";
 const LOG: &str = "isomer.guest.logDropped.total";
 const STREAM: &str = "isomer.guest.streamIdle.total";
+const HTTP: &str = "isomer.guest.httpRefused.total";
 const REFUSED: &str = "isomer.component.refused.total";
 
 pub(super) const LIMITS: &[Limit] = &[
@@ -102,6 +103,26 @@ pub(super) const LIMITS: &[Limit] = &[
         "guest_streams::an_upload_has_the_time_of_a_stream",
         "guest_streams::the_callers_deadline_ends_with_its_answer_and_another_limit_begins",
     ),
+    option("limits.httpRequests", Instance)
+        .beyond("`connection-limit-reached` of `wasi:http`")
+        .counted(HTTP)
+        .shown("grants_http::an_instance_has_so_many_requests_under_way"),
+    option("limits.httpBody", Instance)
+        .beyond("`HTTP-request-body-size` or `HTTP-response-body-size` of `wasi:http`")
+        .counted(HTTP)
+        .shown("grants_http::bodies_are_as_large_as_the_limit_each_way_and_no_larger"),
+    constant("runtime/reach/http.rs", "HEAD_LEN_MAX", Instance, "bytes of the head of an HTTP request or answer")
+        .beyond("`HTTP-request-header-section-size` or `HTTP-response-header-section-size` of `wasi:http`")
+        .counted(HTTP)
+        .shown("grants_http::heads_are_as_large_as_the_limit_and_no_larger"),
+    constant("runtime/reach/http.rs", "FIELDS_LEN_MAX", Instance, "bytes of header fields that a guest collects")
+        .beyond("`SERVICE_TRAPPED`")
+        .counted(TRAPPED)
+        .shown("grants_http::heads_are_as_large_as_the_limit_and_no_larger"),
+    constant("runtime/reach/http.rs", "HEADERS_MAX", Instance, "lines in the head of an HTTP answer")
+        .beyond("`HTTP-response-header-section-size` of `wasi:http`")
+        .counted(HTTP)
+        .shown("grants_http::heads_are_as_large_as_the_limit_and_no_larger"),
     option("limits.logRate", Service).beyond("the line is dropped").counted(LOG).shown(
         "host runtime::log_sink::tests::lines_above_the_rate_are_dropped_and_counted_until_the_next_second",
     ),

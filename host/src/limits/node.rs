@@ -1,6 +1,6 @@
 //! Limits of what files, clients of the control socket, other programs and the mere passing of time make grow.
 
-use crate::limits::Scope::{Node, Peer, Service};
+use crate::limits::Scope::{Instance, Node, Peer, Service};
 use crate::limits::{Limit, constant, option};
 
 const REFUSED: &str = "isomer.component.refused.total";
@@ -89,6 +89,14 @@ pub(super) const LIMITS: &[Limit] = &[
     )
     .beyond("it is cut")
     .shown("host middleware::debugging::tests::names_of_others_lead_nowhere"),
+    option("coreDumps.files", Node)
+        .beyond("the oldest is deleted")
+        .counted("isomer.guest.coreDumps.total")
+        .shown("traps::so_many_core_dumps_are_kept_and_none_of_a_guest_that_is_too_large"),
+    option("coreDumps.size", Instance)
+        .beyond("there is no core dump")
+        .counted("isomer.guest.coreDumpsLeftOut.total")
+        .shown("traps::so_many_core_dumps_are_kept_and_none_of_a_guest_that_is_too_large"),
     constant("admin/protocol.rs", "CONNECTIONS_MAX", Node, "clients of the control socket at once")
         .beyond("\"too many clients are connected\"")
         .shown("host admin::server::tests::one_client_too_many_is_told_so"),

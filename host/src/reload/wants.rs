@@ -40,16 +40,21 @@ pub(super) fn report(service: &str, now: &[&'static str], before: Option<&[&'sta
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::grants::DirGrant;
+    use crate::config::grants::{DirGrant, HostGrant};
 
     #[test]
     fn what_is_granted_is_not_told() {
-        let imports =
-            ["wasi:filesystem/types@0.2.6", "wasi:sockets/tcp@0.2.6", "wasi:io/poll@0.2.6"];
+        let imports = [
+            "wasi:filesystem/types@0.2.6",
+            "wasi:http/outgoing-handler@0.2.6",
+            "wasi:sockets/tcp@0.2.6",
+            "wasi:io/poll@0.2.6",
+        ];
         let inspection =
             Inspection { imports: imports.map(str::to_owned).to_vec(), ..Inspection::default() };
         let dirs = vec![DirGrant::new("/srv/x", "/x", false).unwrap()];
-        assert_eq!(ungranted(&inspection, &Grants::default()), ["dirs", "tcp"]);
-        assert_eq!(ungranted(&inspection, &Grants { dirs, ..Grants::default() }), ["tcp"]);
+        assert_eq!(ungranted(&inspection, &Grants::default()), ["dirs", "hosts", "tcp"]);
+        let hosts = vec![HostGrant::http("api.example.com").unwrap()];
+        assert_eq!(ungranted(&inspection, &Grants { dirs, hosts, ..Grants::default() }), ["tcp"]);
     }
 }

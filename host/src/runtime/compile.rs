@@ -60,7 +60,7 @@ pub fn child_main(input: &Path, output: &Path, memory: u64) -> Result<(), Error>
     let bytes = fs::read(input).map_err(|source| Error::Read { path: input.to_owned(), source })?;
     let flavour = Flavour::of(component::check_world(&Inspection::read(&bytes)?)?);
     // The stack of the engine has no influence on the code that it makes.
-    let engine = engine::new(flavour, Limits::default().stack).map_err(Error::Engine)?;
+    let engine = engine::new(flavour, Limits::default().stack, false).map_err(Error::Engine)?;
     in_process(&engine, &bytes, output)
 }
 

@@ -20,6 +20,9 @@ use crate::runtime::state::State;
 use crate::runtime::world::{Kind, Pre, World};
 use crate::task::CancellationToken;
 
+/// Digits of a SHA-256 that name a version, as `isomer versions` shows it.
+const VERSION_LEN: usize = 12;
+
 /// A compiled component of one of the worlds. Cheap to clone.
 #[derive(Clone)]
 pub struct Component(Arc<Inner>);
@@ -55,6 +58,12 @@ impl Component {
         &self.0.inspection
     }
 
+    /// What tells it from other versions, for people: the beginning of its SHA-256.
+    pub(super) fn version(&self) -> Arc<str> {
+        let sha256 = &self.0.inspection.sha256;
+        Arc::from(sha256.get(..VERSION_LEN).unwrap_or(sha256))
+    }
+
     /// Whether it is a service or a middleware.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -81,6 +90,7 @@ impl Component {
         sandbox.payload = limits.schema;
         let environment = Arc::new(Environment::new(Parts {
             service: Arc::from("describe"),
+            version: Arc::from(""),
             node_id: Arc::from(""),
             namespace: Arc::from(""),
             limits: sandbox,
@@ -91,6 +101,7 @@ impl Component {
             grants: &Grants::nothing(),
             private: &[],
             metrics: &MetricRegistry::default(),
+            core_dumps: None,
         }));
         let limits = CallLimits::new(&environment.limits, &ActionLimits::default());
         let deadline = Deadline::new(None, clock::now(), limits.timeout);

@@ -35,8 +35,9 @@ impl Flavour {
 }
 
 /// Makes an engine. `stack` is the native stack of a guest in bytes; it is a property of the engine, so
-/// it is the same for all services of a node.
-pub(super) fn new(flavour: Flavour, stack: usize) -> wasmtime::Result<Engine> {
+/// it is the same for all services of a node. With `core_dumps` the error of a trap knows what is left of the guest,
+/// which changes nothing in the compiled code.
+pub(super) fn new(flavour: Flavour, stack: usize, core_dumps: bool) -> wasmtime::Result<Engine> {
     let asynchronous = flavour == Flavour::Asynchronous;
     let mut config = Config::new();
     config
@@ -47,6 +48,7 @@ pub(super) fn new(flavour: Flavour, stack: usize) -> wasmtime::Result<Engine> {
         .async_stack_size(stack.saturating_add(HOST_STACK))
         // Traps name functions of the guest, and lines where the component carries debug information.
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+        .coredump_on_trap(core_dumps)
         .parallel_compilation(true)
         // An instance starts with pages shared with its image; it costs what it writes to.
         .memory_init_cow(true)

@@ -13,6 +13,7 @@ use crate::error::MoleculerError;
 use crate::metrics::{Metric, MetricRegistry};
 use crate::payload::Object;
 use crate::runtime::cache_grant::CacheGrant;
+use crate::runtime::core_dump::CoreDumps;
 use crate::runtime::log_sink::LogSink;
 use crate::runtime::reach::Reach;
 use crate::runtime::{Traps, streams};
@@ -22,6 +23,8 @@ use crate::schema::Pattern;
 pub(super) struct Environment {
     /// Full name, such as `v2.posts`.
     pub service: Arc<str>,
+    /// The beginning of the SHA-256 of its component.
+    pub version: Arc<str>,
     pub node_id: Arc<str>,
     pub namespace: Arc<str>,
     pub limits: Limits,
@@ -29,6 +32,8 @@ pub(super) struct Environment {
     pub env: Vec<(String, String)>,
     pub log: Arc<LogSink>,
     pub counters: Counters,
+    /// Where its core dumps go, if anywhere.
+    pub core_dumps: Option<Arc<CoreDumps>>,
     /// Traps of this version.
     pub traps: Arc<Traps>,
     /// Where values are kept; `None` when the node has no cacher.
@@ -44,6 +49,7 @@ pub(super) struct Environment {
 /// The parts that a caller of the runtime decides.
 pub(super) struct Parts<'a> {
     pub service: Arc<str>,
+    pub version: Arc<str>,
     pub node_id: Arc<str>,
     pub namespace: Arc<str>,
     pub limits: Limits,
@@ -55,6 +61,7 @@ pub(super) struct Parts<'a> {
     /// What no guest may see.
     pub private: &'a [PathBuf],
     pub metrics: &'a MetricRegistry,
+    pub core_dumps: Option<Arc<CoreDumps>>,
 }
 
 /// A broker that may be gone.
@@ -79,6 +86,8 @@ pub(super) struct Counters {
     pub instances: Metric,
     pub fuel: Metric,
     pub spans_refused: Metric,
+    pub http_requests: Metric,
+    pub http_refused: Metric,
     pub streams: streams::Counters,
 }
 
@@ -95,6 +104,8 @@ impl Counters {
             instances: metrics.metric("isomer.guest.instances"),
             fuel: metrics.metric("isomer.guest.fuel.total"),
             spans_refused: metrics.metric("isomer.guest.spansRefused.total"),
+            http_requests: metrics.metric("isomer.guest.httpRequests.total"),
+            http_refused: metrics.metric("isomer.guest.httpRefused.total"),
             streams: streams::Counters {
                 open: metrics.metric("isomer.guest.streams"),
                 idle: metrics.metric("isomer.guest.streamIdle.total"),
@@ -132,6 +143,8 @@ impl Environment {
             cacher: parts.cacher,
             caller: parts.caller.map(WeakCaller),
             service: parts.service,
+            version: parts.version,
+            core_dumps: parts.core_dumps,
             node_id: parts.node_id,
             namespace: parts.namespace,
             limits: parts.limits,

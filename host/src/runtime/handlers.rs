@@ -153,6 +153,13 @@ impl Handlers {
         running.next().is_none().then_some(first)
     }
 
+    /// The same, to change it.
+    pub(super) fn only_mut(&mut self) -> Option<&mut Running> {
+        let mut running = self.places.iter_mut().skip(1).filter_map(|place| place.running.as_mut());
+        let first = running.next()?;
+        running.next().is_none().then_some(first)
+    }
+
     /// The permits for calls of a handler.
     pub(super) fn calls(&self, handle: Handle) -> Result<&Arc<Semaphore>, NoHandler> {
         self.place(handle).map(|place| &place.calls).ok_or(NoHandler)

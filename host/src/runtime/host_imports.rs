@@ -37,9 +37,11 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 /// WASI, with functions that hold to the grants in the place of some.
 fn add_wasi_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     linker.allow_shadowing(true);
     reach::add_files_to_linker(linker)?;
     reach::sockets::add_to_linker(linker)?;
+    reach::http::add_to_linker(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }

@@ -31,10 +31,21 @@ const ISOMER_INTERFACES: [&str; 13] = [
     "isomer:service/tracing-async",
 ];
 /// Packages of WASI 0.2 that this node offers.
-const WASI_PACKAGES: [&str; 6] =
-    ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
+const WASI_PACKAGES: [&str; 7] = [
+    "wasi:cli",
+    "wasi:clocks",
+    "wasi:filesystem",
+    "wasi:http",
+    "wasi:io",
+    "wasi:random",
+    "wasi:sockets",
+];
 /// What imports could be wanted for, and the grant that decides.
-const WANTS: [(&str, &str); 2] = [("wasi:filesystem/types", "dirs"), ("wasi:sockets/tcp", "tcp")];
+const WANTS: [(&str, &str); 3] = [
+    ("wasi:filesystem/types", "dirs"),
+    ("wasi:http/outgoing-handler", "hosts"),
+    ("wasi:sockets/tcp", "tcp"),
+];
 
 /// Deepest nesting of components and modules in a file.
 const DEPTH_MAX: usize = 32;

@@ -65,7 +65,7 @@ impl Instance {
             Ok(Err(error)) => Cause::Ended(error),
             Err(stop) => Cause::Stopped(stop),
         };
-        Err(verdict::error(&store, limits, "instantiate", cause))
+        Err(verdict::error(&mut store, limits, "instantiate", cause))
     }
 
     /// Whether it may be used again.
@@ -214,7 +214,7 @@ impl Instance {
             Ok(Err(error)) => Cause::Ended(error),
             Err(stop) => Cause::Stopped(stop),
         };
-        Err(verdict::error(&self.store, limits, what, cause))
+        Err(verdict::error(&mut self.store, limits, what, cause))
     }
 
     fn count_too_large(&self, error: &MoleculerError) {

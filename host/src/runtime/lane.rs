@@ -18,8 +18,8 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(flavour: Flavour, stack: usize) -> wasmtime::Result<Self> {
-        let engine = engine::new(flavour, stack)?;
+    pub(super) fn new(flavour: Flavour, stack: usize, core_dumps: bool) -> wasmtime::Result<Self> {
+        let engine = engine::new(flavour, stack, core_dumps)?;
         let mut linker = Linker::new(&engine);
         match flavour {
             Flavour::Plain => host_imports::add_to_linker(&mut linker)?,
@@ -48,7 +48,12 @@ mod tests {
 
     #[test]
     fn compiled_code_of_one_engine_is_not_found_by_the_other() {
-        let key = |flavour| Lane::new(flavour, 512 << 10).unwrap().key("0");
-        assert_ne!(key(Flavour::Plain), key(Flavour::Asynchronous));
+        let key = |flavour, dumps| Lane::new(flavour, 512 << 10, dumps).unwrap().key("0");
+        assert_ne!(key(Flavour::Plain, false), key(Flavour::Asynchronous, false));
+        assert_eq!(
+            key(Flavour::Plain, false),
+            key(Flavour::Plain, true),
+            "core dumps cost nothing"
+        );
     }
 }

@@ -242,6 +242,7 @@ impl Pool {
         let node = runtime.options();
         let environment = Environment::new(Parts {
             service: options.service,
+            version: component.version(),
             node_id: Arc::clone(&node.node_id),
             namespace: Arc::clone(&node.namespace),
             settings: options.settings,
@@ -251,6 +252,7 @@ impl Pool {
             grants: &options.grants,
             private: &node.private,
             metrics: &node.metrics,
+            core_dumps: runtime.core_dumps(),
             limits: options.limits,
         });
         Self(Arc::new(Shared {

@@ -1,4 +1,4 @@
-//! What a service reaches of the machine: folders and addresses that its operator has granted, and
+//! What a service reaches of the machine: folders, hosts and addresses that its operator has granted, and
 //! nothing else.
 //!
 //! A use that goes beyond is an error that the guest can handle, never a trap; the log names the grant that
@@ -13,6 +13,7 @@ use crate::metrics::Metric;
 
 mod denials;
 mod files;
+pub(super) mod http;
 pub(super) mod sockets;
 
 pub(super) use denials::{Denials, Grant};
@@ -22,7 +23,9 @@ pub(super) use files::{Files, add_to_linker as add_files_to_linker};
 pub(super) struct Reach {
     pub denials: Denials,
     pub files: Files,
+    hosts: Vec<HostGrant>,
     tcp: Vec<HostGrant>,
+    tls: http::Tls,
 }
 
 impl Reach {
@@ -36,7 +39,9 @@ impl Reach {
         Self {
             denials: Denials::new(Arc::clone(service), denied),
             files: Files::check(&grants.dirs, private),
+            hosts: grants.hosts.clone(),
             tcp: grants.tcp.clone(),
+            tls: http::Tls::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use wasmtime::component::{HasData, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::error::MoleculerError;
 use crate::runtime::accounts::Accounts;
@@ -14,6 +15,7 @@ use crate::runtime::environment::Environment;
 use crate::runtime::handlers::{Handle, Handlers, NoHandler, Running};
 use crate::runtime::holds::Holds;
 use crate::runtime::limiter::Limiter;
+use crate::runtime::reach::http::{FIELDS_LEN_MAX, Hooks};
 use crate::runtime::reach::sockets::Names;
 use crate::runtime::streams::Streams;
 use crate::runtime::wasi::{self, Output};
@@ -40,6 +42,8 @@ pub(super) struct State {
     /// What it was told of names that it may reach.
     pub names: Names,
     wasi: WasiCtx,
+    http: WasiHttpCtx,
+    requests: Hooks,
 }
 
 impl State {
@@ -49,6 +53,8 @@ impl State {
         let limits = &environment.limits;
         let names = Names::default();
         let (wasi, output) = wasi::context(environment, &names)?;
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELDS_LEN_MAX);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         Ok(Self {
@@ -62,6 +68,8 @@ impl State {
             accounts: None,
             names,
             wasi,
+            http,
+            requests: Hooks::new(environment),
         })
     }
 
@@ -88,6 +96,13 @@ impl State {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.requests.end_with(self.handlers.only_mut().map(Running::ended));
+        WasiHttpCtxView { hooks: &mut self.requests, table: &mut self.table, ctx: &mut self.http }
     }
 }
 

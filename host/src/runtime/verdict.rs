@@ -1,5 +1,7 @@
 //! Why a guest ended badly, as the error that its caller gets: one name for each cause, never two.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
@@ -23,20 +25,23 @@ pub(super) enum Cause {
     Stopped(Stop),
 }
 
-/// The error for the caller, counted. `what` is the action or the function that ran.
+/// The error for the caller, counted; what is left of a guest that has trapped is kept if it should be. `what` is the action or the function that ran.
 pub(super) fn error(
-    store: &Store<State>,
+    store: &mut Store<State>,
     limits: &CallLimits,
     what: &str,
     cause: Cause,
 ) -> MoleculerError {
-    let state = store.data();
-    let environment = &*state.environment;
+    let environment = Arc::clone(&store.data().environment);
     match cause {
-        Cause::Stopped(stop) => stopped(environment, what, stop),
+        Cause::Stopped(stop) => stopped(&environment, what, stop),
         Cause::Ended(error) => {
             let used = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
-            ended(state, limits, used, &error)
+            let told = ended(store.data(), limits, used, &error);
+            if let (Some(dumps), "SERVICE_TRAPPED") = (&environment.core_dumps, told.kind()) {
+                dumps.keep(store, &error);
+            }
+            told
         }
     }
 }
@@ -102,6 +107,10 @@ fn trapped(state: &State, service: &str, cause: &str, error: &wasmtime::Error) -
     let backtrace = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::to_string);
     let mut stack = format!("ServiceTrappedError: {cause}\n{}", backtrace.unwrap_or_default());
     if !printed.is_empty() {
+        // Only some of its frames end with a line of their own.
+        if !stack.ends_with('\n') {
+            stack.push('\n');
+        }
         stack.push_str("last output:\n  ");
         stack.push_str(&printed.join("\n  "));
     }

@@ -176,6 +176,28 @@ fn surroundings() -> Vec<Entry<NodeOptions>> {
             doc: "Largest component; a larger file is not read.",
         },
         Entry {
+            name: "coreDumps.dir",
+            kind: Kind::Special("a path", |node, value| {
+                path(value).map(|path| node.broker.core_dumps.dir = Some(path))
+            }),
+            default: "",
+            doc: "Where core dumps of guests that trap are kept. Without it: nowhere.",
+        },
+        Entry {
+            name: "coreDumps.files",
+            kind: Kind::Number(1, 10_000, |node, n| {
+                node.broker.core_dumps.files = usize::try_from(n).unwrap_or(usize::MAX);
+            }),
+            default: "10",
+            doc: "Core dumps that are kept; the oldest makes room for one more.",
+        },
+        Entry {
+            name: "coreDumps.size",
+            kind: Kind::Size(64 << 10, 16 * GIB, |node, n| node.broker.core_dumps.size = n),
+            default: "\"256MiB\"",
+            doc: "Memory of a guest of which a core dump is made, all linear memories together.",
+        },
+        Entry {
             name: "controlSocket",
             kind: Kind::Special("a path, or false for none", |node, value| {
                 control_socket(value).map(|read| node.control_socket = read)

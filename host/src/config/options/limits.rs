@@ -70,6 +70,7 @@ pub fn entries<T: HasLimits>() -> Vec<Entry<T>> {
     entries.extend(instances());
     entries.extend(counts());
     entries.extend(streams());
+    entries.extend(http());
     entries.extend(spans());
     entries
 }
@@ -106,6 +107,25 @@ fn streams<T: HasLimits>() -> Vec<Entry<T>> {
             default: "600000",
             doc: "Wall-clock time of a call with a stream, in the place of `limits.timeout`: from its \
                   start, and anew when it answers with one.",
+        },
+    ]
+}
+
+fn http<T: HasLimits>() -> Vec<Entry<T>> {
+    vec![
+        Entry {
+            name: "limits.httpRequests",
+            kind: Kind::Number(1, 10_000, |target: &mut T, n| {
+                target.limits().http_requests = narrow(n);
+            }),
+            default: "32",
+            doc: "HTTP requests that one instance has under way at once, with those whose answer it still reads.",
+        },
+        Entry {
+            name: "limits.httpBody",
+            kind: Kind::Size(0, GIB, |target: &mut T, n| target.limits().http_body = narrow(n)),
+            default: "\"8MiB\"",
+            doc: "The body of an HTTP request of a guest, and that of its answer, each.",
         },
     ]
 }

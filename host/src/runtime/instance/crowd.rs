@@ -160,12 +160,12 @@ impl Instance {
 
     /// Why the instance ended, as the error of the call that ended it.
     pub(in crate::runtime) fn verdict(
-        &self,
+        &mut self,
         limits: &CallLimits,
         what: &str,
         cause: Cause,
     ) -> MoleculerError {
-        verdict::error(&self.store, limits, what, cause)
+        verdict::error(&mut self.store, limits, what, cause)
     }
 }
 

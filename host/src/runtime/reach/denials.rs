@@ -17,6 +17,8 @@ const WANTED_LEN_MAX: usize = 200;
 pub(in crate::runtime) enum Grant {
     /// `dirs`
     Dirs,
+    /// `hosts`
+    Hosts,
     /// `tcp`
     Tcp,
 }
@@ -26,6 +28,7 @@ impl Grant {
     pub(in crate::runtime) fn name(self) -> &'static str {
         match self {
             Self::Dirs => "dirs",
+            Self::Hosts => "hosts",
             Self::Tcp => "tcp",
         }
     }

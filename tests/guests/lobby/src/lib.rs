@@ -8,6 +8,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use isomer_sdk::prelude::*;
 use serde::Deserialize;
+use wasip2::http::outgoing_handler::handle;
+use wasip2::http::types::{ErrorCode, Fields, FutureIncomingResponse, OutgoingRequest, Scheme};
 
 #[derive(Default)]
 struct Lobby {
@@ -18,6 +20,22 @@ struct Lobby {
 #[derive(Deserialize)]
 struct Party {
     size: u32,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    to: String,
+    path: String,
+}
+
+/// Sends a request; its answer comes later.
+fn begin(page: &Page) -> std::result::Result<FutureIncomingResponse, ErrorCode> {
+    let request = OutgoingRequest::new(Fields::new());
+    let bad = |()| ErrorCode::HttpRequestUriInvalid;
+    request.set_scheme(Some(&Scheme::Http)).map_err(bad)?;
+    request.set_authority(Some(&page.to)).map_err(bad)?;
+    request.set_path_with_query(Some(&page.path)).map_err(bad)?;
+    handle(request, None)
 }
 
 #[service(name = "lobby", mode = "shared")]
@@ -69,6 +87,23 @@ impl Lobby {
     #[action]
     async fn ask_twice(&self, ctx: &Context) -> Result<Vec<u32>> {
         ctx.mcall([Call::new("lobby.present", ()), Call::new("lobby.present", ())]).await
+    }
+
+    /// Asks a web server, while others come and go, for the status that it answers with.
+    #[action]
+    async fn look_outside(&self, ctx: &Context, page: Page) -> Result<u16> {
+        let asked =
+            begin(&page).map_err(|error| Error::new(500, "NOT_SENT", &format!("{error:?}")))?;
+        let ready = asked.subscribe();
+        while !ready.ready() {
+            ctx.sleep(Duration::from_millis(2)).await?;
+        }
+        drop(ready);
+        match asked.get() {
+            Some(Ok(Ok(answer))) => Ok(answer.status()),
+            Some(Ok(Err(error))) => Err(Error::new(502, "NO_ANSWER", &format!("{error:?}"))),
+            _ => Err(Error::new(500, "NO_ANSWER", "nothing came")),
+        }
     }
 
     /// Refuses.

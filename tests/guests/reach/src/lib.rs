@@ -1,5 +1,5 @@
-//! A service that reaches for the machine as a test asks: files and TCP through the standard library. What it gets
-//! is its result, what is refused comes back as the text of the error.
+//! A service that reaches for the machine as a test asks: files and TCP through the standard library, HTTP through
+//! WASI. What it gets is its result, what is refused comes back as the text of the error.
 
 use std::fmt::Display;
 use std::io::{Read as _, Write as _};
@@ -18,6 +18,8 @@ mod bindings {
 }
 use bindings::exports;
 
+mod http;
+
 struct Reach;
 
 /// What an attempt ends with: a value, or why it was refused.
@@ -28,7 +30,7 @@ impl Guest for Reach {
         json!({
             "name": "reach",
             "actions": { "read": {}, "write": {}, "list": {}, "remove": {}, "make": {}, "tcp": {}, "listen": {},
-                "udp": {} },
+                "udp": {}, "http": {}, "http_many": {} },
             "events": { "user.*": {}, "order.created": {} },
         })
         .to_string()
@@ -59,6 +61,8 @@ impl Guest for Reach {
             "tcp" => tcp(text("to")),
             "listen" => TcpListener::bind("127.0.0.1:0").map(|_| Value::Null).map_err(shown),
             "udp" => UdpSocket::bind("127.0.0.1:0").map(|_| Value::Null).map_err(shown),
+            "http" => http::request(&params),
+            "http_many" => http::many(&params),
             _ => Err("no such action".into()),
         };
         let result = match tried {
