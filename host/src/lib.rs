@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod error;
 pub mod limits;
+pub(crate) mod private_dir;
 pub mod uid;
 
 pub mod backoff;
