@@ -163,14 +163,17 @@ fn rules(text: &str) {
     }
 }
 
-/// JSON text that is carried without being parsed: what is taken for JSON is JSON.
+/// JSON text that is carried without being parsed: what is taken for JSON is JSON. Half of a surrogate pair is
+/// carried as well, since JavaScript has it; what must be a text of Rust is refused then.
 fn payloads(text: &str) {
+    let halves = text.contains("\\ud") || text.contains("\\uD");
     if payload::check_json(text).is_ok() {
         let parsed = serde_json::from_str::<Value>(text);
-        assert!(parsed.is_ok(), "{parsed:?}");
+        assert!(parsed.is_ok() || halves, "{parsed:?}");
     }
     if let Ok(payload) = Payload::from_json_text(text.into()) {
-        assert!(payload.parse::<Value>().is_ok());
+        let parsed = payload.parse::<Value>();
+        assert!(parsed.is_ok() || halves, "{parsed:?}");
     }
     let _ = payload::read_buffer_json(text);
     let Ok(object) = Object::from_json_text(text.into()) else { return };

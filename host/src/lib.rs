@@ -3,7 +3,6 @@
 pub mod clock;
 pub mod error;
 pub mod limits;
-pub(crate) mod private_dir;
 pub mod uid;
 
 pub mod backoff;
@@ -24,6 +23,7 @@ pub mod serializer;
 
 pub mod handler;
 pub mod memory;
+pub(crate) mod private_dir;
 pub mod redis;
 pub mod strategy;
 pub mod validator;

@@ -72,6 +72,8 @@ struct Shared {
     histories: Mutex<BTreeMap<PathBuf, History>>,
     /// Where that is kept from one run of the node to the next.
     shelf: Option<Arc<Shelf>>,
+    /// Whoever writes there: one at a time, since the others would only hold up threads.
+    shelving: tokio::sync::Mutex<()>,
     /// One change of a file's service at a time.
     turns: Mutex<BTreeMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
     /// Where files are named that are to be looked at again.
@@ -131,6 +133,7 @@ impl Reloader {
             names: Mutex::default(),
             histories: Mutex::default(),
             shelf: shelf.map(Arc::new),
+            shelving: tokio::sync::Mutex::default(),
             turns: Mutex::default(),
             wake,
             woken: Mutex::new(Some(woken)),

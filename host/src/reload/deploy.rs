@@ -161,9 +161,16 @@ impl Shared {
                 }
             }
         }
-        self.keep(path, candidate.digest(), bytes).await;
-        Box::pin(self.switch(path, candidate, superseded, start)).await?;
-        self.write_history(path).await;
+        let digest = candidate.digest().to_owned();
+        if self.deployed.lock().contains_key(path) {
+            self.keep(path, &digest, bytes).await;
+            Box::pin(self.switch(path, candidate, superseded, start)).await?;
+            self.write_history(path).await;
+        } else {
+            // There is nothing to go back to yet, so the start of a node does not wait for it.
+            Box::pin(self.switch(path, candidate, superseded, start)).await?;
+            self.write_later(path, digest, bytes);
+        }
         Ok(())
     }
 

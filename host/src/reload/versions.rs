@@ -149,6 +149,22 @@ impl Shared {
         }
     }
 
+    /// As [`Shared::keep`] and [`Shared::write_history`], in a while: nobody waits for it.
+    pub(super) fn write_later(&self, path: &Path, digest: String, bytes: Arc<Vec<u8>>) {
+        if self.shelf.is_none() {
+            return;
+        }
+        let (shared, path) = (self.this.clone(), path.to_owned());
+        task::spawn("versions", &self.stop, async move {
+            let Some(shared) = shared.upgrade() else { return };
+            // Whoever goes back to another version meanwhile writes before or after this.
+            let turn = shared.turn(&path);
+            let _turn = turn.lock().await;
+            shared.keep(&path, &digest, bytes).await;
+            shared.write_history(&path).await;
+        });
+    }
+
     /// Forgets the versions of a file that is gone.
     pub(super) async fn forget(&self, path: &Path) {
         self.histories.lock().remove(path);
@@ -163,6 +179,7 @@ impl Shared {
         work: impl FnOnce(&Shelf) -> Result<T, shelf::Error> + Send + 'static,
     ) -> Option<T> {
         let shelf = self.shelf.clone()?;
+        let _turn = self.shelving.lock().await;
         match tokio::task::spawn_blocking(move || work(&shelf)).await.ok()? {
             Ok(done) => Some(done),
             Err(error) => {
