@@ -39,6 +39,8 @@ use deploy::Deployed;
 pub use deploy::Error;
 use history::History;
 pub use middlewares::Middlewares;
+#[cfg(any(test, fuzzing))]
+pub(crate) use shelf::fuzz_record;
 pub use shelf::{Error as ShelfError, Shelf};
 use watch::{Change, Watcher};
 

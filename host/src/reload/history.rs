@@ -278,3 +278,79 @@ impl Version {
 pub(super) fn short(digest: &str) -> &str {
     digest.get(..DIGEST_SHOWN).unwrap_or(digest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(digest: &str) -> Entry {
+        Entry { digest: digest.into(), since: "2026".into(), size: 1, sidecar: None }
+    }
+
+    /// Two versions, the second in quarantine until some milliseconds from now.
+    fn record(rest: u64, pause: u64) -> Record {
+        let until = clock::unix_ms() + rest;
+        let sentence = Sentence { until, pause, reason: "it trapped".into() };
+        Record {
+            file: "/a.wasm".into(),
+            versions: vec![entry("one"), entry("two")],
+            left: None,
+            quarantine: BTreeMap::from([("two".into(), sentence)]),
+        }
+    }
+
+    fn rest(history: &mut History, digest: &str) -> Duration {
+        match history.held(digest) {
+            Held::Quarantined(rest, reason) => {
+                assert_eq!(reason, "it trapped");
+                rest
+            }
+            held => panic!("{held:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quarantine_goes_on_where_it_was_and_no_longer_than_it_was_made_for() {
+        let mut history = History::recalled(record(40_000, 60_000));
+        let left = rest(&mut history, "two");
+        assert!((39..=40).contains(&left.as_secs()), "{left:?}");
+        assert_eq!(history.earlier("two", None).unwrap().digest, "one");
+        // The next one is twice as long as the last.
+        assert_eq!(history.quarantine("two", "again"), Duration::from_secs(120));
+        // A clock that was set back does not make it longer, nor does a record that somebody wrote.
+        let mut history = History::recalled(record(90_000_000, 60_000));
+        assert_eq!(rest(&mut history, "two"), Duration::from_secs(60));
+        let mut history = History::recalled(record(u64::MAX / 2, u64::MAX));
+        assert_eq!(rest(&mut history, "two"), QUARANTINE_MAX);
+        tokio::time::advance(QUARANTINE_MAX).await;
+        assert_eq!(history.held("two"), Held::No);
+        assert_eq!(History::recalled(record(0, 60_000)).held("two"), Held::No);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_has_changed_is_written() {
+        let mut history = History::recalled(record(40_000, 60_000));
+        assert_eq!(history.to_write("/a.wasm".into()), None);
+        assert!(history.is_written("one") && !history.is_written("three"));
+        history.left = Some("two".into());
+        let written = history.to_write("/a.wasm".into()).unwrap();
+        assert_eq!(written.left.as_deref(), Some("two"));
+        assert_eq!(history.to_write("/a.wasm".into()), None);
+        history.was_written(vec!["one".into()]);
+        assert!(!history.is_written("one"), "its code could not be kept");
+        // What could not be written is written with the next change, or when it is tried again.
+        history.not_written();
+        assert!(history.to_write("/a.wasm".into()).is_some());
+        history.drop_version("one");
+        assert_eq!(history.to_write("/a.wasm".into()).unwrap().versions.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_left_is_held_until_the_file_holds_something_else() {
+        let mut history = History::recalled(Record { left: Some("two".into()), ..record(0, 1) });
+        assert_eq!(history.last().unwrap().digest, "two");
+        assert_eq!(history.held("two"), Held::Left);
+        assert_eq!(history.held("three"), Held::No);
+        assert_eq!(history.held("two"), Held::No);
+    }
+}

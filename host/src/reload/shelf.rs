@@ -380,5 +380,16 @@ fn read_bounded(path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A record as somebody could have left it; see `crate::fuzz`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz_record(text: &str) {
+    let Ok(record) = serde_json::from_str::<Record>(text) else { return };
+    let file = record.file.clone();
+    let again = super::history::History::recalled(record.clone()).to_write(file);
+    if let Some(again) = again {
+        assert_eq!(again.versions, record.versions);
+    }
+}
+
 #[cfg(test)]
 mod tests;
