@@ -125,6 +125,9 @@ pub struct BrokerOptions {
     pub grants: Grants,
     /// Compiled components. `None`: `$XDG_CACHE_HOME/isomer` or `~/.cache/isomer`
     pub cache_dir: Option<PathBuf>,
+    /// What outlives a run of the node: versions of services. `None`: `$XDG_STATE_HOME/isomer` or
+    /// `~/.local/state/isomer`
+    pub state_dir: Option<PathBuf>,
     /// What compiling one component may need.
     pub compile: limits::CompileLimits,
     /// What is kept of guests that have trapped.
@@ -286,6 +289,7 @@ impl Default for BrokerOptions {
             limits: Limits::default(),
             grants: Grants::default(),
             cache_dir: None,
+            state_dir: None,
             compile: limits::CompileLimits::default(),
             core_dumps: limits::CoreDumps::default(),
         }

@@ -22,8 +22,8 @@ use crate::registry::Registry;
 use crate::runtime::{self, Inspection};
 use crate::schema::{Bounds, MiddlewareSchema, Pattern, ServiceSchema};
 use crate::serializer::{Cbor, Json, JsonExt, MsgPack, Notepack, Serializer};
-use crate::transporter::{amqp, mqtt, nats, redis, tcp};
-use crate::validator;
+use crate::transporter::{amqp, kafka, mqtt, nats, redis, tcp};
+use crate::{admin, reload, validator};
 
 mod seeds;
 
@@ -39,7 +39,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 26] = [
     Target { name: "json", run: |data| read_packet(&Json, data) },
     Target { name: "json_ext", run: |data| read_packet(&JsonExt, data) },
     Target { name: "msgpack", run: |data| read_packet(&MsgPack, data) },
@@ -50,6 +50,7 @@ pub const TARGETS: [Target; 23] = [
     Target { name: "redis", run: redis::fuzz::stream },
     Target { name: "mqtt", run: mqtt::fuzz::stream },
     Target { name: "amqp", run: amqp::fuzz::stream },
+    Target { name: "kafka", run: kafka::fuzz::answer },
     Target { name: "tcp", run: tcp::fuzz::stream },
     Target { name: "udp", run: tcp::fuzz::datagram },
     Target { name: "urls", run: urls },
@@ -63,6 +64,8 @@ pub const TARGETS: [Target; 23] = [
     Target { name: "options", run: |data| with_text(data, runtime::fuzz_options) },
     Target { name: "payload", run: |data| with_text(data, payloads) },
     Target { name: "component", run: component },
+    Target { name: "control", run: admin::protocol::fuzz_frames },
+    Target { name: "record", run: |data| with_text(data, reload::fuzz_record) },
 ];
 
 fn with_text(data: &[u8], run: fn(&str)) {
@@ -163,14 +166,17 @@ fn rules(text: &str) {
     }
 }
 
-/// JSON text that is carried without being parsed: what is taken for JSON is JSON.
+/// JSON text that is carried without being parsed: what is taken for JSON is JSON. Half of a surrogate pair is
+/// carried as well, since JavaScript has it; what must be a text of Rust is refused then.
 fn payloads(text: &str) {
+    let halves = text.contains("\\ud") || text.contains("\\uD");
     if payload::check_json(text).is_ok() {
         let parsed = serde_json::from_str::<Value>(text);
-        assert!(parsed.is_ok(), "{parsed:?}");
+        assert!(parsed.is_ok() || halves, "{parsed:?}");
     }
     if let Ok(payload) = Payload::from_json_text(text.into()) {
-        assert!(payload.parse::<Value>().is_ok());
+        let parsed = payload.parse::<Value>();
+        assert!(parsed.is_ok() || halves, "{parsed:?}");
     }
     let _ = payload::read_buffer_json(text);
     let Ok(object) = Object::from_json_text(text.into()) else { return };
@@ -188,6 +194,7 @@ fn payloads(text: &str) {
 fn component(data: &[u8]) {
     if let Ok(inspection) = Inspection::read(data) {
         let _ = inspection.unknown_imports();
+        let _ = (inspection.world(), inspection.wants());
     }
 }
 

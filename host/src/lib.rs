@@ -23,6 +23,7 @@ pub mod serializer;
 
 pub mod handler;
 pub mod memory;
+pub(crate) mod private_dir;
 pub mod redis;
 pub mod strategy;
 pub mod validator;

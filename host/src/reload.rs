@@ -27,16 +27,21 @@ use crate::runtime::Runtime;
 use crate::task::{self, CancellationToken};
 
 mod deploy;
+mod history;
 pub mod middlewares;
 pub mod scan;
+mod shelf;
 mod versions;
 mod wants;
 pub mod watch;
 
 use deploy::Deployed;
 pub use deploy::Error;
+use history::History;
 pub use middlewares::Middlewares;
-use versions::History;
+#[cfg(any(test, fuzzing))]
+pub(crate) use shelf::fuzz_record;
+pub use shelf::{Error as ShelfError, Shelf};
 use watch::{Change, Watcher};
 
 /// A file that cannot be used is looked at again after this time, a few times, before it is reported: it
@@ -67,6 +72,10 @@ struct Shared {
     names: Mutex<BTreeMap<Arc<str>, PathBuf>>,
     /// What each file has held.
     histories: Mutex<BTreeMap<PathBuf, History>>,
+    /// Where that is kept from one run of the node to the next.
+    shelf: Option<Arc<Shelf>>,
+    /// Whoever writes there: one at a time, since the others would only hold up threads.
+    shelving: tokio::sync::Mutex<()>,
     /// One change of a file's service at a time.
     turns: Mutex<BTreeMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
     /// Where files are named that are to be looked at again.
@@ -98,9 +107,20 @@ pub struct Loaded {
 }
 
 impl Reloader {
-    /// For these directories and files.
+    /// For these directories and files. What they have held is known until this is dropped.
     #[must_use]
     pub fn new(broker: ServiceBroker, runtime: Runtime, roots: Vec<PathBuf>) -> Self {
+        Self::with_shelf(broker, runtime, roots, None)
+    }
+
+    /// As [`Reloader::new`]; what the files have held is kept on disk, for the next run of the node.
+    #[must_use]
+    pub fn with_shelf(
+        broker: ServiceBroker,
+        runtime: Runtime,
+        roots: Vec<PathBuf>,
+        shelf: Option<Shelf>,
+    ) -> Self {
         // The system reports changes with absolute paths, which must be found below the roots.
         let absolute = |root: PathBuf| std::path::absolute(&root).unwrap_or(root);
         let roots = roots.into_iter().map(absolute).collect();
@@ -114,6 +134,8 @@ impl Reloader {
             deployed: Mutex::default(),
             names: Mutex::default(),
             histories: Mutex::default(),
+            shelf: shelf.map(Arc::new),
+            shelving: tokio::sync::Mutex::default(),
             turns: Mutex::default(),
             wake,
             woken: Mutex::new(Some(woken)),
@@ -143,7 +165,7 @@ impl Reloader {
     }
 
     /// Puts an earlier version of a service into service: the one before, or the one whose digest begins as
-    /// `wanted` says. What the file holds stays out until the file changes or the node starts anew. Gives
+    /// `wanted` says. What the file holds stays out until the file changes. Gives
     /// what [`Reloader::versions`] gives.
     ///
     /// # Errors
@@ -387,7 +409,7 @@ impl Shared {
         self.broker.registry().write().set_broken(&stem(path), None);
         let Some(gone) = self.deployed.lock().remove(path) else { return };
         let name = Arc::clone(&gone.full_name);
-        self.histories.lock().remove(path);
+        self.forget(path).await;
         self.turns.lock().remove(path);
         tracing::info!(file = %path.display(), service = &*name, "file removed: its service ends");
         self.broker.remove_service(&name).await;

@@ -59,6 +59,7 @@ pub use compile::{
 pub use component::Component;
 #[cfg(any(test, fuzzing))]
 pub(crate) use host_imports::fuzz_options;
+pub(crate) use inspect::hex;
 pub use inspect::{Inspection, WORLD_VERSION};
 pub use instance::intercept::{Decision, Stage};
 pub use log_sink::TARGET as LOG_TARGET;
@@ -291,10 +292,22 @@ impl Runtime {
     /// # Errors
     /// [`Error`]: each variant is one reason.
     pub async fn load(&self, path: &Path) -> Result<Component, Error> {
+        self.load_with_bytes(path).await.map(|(component, _)| component)
+    }
+
+    /// Loads a component from a file, and gives the very bytes that it was made of: the file may hold others by now.
+    ///
+    /// # Errors
+    /// As [`Runtime::load`].
+    pub(crate) async fn load_with_bytes(
+        &self,
+        path: &Path,
+    ) -> Result<(Component, Arc<Vec<u8>>), Error> {
         let read_error = |source| Error::Read { path: path.to_owned(), source };
         let metadata = tokio::fs::metadata(path).await.map_err(read_error)?;
         self.check_size(metadata.len())?;
-        self.load_bytes(tokio::fs::read(path).await.map_err(read_error)?).await
+        let bytes = Arc::new(tokio::fs::read(path).await.map_err(read_error)?);
+        Ok((self.load_shared(Arc::clone(&bytes)).await?, bytes))
     }
 
     /// Loads a component from memory.
@@ -302,8 +315,11 @@ impl Runtime {
     /// # Errors
     /// [`Error`]: each variant is one reason.
     pub async fn load_bytes(&self, bytes: Vec<u8>) -> Result<Component, Error> {
+        self.load_shared(Arc::new(bytes)).await
+    }
+
+    async fn load_shared(&self, bytes: Arc<Vec<u8>>) -> Result<Component, Error> {
         self.check_size(bytes.len() as u64)?;
-        let bytes = Arc::new(bytes);
         let inspection = {
             let bytes = Arc::clone(&bytes);
             blocking(move || Inspection::read(&bytes)).await?

@@ -10,72 +10,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use isomer_host::metrics::MetricRegistry;
 use rustix::process::Signal;
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use serde_json::json;
+use tests::place::{PATIENCE, Place, kill_after, serves};
 use tests::process::Process;
 use tests::{guests, node, rig, wait};
-use tokio::process::Command;
-
-/// For what compiles.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A folder with services, and a cache of its own.
-struct Place(TempDir);
-
-impl Place {
-    fn new(components: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("services")).unwrap();
-        let place = Self(folder);
-        for (name, file) in components {
-            place.put(name, file);
-        }
-        place
-    }
-
-    fn put(&self, name: &str, file: &str) {
-        guests::put(name, &self.0.path().join("services"), file);
-    }
-
-    fn cache(&self) -> std::path::PathBuf {
-        self.0.path().join("cache/isomer")
-    }
-
-    fn command(&self) -> Command {
-        let mut command = node::command(self.0.path());
-        command.env("XDG_CACHE_HOME", self.0.path().join("cache"));
-        command
-    }
-
-    fn spawn(&self, args: &[&str]) -> Process {
-        let mut command = self.command();
-        command.args(["start", "services"]).args(args);
-        Process::spawn("isomer start", &mut command)
-    }
-
-    async fn ready(&self, args: &[&str]) -> Process {
-        let mut process = self.spawn(args);
-        // Compiling takes its time on a machine that is busy.
-        process.line_within(PATIENCE, "try          ").await;
-        process
-    }
-
-    /// Calls an action through the control socket.
-    async fn call(&self, action: &str) -> Result<Value, String> {
-        let params = r#"{"name": "Ada", "a": 1, "b": 2}"#;
-        let output = node::run(self.0.path(), &["call", action, params, "--json"]).await;
-        match output.status.success() {
-            true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        }
-    }
-}
-
-/// Lets a process live for a while, then kills it without a word.
-async fn kill_after(mut process: Process, ms: u64) {
-    let _ = tokio::time::timeout(Duration::from_millis(ms), process.exit()).await;
-    process.kill().await;
-}
 
 /// Every entry whose hash is there is the code that the hash is of.
 fn assert_sound(cache: &Path) {
@@ -180,19 +118,8 @@ async fn a_cache_that_cannot_be_trusted_or_written_is_named_with_what_mends_it()
 #[tokio::test]
 async fn without_room_for_compiled_code_new_files_are_refused_and_taken_when_there_is_room_again() {
     let place = Place::new(&[]);
-    let mut command = Command::new("sh");
-    let binary = node::binary();
-    let script =
-        format!("trap '' XFSZ; ulimit -S -f 100; exec '{}' start services", binary.display());
-    let surroundings = place.command();
-    command.args(["-c", &script]).current_dir(place.0.path());
-    for (name, value) in surroundings.as_std().get_envs() {
-        if let Some(value) = value {
-            command.env(name, value);
-        }
-    }
-    let mut process = Process::spawn("isomer start", &mut command);
-    process.line("try          ").await;
+    let mut process = place.spawn_after("trap '' XFSZ; ulimit -S -f 100", &[]);
+    serves(&mut process).await;
     place.put("greeter", "greeter.wasm");
     let line = process.line("this file cannot be used").await;
     assert!(line.contains("cache") || line.contains("File too large"), "{line}");
@@ -229,7 +156,7 @@ async fn a_node_without_files_left_says_so_and_recovers() {
     let maximum = rustix::process::getrlimit(nofile).maximum;
     let limit = |files| rustix::process::Rlimit { current: Some(files), maximum };
     rustix::process::prlimit(pid, nofile, limit(in_use + 4)).unwrap();
-    let files = fs::read_dir(place.0.path().join("isomer")).unwrap();
+    let files = fs::read_dir(place.path().join("isomer")).unwrap();
     let socket = files
         .map(|file| file.unwrap().path())
         .find(|path| path.extension().is_some_and(|extension| extension == "sock"))
@@ -251,10 +178,36 @@ async fn a_node_without_files_left_says_so_and_recovers() {
     assert!(process.exit().await.success());
 }
 
+/// Address space stands for memory: an instance reserves more of it than there is left.
+#[tokio::test]
+async fn a_node_without_memory_refuses_what_is_new_and_recovers() {
+    let place = Place::with_cache_of_all(&[("greeter", "greeter.wasm")]);
+    let mut process = place.ready(&[]).await;
+    let pid = rustix::process::Pid::from_raw(process.pid().try_into().unwrap());
+    let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
+    let in_use = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    let in_use: u64 = in_use.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    let space = rustix::process::Resource::As;
+    let maximum = rustix::process::getrlimit(space).maximum;
+    let limit = |bytes| rustix::process::Rlimit { current: bytes, maximum };
+    // Room for threads and small things, as there is with memory.
+    rustix::process::prlimit(pid, space, limit(Some((in_use + (512 << 10)) << 10))).unwrap();
+    place.put("math", "math.wasm");
+    let line = process.line("this file cannot be used").await;
+    assert!(line.contains("memory"), "{line}");
+    assert_eq!(place.call("greeter.hello").await.unwrap(), "Hello Ada!");
+    rustix::process::prlimit(pid, space, limit(None)).unwrap();
+    place.put("math", "math.wasm");
+    wait::until("an answer of the new service", || async { place.call("math.add").await.ok() })
+        .await;
+    process.signal(Signal::TERM);
+    assert!(process.exit().await.success());
+}
+
 #[tokio::test]
 async fn the_service_manager_hears_that_a_node_is_ready_lives_and_stops() {
     let place = Place::new(&[("greeter", "greeter.wasm")]);
-    let path = place.0.path().join("notify");
+    let path = place.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_nonblocking(true).unwrap();
     let socket = tokio::net::UnixDatagram::from_std(socket).unwrap();
@@ -296,7 +249,7 @@ async fn a_node_that_is_stopped_under_load_ends_in_its_time() {
     for answer in answers.into_iter().filter_map(Result::err) {
         assert!(!answer.contains("panicked"), "{answer}");
     }
-    let output = node::run(place.0.path(), &["call", "greeter.hello"]).await;
+    let output = node::run(place.path(), &["call", "greeter.hello"]).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = json!(String::from_utf8_lossy(&output.stderr));
     assert!(text.as_str().is_some_and(|text| !text.is_empty()));

@@ -42,6 +42,7 @@ pub mod network;
 pub mod node;
 pub mod pair;
 pub mod peer;
+pub mod place;
 pub mod recipe;
 pub mod redis_server;
 pub mod rig;

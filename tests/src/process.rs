@@ -24,7 +24,7 @@ pub struct Process {
     name: String,
     child: Child,
     output: Output,
-    _readers: Vec<AbortOnDropHandle<()>>,
+    readers: Vec<AbortOnDropHandle<()>>,
 }
 
 /// The lines that a child has written so far, stdout and stderr as they came.
@@ -53,7 +53,7 @@ impl Process {
             task::run(output.clone().read(child.stdout.take().unwrap())),
             task::run(output.clone().read(child.stderr.take().unwrap())),
         ];
-        Self { name: name.to_owned(), child, output, _readers: readers }
+        Self { name: name.to_owned(), child, output, readers }
     }
 
     /// The child's stdin; it can be taken once.
@@ -117,13 +117,23 @@ impl Process {
     pub async fn line_within(&mut self, patience: Duration, needle: &str) -> String {
         let name = self.name.clone();
         let output = self.output.clone();
+        let readers = &mut self.readers;
         let ended = async {
             let status = self.child.wait().await.unwrap();
-            panic!("{name} ended ({status}) before it wrote '{needle}':\n{}", output.text())
+            // What it wrote last is read after its end.
+            for reader in readers.iter_mut().filter(|reader| !reader.is_finished()) {
+                let _ = reader.await;
+            }
+            status
         };
         let found = wait::within(patience, "a line of output", self.output.line(needle));
-        // The line may be there although the child has ended, so it is looked for first.
-        tokio::select! { biased; line = found => line, () = ended => String::new() }
+        tokio::select! {
+            biased;
+            line = found => line,
+            status = ended => output.first(needle).unwrap_or_else(|| {
+                panic!("{name} ended ({status}) before it wrote '{needle}':\n{}", output.text())
+            }),
+        }
     }
 }
 
@@ -134,6 +144,11 @@ impl Output {
         self.0.lines.lock().join("\n")
     }
 
+    /// The first line so far that holds `needle`.
+    fn first(&self, needle: &str) -> Option<String> {
+        self.0.lines.lock().iter().find(|line| line.contains(needle)).cloned()
+    }
+
     /// The first line, past or to come, that holds `needle`.
     pub async fn line(&self, needle: &str) -> String {
         loop {
@@ -141,8 +156,7 @@ impl Output {
             tokio::pin!(more);
             // Registered before looking, so that a line which comes in between is not missed.
             more.as_mut().enable();
-            let found = self.0.lines.lock().iter().find(|line| line.contains(needle)).cloned();
-            match found {
+            match self.first(needle) {
                 Some(line) => return line,
                 None => more.await,
             }

@@ -330,6 +330,24 @@ pub fn encode_head<T: Serialize>(head: &T, body_len: usize) -> Result<Vec<u8>, E
     Ok(start)
 }
 
+/// Frames as a client could send them; see `crate::fuzz`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz_frames(bytes: &[u8]) {
+    use futures_util::FutureExt as _;
+    let mut rest = bytes;
+    while let Some((first, after)) = rest.split_first() {
+        let mut left = after;
+        // What comes out of memory is there at once.
+        let read = read_rest::<Request, _>(&mut left, [*first]).now_or_never();
+        let Some(Ok((request, body))) = read else { return };
+        assert!(left.len() + body.len() < rest.len(), "more than has come");
+        if let Request::Call { params, .. } | Request::Emit { data: params, .. } = request {
+            drop(params.into_payload(body));
+        }
+        rest = left;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

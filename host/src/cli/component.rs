@@ -72,13 +72,26 @@ pub fn cache_dir(options: &NodeOptions) -> Result<PathBuf, Failure> {
     if let Some(dir) = &options.broker.cache_dir {
         return Ok(dir.clone());
     }
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let base = variable("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    base.map(|base| base.join("isomer")).ok_or_else(|| {
+    place_of_user("XDG_CACHE_HOME", ".cache").ok_or_else(|| {
         Failure::Use("there is no place for compiled components: set HOME or cacheDir".into())
     })
+}
+
+/// Where is kept what outlives a run of the node: as configured, else with the user's state; nowhere when the user
+/// has no home either.
+#[must_use]
+pub fn state_dir(options: &NodeOptions) -> Option<PathBuf> {
+    let configured = options.broker.state_dir.clone();
+    configured.or_else(|| place_of_user("XDG_STATE_HOME", ".local/state"))
+}
+
+/// The folder of this program in what a variable names, or else below the user's home.
+fn place_of_user(xdg: &str, below_home: &str) -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let base = variable(xdg)
+        .map(PathBuf::from)
+        .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(below_home)));
+    base.map(|base| base.join("isomer"))
 }
 
 /// A runtime that compiles in a child process.

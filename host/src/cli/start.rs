@@ -17,7 +17,7 @@ use crate::admin::place::{self, Claim};
 use crate::admin::protocol::Versions;
 use crate::admin::server::{Server, VersionKeeper};
 use crate::broker::ServiceBroker;
-use crate::cli::component::{explained, runtime};
+use crate::cli::component::{explained, runtime, state_dir};
 use crate::cli::notify::Manager;
 use crate::cli::table::printable;
 use crate::cli::{self, ConfigArgs, Done, Failure};
@@ -26,7 +26,7 @@ use crate::config::options::{ControlSocket, NodeOptions};
 use crate::config::{Transporter, mask};
 use crate::logger;
 use crate::registry::listing::Filter;
-use crate::reload::{Loaded, Middlewares, Reloader};
+use crate::reload::{Loaded, Middlewares, Reloader, Shelf};
 use crate::runtime::Runtime;
 use crate::task::CancellationToken;
 
@@ -220,7 +220,9 @@ impl Node {
         runtime: Runtime,
     ) -> Result<Loaded, Failure> {
         let node_id = Arc::clone(self.broker.node_id());
-        let reloader = Reloader::new(self.broker.clone(), runtime, self.roots.clone());
+        let shelf = self.shelf().await;
+        let broker = self.broker.clone();
+        let reloader = Reloader::with_shelf(broker, runtime, self.roots.clone(), shelf);
         if let Some(claim) = claim {
             let (info, versions) = (self.info(), version_keeper(&reloader));
             let caller = self.broker.as_caller();
@@ -235,10 +237,27 @@ impl Node {
         loaded.map_err(|error| Failure::Failed(explained(&error)))
     }
 
-    /// What no guest may see, whatever is granted: where the node finds components, and where it listens.
+    /// Where versions of services are kept. Without it the node serves as well.
+    async fn shelf(&self) -> Option<Shelf> {
+        let dir = state_dir(&self.options)?.join("versions");
+        let namespace = self.options.broker.namespace.clone();
+        let opened = tokio::task::spawn_blocking(move || Shelf::open(&dir, &namespace)).await;
+        match opened.ok()? {
+            Ok(shelf) => Some(shelf),
+            Err(error) => {
+                let error = explained(&error);
+                tracing::warn!(error, "versions of services are forgotten when this node stops");
+                None
+            }
+        }
+    }
+
+    /// What no guest may see, whatever is granted: where the node finds and keeps components, and
+    /// where it listens.
     fn private(&self, claim: Option<&Claim>, middlewares: &Path) -> Vec<PathBuf> {
         let mut private = self.roots.clone();
         private.push(middlewares.to_owned());
+        private.extend(state_dir(&self.options));
         private.extend(claim.map(|claim| claim.path.clone()));
         private
     }

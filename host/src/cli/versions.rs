@@ -29,8 +29,8 @@ pub struct VersionsArgs {
 /// Flags of `rollback`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The version that is left stays out of service until its file changes or the node starts \
-anew: at a start, a node loads what its folder holds.
+    after_help = "The version that is left stays out of service until its file changes, also when the node \
+starts anew.
 
 Examples:
   isomer rollback posts                  the version before

@@ -18,13 +18,14 @@ const FILE_SIZE_MAX: u64 = 4 << 20;
 ///
 /// `None` when it could not be read or is no TOML or JSON; why is in `problems`.
 pub fn read(path: &Path, problems: &mut Problems) -> Option<Located> {
-    match read_text(path) {
-        Ok(text) => parse(path, &text, problems),
-        Err(why) => {
-            problems.add_general(format!("{}: cannot be read: {why}", path.display()));
-            None
-        }
-    }
+    read_text_of(path, problems).and_then(|text| parse(path, &text, problems))
+}
+
+/// The text of a file; `None` when it could not be read, and why is in `problems`.
+pub fn read_text_of(path: &Path, problems: &mut Problems) -> Option<String> {
+    let text = read_text(path);
+    let tell = |why| problems.add_general(format!("{}: cannot be read: {why}", path.display()));
+    text.map_err(tell).ok()
 }
 
 /// Parses the text of a file.

@@ -137,6 +137,7 @@ fn is_own(name: &str) -> bool {
     let own = [
         "limits.",
         "cacheDir",
+        "stateDir",
         "compile.",
         "controlSocket",
         "coreDumps.",

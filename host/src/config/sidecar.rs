@@ -35,14 +35,26 @@ pub fn path_of(component: &Path) -> PathBuf {
 /// # Errors
 /// Everything that is wrong with the file.
 pub fn read(component: &Path, defaults: &BrokerOptions) -> Result<ServiceOptions, Problems> {
+    read_with_text(component, defaults).map(|(options, _)| options)
+}
+
+/// As [`read`], with the text of the file when there is one.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with_text(
+    component: &Path,
+    defaults: &BrokerOptions,
+) -> Result<(ServiceOptions, Option<String>), Problems> {
     let path = path_of(component);
     let mut problems = Problems::default();
     // Only "not there" means "no file": one that cannot be read may hold the grants that narrow a guest.
-    let tree = match path.try_exists() {
+    let text = match path.try_exists() {
         Ok(false) => None,
-        _ => file::read(&path, &mut problems),
+        _ => file::read_text_of(&path, &mut problems),
     };
-    finish(tree, defaults, problems)
+    let tree = text.as_ref().and_then(|text| file::parse(&path, text, &mut problems));
+    finish(tree, defaults, problems).map(|options| (options, text))
 }
 
 /// Reads the text of such a file.

@@ -26,6 +26,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             b"\x32\x07\x00\x01a\x01\x02xy\x40\x02\x01\x02\x62\x02\x01\x02".to_vec(),
         ],
         "amqp" => crate::transporter::amqp::fuzz::seeds(),
+        "kafka" => crate::transporter::kafka::fuzz::seeds(),
         "tcp" => crate::transporter::tcp::fuzz::seeds(),
         "udp" => texts(&["namespace|node-1.example|6000", "|n|1"]),
         "urls" => texts(URLS),
@@ -37,6 +38,8 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "schema" => texts(&[SCHEMA, MIDDLEWARE]),
         "rules" => texts(RULES),
         "options" => texts(OPTIONS),
+        "control" => CONTROL.iter().map(|(head, body)| frame(head, body)).collect(),
+        "record" => texts(&[RECORD]),
         "payload" => texts(PAYLOADS),
         "component" => vec![COMPONENT.to_vec(), b"\0asm\x01\0\0\0".to_vec(), b"\x7fELF".to_vec()],
         _ => Vec::new(),
@@ -56,6 +59,12 @@ fn seed(packet: &Value, format: &str) -> Option<Vec<u8>> {
     let digits = hex.as_bytes().chunks_exact(2);
     let bytes = digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
     std::iter::once(Some(kind)).chain(bytes).collect()
+}
+
+/// A frame of the control socket.
+fn frame(head: &str, body: &str) -> Vec<u8> {
+    let len = |text: &str| u32::try_from(text.len()).unwrap_or(0).to_be_bytes();
+    [&len(head)[..], &len(body)[..], head.as_bytes(), body.as_bytes()].concat()
 }
 
 fn number(kind: &str) -> Option<u8> {
@@ -123,6 +132,14 @@ const OPTIONS: &[&str] = &[
     r#"{"groups":["a","b"],"meta":{},"requestID":"x","throwError":true}"#,
     r#"{"settled":true,"retryCount":1,"groups":"a"}"#,
 ];
+const CONTROL: &[(&str, &str)] = &[
+    (r#"{"call":{"action":"a.b","timeout":5,"meta":{"x":1},"params":"json"}}"#, "{\"a\":1}"),
+    (r#"{"emit":{"event":"a.b","kind":"emit","groups":["g"],"data":"bytes"}}"#, "\u{1}\u{2}"),
+    (r#"{"wait":{"services":["a"],"timeout":5}}"#, ""),
+    (r#"{"versions":{"rollBack":{"service":"a","version":"3f"}}}"#, ""),
+    ("\"info\"", ""),
+];
+const RECORD: &str = r#"{"file":"/a.wasm","versions":[{"digest":"ab","since":"2026","size":7,"sidecar":"fuel = 1"}],"left":"cd","quarantine":{"ab":{"until":99999999999999,"pause":60000,"reason":"trapped"}}}"#;
 const PAYLOADS: &[&str] = &[
     r#"{"a":[1,2.5,-0,1e5,true,null,"\u00fc\ud83d\ude00"],"b":{"c":{}},"a":2}"#,
     r#"{"type":"Buffer","data":[0,1,254,255]}"#,

@@ -28,9 +28,18 @@ pub(super) const LIMITS: &[Limit] = &[
     constant("runtime/cache.rs", "CACHE_LEN_MAX", Node, "bytes of them")
         .beyond("the one unused for longest goes")
         .shown("host runtime::cache::tests::the_oldest_entries_go_when_there_are_too_many"),
-    constant("reload/versions.rs", "VERSIONS_MAX", Service, "versions that one can go back to")
+    constant("reload/history.rs", "VERSIONS_MAX", Service, "versions that one can go back to")
         .beyond("the oldest is forgotten")
         .shown("versions::as_many_versions_are_kept_as_the_limit_says"),
+    constant("reload/shelf.rs", "FILES_MAX", Node, "files whose versions are kept on the disk")
+        .beyond("those of the file that changed longest ago are forgotten")
+        .shown("host reload::shelf::tests::there_is_a_bound_on_files_and_bytes"),
+    constant("reload/shelf.rs", "LEN_MAX", Node, "bytes of these versions")
+        .beyond("those of the file that changed longest ago are forgotten")
+        .shown("host reload::shelf::tests::there_is_a_bound_on_files_and_bytes"),
+    constant("reload/shelf.rs", "RECORD_LEN_MAX", Service, "bytes of what is written about them")
+        .beyond("the versions are not known")
+        .shown("host reload::shelf::tests::what_is_damaged_or_too_large_counts_as_not_there"),
     constant("reload/watch.rs", "QUEUE", Node, "changed files that wait to be looked at")
         .beyond("all files are looked at")
         .shown(

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::versions::Held;
-use super::wants;
+use super::history::{Candidate, Held};
+use super::{shelf, wants};
 use crate::clock;
 use crate::config::problem::Problems;
 use crate::config::{ServiceOptions, sidecar};
@@ -51,6 +51,12 @@ pub enum Error {
     /// Its `started` failed, or a dependency did not come in time.
     #[error("it does not start: {0}")]
     Start(#[source] MoleculerError),
+    /// An earlier version is not on disk any more.
+    #[error(transparent)]
+    Shelf(#[from] shelf::Error),
+    /// Nothing keeps versions on disk.
+    #[error("the version is not known any more")]
+    Forgotten,
     /// The file changed while this version was waiting for its dependencies.
     #[error("the file has changed meanwhile")]
     Superseded,
@@ -65,6 +71,15 @@ impl Error {
     /// Whether something around the node is to blame, which may pass while the file stays as it is.
     pub(super) fn may_pass(&self) -> bool {
         matches!(self, Self::Runtime(error) if error.may_pass())
+    }
+
+    /// Whether a kept version cannot be had any more.
+    pub(super) fn is_lost(&self) -> bool {
+        match self {
+            Self::Forgotten => true,
+            Self::Shelf(error) => error.is_lost(),
+            _ => false,
+        }
     }
 
     /// The error with its causes, in one line.
@@ -124,38 +139,58 @@ impl Shared {
         let turn = self.turn(path);
         let _turn = turn.lock().await;
         let start = clock::now();
-        let options = self.options_beside(path)?;
-        let component = self.runtime.load(path).await?;
+        let (options, sidecar) = self.options_beside(path)?;
+        let (component, bytes) = self.runtime.load_with_bytes(path).await?;
         if component.kind() == Kind::Middleware {
             return Err(Error::Middleware);
         }
-        if self.is_deployed(path, &component.inspection().sha256, &options) {
+        let candidate = Candidate { component, options, sidecar };
+        if self.is_deployed(path, candidate.digest(), &candidate.options) {
             self.forget_error(path);
             return Ok(());
         }
-        if !self.may_serve(path, &component.inspection().sha256) {
-            return Ok(());
+        self.recall(path).await;
+        match self.held(path, candidate.digest()) {
+            Held::No => {}
+            // The version that is in service instead stays there.
+            _ if self.deployed.lock().contains_key(path) => return Ok(()),
+            held => {
+                let stand_in = Box::pin(self.stand_in(path, candidate.digest(), held));
+                if stand_in.await {
+                    return Ok(());
+                }
+            }
         }
-        Box::pin(self.switch(path, component, options, superseded, start)).await
+        let digest = candidate.digest().to_owned();
+        if self.deployed.lock().contains_key(path) {
+            self.keep(path, &digest, bytes).await;
+            Box::pin(self.switch(path, candidate, superseded, start)).await?;
+            self.write_history(path).await;
+        } else {
+            // There is nothing to go back to yet, so the start of a node does not wait for it.
+            Box::pin(self.switch(path, candidate, superseded, start)).await?;
+            self.write_later(path, digest, bytes);
+        }
+        Ok(())
     }
 
     /// Whether what a file holds may be put into service; notes what it holds.
-    fn may_serve(&self, path: &Path, digest: &str) -> bool {
+    fn held(&self, path: &Path, digest: &str) -> Held {
         let mut histories = self.histories.lock();
         let history = histories.entry(path.to_owned()).or_default();
         history.in_file = Some(digest.to_owned());
-        history.held(digest) == Held::No
+        history.held(digest)
     }
 
     /// Puts a version into service, in the place of the one that is there. Whoever calls has the turn.
     pub(super) async fn switch(
         &self,
         path: &Path,
-        component: Component,
-        options: ServiceOptions,
+        candidate: Candidate,
         superseded: &CancellationToken,
         start: clock::Instant,
     ) -> Result<(), Error> {
+        let Candidate { component, options, sidecar } = candidate;
         let schema = self.describe(&component, &options).await?;
         let claim = self.claim(path, &schema.full_name)?;
         let ready = self.broker.wait_for_dependencies(&schema);
@@ -174,7 +209,8 @@ impl Shared {
         claim.keep();
         let ended = CancellationToken::new();
         self.watch_traps(path, &digest, traps, &ended);
-        self.histories.lock().entry(path.to_owned()).or_default().note(kept, options.clone());
+        let kept = Candidate { component: kept, options: options.clone(), sidecar };
+        self.histories.lock().entry(path.to_owned()).or_default().note(kept);
         let ended = ended.drop_guard();
         let deployed = Deployed {
             full_name: Arc::clone(&full_name),
@@ -191,8 +227,8 @@ impl Shared {
         Ok(())
     }
 
-    fn options_beside(&self, path: &Path) -> Result<ServiceOptions, Error> {
-        sidecar::read(path, self.broker.options()).map_err(Error::Options)
+    fn options_beside(&self, path: &Path) -> Result<(ServiceOptions, Option<String>), Error> {
+        sidecar::read_with_text(path, self.broker.options()).map_err(Error::Options)
     }
 
     fn is_deployed(&self, path: &Path, digest: &str, options: &ServiceOptions) -> bool {

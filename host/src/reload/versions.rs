@@ -1,159 +1,33 @@
-//! The versions of a service that this node has had in service: going back to one of them, by hand or because
-//! the present one keeps trapping.
+//! Versions of a service: going back to one of them, by hand or because the present one keeps trapping, and
+//! going on after a start with what was in force before it.
 //!
-//! Versions are kept in memory, compiled, a few of each file. At a start the node loads what its folder holds:
-//! a rollback lasts as long as the node runs and the file stays as it is. A version that was taken out because
-//! it trapped is in quarantine: it is tried again after a while that doubles each time. Not here: bringing a
-//! version into service (`deploy`).
+//! Each file's history is read from disk when the file is first looked at, and written when it has changed. What
+//! cannot be written is told, and costs nothing else. A version that was taken out because it trapped is in
+//! quarantine: it is tried again after a while that doubles each time. Not here: bringing a version into service
+//! (`deploy`), what is kept (`history`, `shelf`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Shared;
 use super::deploy::Error;
-use crate::clock::{self, Instant};
-use crate::config::ServiceOptions;
+use super::history::{Candidate, Code, Held, History, Version, short};
+use super::shelf::{self, Shelf};
+use crate::clock;
+use crate::config::sidecar;
 use crate::context::Outcome;
 use crate::error::MoleculerError;
 use crate::payload::Payload;
-use crate::runtime::{Component, Traps};
+use crate::runtime::Traps;
 use crate::task::{self, CancellationToken};
-
-/// Versions of a file that are kept, the present one included.
-const VERSIONS_MAX: usize = 5;
 
 /// So many traps within [`TRAP_WINDOW`] take a version out of service, when there is an earlier one.
 const TRAPS_MAX: usize = 5;
 const TRAP_WINDOW: Duration = Duration::from_secs(60);
-
-/// How long a version stays in quarantine at first, and at most.
-const QUARANTINE_MIN: Duration = Duration::from_secs(60);
-const QUARANTINE_MAX: Duration = Duration::from_secs(3_600);
-
-/// Characters of a digest that a person needs.
-const DIGEST_SHOWN: usize = 12;
-
-/// What a file has held.
-#[derive(Default)]
-pub(super) struct History {
-    /// The one that came into service last is at the end.
-    versions: Vec<Version>,
-    /// Digest of what the file holds.
-    pub(super) in_file: Option<String>,
-    /// What the file holds and shall not be put into service, because somebody went back to another version.
-    left: Option<String>,
-    quarantine: BTreeMap<String, Quarantine>,
-}
-
-/// A version that was in service.
-#[derive(Clone)]
-struct Version {
-    component: Component,
-    options: ServiceOptions,
-    digest: String,
-    /// When it came into service the last time.
-    since: String,
-}
-
-/// Why a version is not put into service.
-struct Quarantine {
-    until: Instant,
-    pause: Duration,
-    reason: String,
-}
-
-/// Whether a version may be put into service.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Held {
-    /// It may.
-    No,
-    /// Somebody went back to another one.
-    Left,
-    /// It is in quarantine.
-    Quarantined,
-}
-
-impl History {
-    /// Notes what came into service.
-    pub(super) fn note(&mut self, component: Component, options: ServiceOptions) {
-        let digest = component.inspection().sha256.clone();
-        self.versions.retain(|version| version.digest != digest);
-        let since = clock::iso_8601(clock::unix_ms());
-        self.versions.push(Version { component, options, digest, since });
-        if self.versions.len() > VERSIONS_MAX {
-            self.versions.remove(0);
-        }
-        // What is over by now may be forgotten, but for how often it came.
-        let kept: Vec<&String> = self.versions.iter().map(|version| &version.digest).collect();
-        let now = clock::now();
-        self.quarantine.retain(|digest, held| held.until > now || kept.contains(&digest));
-    }
-
-    /// Whether what the file holds may be put into service.
-    pub(super) fn held(&mut self, digest: &str) -> Held {
-        if self.left.as_deref() == Some(digest) {
-            return Held::Left;
-        }
-        // The file holds something else now.
-        self.left = None;
-        match self.quarantine.get(digest) {
-            Some(held) if held.until > clock::now() => Held::Quarantined,
-            _ => Held::No,
-        }
-    }
-
-    /// The version to go back to: the one whose digest begins so, else the last one before `current`.
-    fn earlier(&self, current: &str, wanted: Option<&str>) -> Option<Version> {
-        let mut others = self.versions.iter().rev().filter(|version| version.digest != current);
-        let now = clock::now();
-        let sound = |digest: &str| self.quarantine.get(digest).is_none_or(|held| held.until <= now);
-        match wanted {
-            Some(wanted) => others.find(|version| version.digest.starts_with(wanted)),
-            None => others.find(|version| sound(&version.digest)),
-        }
-        .cloned()
-    }
-
-    /// Puts a version into quarantine, for longer each time, and says for how long.
-    fn quarantine(&mut self, digest: &str, reason: &str) -> Duration {
-        let last = self.quarantine.get(digest).map(|held| held.pause);
-        let pause = last.map_or(QUARANTINE_MIN, |last| QUARANTINE_MAX.min(last * 2));
-        let held = Quarantine { until: clock::now() + pause, pause, reason: reason.to_owned() };
-        self.quarantine.insert(digest.to_owned(), held);
-        pause
-    }
-
-    fn shown(&self, current: &str) -> Value {
-        let now = clock::now();
-        let row = |version: &Version| {
-            let held = self.quarantine.get(&version.digest).filter(|held| held.until > now);
-            let in_service = version.digest == current;
-            let state = match held {
-                _ if in_service => "in service",
-                Some(_) => "quarantined",
-                None => "earlier",
-            };
-            json!({
-                "version": short(&version.digest),
-                "digest": version.digest,
-                "state": state,
-                "since": version.since,
-                "size": version.component.inspection().size,
-                "reason": held.map(|held| held.reason.as_str()),
-            })
-        };
-        self.versions.iter().rev().map(row).collect()
-    }
-}
-
-/// The beginning of a digest.
-fn short(digest: &str) -> &str {
-    digest.get(..DIGEST_SHOWN).unwrap_or(digest)
-}
 
 impl Shared {
     /// The versions of a service, the one that came into service last first.
@@ -184,23 +58,183 @@ impl Shared {
             MoleculerError::client(404, "VERSION_NOT_FOUND", text)
         })?;
         let digest = version.digest.clone();
-        self.go_back(&path, version)
+        self.go_back(&path, version, true)
             .await
             .map_err(|error| MoleculerError::server("ROLLBACK_FAILED", error.explained()))?;
         tracing::warn!(service, version = short(&digest), "rolled back");
         self.versions(service)
     }
 
-    /// Puts an earlier version into service. What the file holds stays out until the file changes.
-    async fn go_back(&self, path: &Path, version: Version) -> Result<(), Error> {
-        let Version { component, options, digest, .. } = version;
+    /// Puts an earlier version into service. `by_hand`: what the file holds stays out until the file changes.
+    async fn go_back(&self, path: &Path, version: Version, by_hand: bool) -> Result<(), Error> {
+        let digest = version.digest.clone();
+        let candidate = match self.candidate(path, version).await {
+            Ok(candidate) => candidate,
+            Err(error) => {
+                let lost = error.is_lost();
+                if let Some(history) = self.histories.lock().get_mut(path).filter(|_| lost) {
+                    history.drop_version(&digest);
+                }
+                return Err(error);
+            }
+        };
         let never = CancellationToken::new();
-        Box::pin(self.switch(path, component, options, &never, clock::now())).await?;
-        let mut histories = self.histories.lock();
-        let history = histories.entry(path.to_owned()).or_default();
-        let in_file = history.in_file.clone().filter(|in_file| *in_file != digest);
-        history.left = in_file;
+        Box::pin(self.switch(path, candidate, &never, clock::now())).await?;
+        if let Some(history) = self.histories.lock().get_mut(path) {
+            let in_file = history.in_file.clone();
+            history.left = in_file.filter(|in_file| by_hand && *in_file != digest);
+        }
+        self.write_history(path).await;
         Ok(())
+    }
+
+    /// Makes a version ready to be put into service.
+    async fn candidate(&self, path: &Path, version: Version) -> Result<Candidate, Error> {
+        let Version { digest, code, sidecar, .. } = version;
+        if let Code::Loaded(component, options) = code {
+            return Ok(Candidate { component, options: *options, sidecar });
+        }
+        let shelf = self.shelf.clone().ok_or(Error::Forgotten)?;
+        let file = path.to_owned();
+        let bytes = tokio::task::spawn_blocking(move || shelf.component(&file, &digest)).await;
+        let bytes = bytes.map_err(|_| Error::Forgotten)??;
+        let component = self.runtime.load_bytes(bytes).await?;
+        let text = sidecar.as_deref().unwrap_or_default();
+        let options = sidecar::parse(&sidecar::path_of(path), text, self.broker.options());
+        Ok(Candidate { component, options: options.map_err(Error::Options)?, sidecar })
+    }
+
+    /// Reads what is known of a file from before, when it is looked at for the first time.
+    pub(super) async fn recall(&self, path: &Path) {
+        if self.histories.lock().contains_key(path) {
+            return;
+        }
+        let history = match self.shelf.clone() {
+            None => History::default(),
+            Some(shelf) => {
+                let file = path.to_owned();
+                let record = tokio::task::spawn_blocking(move || shelf.record(&file)).await;
+                record.ok().flatten().map_or_else(History::default, History::recalled)
+            }
+        };
+        self.histories.lock().entry(path.to_owned()).or_insert(history);
+    }
+
+    /// Keeps the bytes of a version that may come into service.
+    pub(super) async fn keep(&self, path: &Path, digest: &str, bytes: Arc<Vec<u8>>) {
+        let written =
+            self.histories.lock().get(path).is_some_and(|history| history.is_written(digest));
+        if written {
+            return;
+        }
+        let (file, digest) = (path.to_owned(), digest.to_owned());
+        self.on_shelf(path, move |shelf| shelf.keep(&file, &digest, &bytes)).await;
+    }
+
+    /// Writes what is known of a file, when it has changed.
+    pub(super) async fn write_history(&self, path: &Path) {
+        if self.shelf.is_none() {
+            return;
+        }
+        let name = path.to_string_lossy().into_owned();
+        let record = self.histories.lock().get_mut(path).and_then(|history| history.to_write(name));
+        let Some(record) = record else { return };
+        let file = path.to_owned();
+        let not_kept = self.on_shelf(path, move |shelf| shelf.write(&file, record)).await;
+        if let Some(history) = self.histories.lock().get_mut(path) {
+            match not_kept {
+                Some(not_kept) => history.was_written(not_kept),
+                None => history.not_written(),
+            }
+        }
+    }
+
+    /// As [`Shared::keep`] and [`Shared::write_history`], in a while: nobody waits for it.
+    pub(super) fn write_later(&self, path: &Path, digest: String, bytes: Arc<Vec<u8>>) {
+        if self.shelf.is_none() {
+            return;
+        }
+        let (shared, path) = (self.this.clone(), path.to_owned());
+        task::spawn("versions", &self.stop, async move {
+            let Some(shared) = shared.upgrade() else { return };
+            // Whoever goes back to another version meanwhile writes before or after this.
+            let turn = shared.turn(&path);
+            let _turn = turn.lock().await;
+            shared.keep(&path, &digest, bytes).await;
+            shared.write_history(&path).await;
+        });
+    }
+
+    /// Forgets the versions of a file that is gone.
+    pub(super) async fn forget(&self, path: &Path) {
+        self.histories.lock().remove(path);
+        let file = path.to_owned();
+        self.on_shelf(path, move |shelf| shelf.forget(&file)).await;
+    }
+
+    /// Does something with the place where versions are kept. What fails there is told, and is no reason to fail.
+    async fn on_shelf<T: Send + 'static>(
+        &self,
+        path: &Path,
+        work: impl FnOnce(&Shelf) -> Result<T, shelf::Error> + Send + 'static,
+    ) -> Option<T> {
+        let shelf = self.shelf.clone()?;
+        let _turn = self.shelving.lock().await;
+        match tokio::task::spawn_blocking(move || work(&shelf)).await.ok()? {
+            Ok(done) => Some(done),
+            Err(error) => {
+                let file = path.display().to_string();
+                let error = Error::from(error).explained();
+                tracing::warn!(
+                    file,
+                    error,
+                    "the versions of this file are known until the node stops, and not after that"
+                );
+                None
+            }
+        }
+    }
+
+    /// At a start: what the file holds was left, or is in quarantine, so the version that was in service instead
+    /// comes back. Gives whether it did.
+    pub(super) async fn stand_in(&self, path: &Path, digest: &str, held: Held) -> bool {
+        let version = {
+            let histories = self.histories.lock();
+            let history = histories.get(path);
+            match held {
+                Held::No => None,
+                Held::Left => history.and_then(History::last).filter(|one| one.digest != digest),
+                Held::Quarantined(..) => history.and_then(|one| one.earlier(digest, None)),
+            }
+        };
+        let Some(version) = version else { return false };
+        let file = path.display().to_string();
+        let (in_service, in_file) = (short(&version.digest).to_owned(), short(digest).to_owned());
+        let by_hand = held == Held::Left;
+        if let Err(error) = self.go_back(path, version, by_hand).await {
+            let error = error.explained();
+            tracing::error!(
+                file,
+                error,
+                version = in_service,
+                "the version that was in service before cannot be put into service again; what the file holds is"
+            );
+            return false;
+        }
+        match held {
+            Held::Quarantined(rest, reason) => {
+                tracing::warn!(file, in_service, in_file, reason, ?rest, "still in quarantine");
+                self.show_error(path, &reason);
+                self.look_again_after(path, rest);
+            }
+            _ => tracing::warn!(
+                file,
+                in_service,
+                in_file,
+                "somebody went back to another version than the file holds, and that one is in service again"
+            ),
+        }
+        true
     }
 
     /// File and digest of a service.
@@ -276,7 +310,7 @@ impl Shared {
             let history = histories.entry(path.to_owned()).or_default();
             history.quarantine(digest, &reason)
         };
-        if let Err(error) = self.go_back(path, earlier).await {
+        if let Err(error) = self.go_back(path, earlier, false).await {
             tracing::error!(
                 service = &*service,
                 file,
@@ -285,10 +319,6 @@ impl Shared {
                 "the earlier version cannot be put into service again"
             );
             return;
-        }
-        if let Some(history) = self.histories.lock().get_mut(path) {
-            // The quarantine says when it is tried again; nobody went back by hand.
-            history.left = None;
         }
         self.rolled_back.increment();
         tracing::error!(

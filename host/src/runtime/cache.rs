@@ -5,14 +5,14 @@
 //! `KEY.cwasm` and `KEY.sha256`. An entry that does not match is removed and made again. Entries appear by
 //! renaming, the hash last, so that one which is half-written does not exist.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::private_dir::{self, Refusal};
 use crate::runtime::Error;
 use crate::runtime::inspect::hex;
 use crate::uid;
@@ -50,22 +50,12 @@ impl Drop for Temporary {
 impl Cache {
     /// Opens a directory, and makes it if it does not exist.
     pub(super) fn open(dir: &Path) -> Result<Self, Error> {
-        let cache_error = |source| Error::Cache { path: dir.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(cache_error)?;
-        let metadata = fs::symlink_metadata(dir).map_err(cache_error)?;
-        let distrust = |reason: &str| Error::UntrustedCache {
-            path: dir.to_owned(),
-            reason: reason.to_owned(),
-        };
-        if !metadata.is_dir() {
-            return Err(distrust("it is not a directory"));
-        }
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err(distrust("it belongs to another user"));
-        }
-        if metadata.mode() & 0o077 != 0 {
-            return Err(distrust("others may read or write it; set its mode to 0700"));
-        }
+        private_dir::open(dir).map_err(|refusal| match refusal {
+            Refusal::Io(source) => Error::Cache { path: dir.to_owned(), source },
+            Refusal::Untrusted(reason) => {
+                Error::UntrustedCache { path: dir.to_owned(), reason: reason.to_owned() }
+            }
+        })?;
         let cache = Self { dir: dir.to_owned() };
         // What a node has left that was killed.
         cache.prune(ENTRIES_MAX, CACHE_LEN_MAX);
@@ -168,7 +158,8 @@ fn hash_file(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::fs::DirBuilder;
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 
     use super::*;
 

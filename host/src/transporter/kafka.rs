@@ -27,6 +27,8 @@ use crate::transporter::{Error, Event, Listener, Transporter};
 
 mod batch;
 mod cluster;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod login;
 mod protocol;
 mod queue;

@@ -156,6 +156,15 @@ fn surroundings() -> Vec<Entry<NodeOptions>> {
             doc: "Where compiled components are kept. Without it: `$XDG_CACHE_HOME/isomer` or `~/.cache/isomer`.",
         },
         Entry {
+            name: "stateDir",
+            kind: Kind::Special("a path", |node, value| {
+                path(value).map(|path| node.broker.state_dir = Some(path))
+            }),
+            default: "",
+            doc: "Where earlier versions of services are kept for the next start. Without it: \
+                  `$XDG_STATE_HOME/isomer` or `~/.local/state/isomer`.",
+        },
+        Entry {
             name: "compile.memory",
             kind: Kind::Size(64 << 20, 1 << 40, |node, n| node.broker.compile.memory = n),
             default: "\"4GiB\"",
