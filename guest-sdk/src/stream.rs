@@ -365,12 +365,7 @@ impl<'a, T: DeserializeOwned> IntoFuture for StreamCall<'a, T> {
 }
 
 /// Waits for the answer of a call, which is to be a stream.
-async fn answer_stream(
-    ctx: &Context,
-    action: &str,
-    pending: &Pending,
-    way: Way,
-) -> Result<Reader> {
+async fn answer_stream(ctx: &Context, action: &str, pending: &Pending, way: Way) -> Result<Reader> {
     match way {
         Way::Blocking => drop(ctx.host().wait_any(&[pending])),
         Way::Beside => pending.done(ctx.host()).await,

@@ -18,9 +18,7 @@ use wit_bindgen::block_on;
 use super::bindings::isomer::service::types;
 use crate::component::borrowed::{at_once, borrowed_context};
 use crate::component::{from_failure, into_failure, log_panics, value_of};
-use crate::host::{
-    Beside, Errand, EventType, Host, Pending, Promise, Recording, Sink, Source,
-};
+use crate::host::{Beside, Errand, EventType, Host, Pending, Promise, Recording, Sink, Source};
 use crate::logger::Level;
 use crate::service::SharedService;
 use crate::{Context, Error, Payload, Result};

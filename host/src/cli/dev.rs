@@ -102,7 +102,9 @@ fn find(places: &[PathBuf]) -> Result<Vec<Project>, Failure> {
         for reason in left_out {
             say(&format!("left out: {reason}"));
         }
-        found.extend(some.into_iter().filter(|project| !found.contains(project)).collect::<Vec<_>>());
+        found.extend(
+            some.into_iter().filter(|project| !found.contains(project)).collect::<Vec<_>>(),
+        );
     }
     let mut by_name = BTreeMap::new();
     for project in &found {

@@ -124,7 +124,12 @@ impl Workshop {
         let failed: Vec<_> = self.pieces.iter().filter(|piece| piece.has_error).collect();
         if !failed.is_empty() && self.pieces.len() > 1 {
             let names: Vec<_> = failed.iter().map(|piece| piece.project.name.as_str()).collect();
-            say(&format!("{} of {} have errors: {}", names.len(), self.pieces.len(), names.join(", ")));
+            say(&format!(
+                "{} of {} have errors: {}",
+                names.len(),
+                self.pieces.len(),
+                names.join(", ")
+            ));
         }
     }
 
@@ -142,8 +147,7 @@ impl Workshop {
         if let Err(error) = watcher.watch_too(sources::folders(&project.root)) {
             say(&component::explained(&error));
         }
-        let mut build =
-            pin!(Piece::build(&project, &output, *release, *foreign, bench, options));
+        let mut build = pin!(Piece::build(&project, &output, *release, *foreign, bench, options));
         loop {
             tokio::select! {
                 built = &mut build => {
