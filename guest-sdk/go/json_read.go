@@ -263,7 +263,7 @@ func unescaped(c byte) (byte, bool) {
 }
 
 // number reads what begins with a digit or a minus.
-func (r *jsonReader) number() any {
+func (r *jsonReader) number() float64 {
 	start := r.at
 	negative := r.text[start] == '-'
 	i := start
@@ -279,7 +279,8 @@ func (r *jsonReader) number() any {
 		}
 	}
 	if i == digits || r.text[digits] == '0' && i > digits+1 {
-		return r.fail()
+		r.failed = true
+		return 0
 	}
 	if i < len(r.text) && (r.text[i] == '.' || r.text[i] == 'e' || r.text[i] == 'E') {
 		return r.longNumber(start)
@@ -295,7 +296,7 @@ func (r *jsonReader) number() any {
 }
 
 // longNumber reads a number with many digits, a fraction or an exponent.
-func (r *jsonReader) longNumber(start int) any {
+func (r *jsonReader) longNumber(start int) float64 {
 	i := start
 	for i < len(r.text) {
 		c := r.text[i]
@@ -306,11 +307,13 @@ func (r *jsonReader) longNumber(start int) any {
 	}
 	found := r.text[start:i]
 	if !isNumber(found) {
-		return r.fail()
+		r.failed = true
+		return 0
 	}
 	value, err := strconv.ParseFloat(unsafe.String(unsafe.SliceData(found), len(found)), 64)
 	if err != nil {
-		return r.fail()
+		r.failed = true
+		return 0
 	}
 	r.at = i
 	return value

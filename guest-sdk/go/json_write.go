@@ -16,9 +16,11 @@ func writeJSON(v any) ([]byte, error) {
 	switch v.(type) {
 	case map[string]any, []any, string, float64, int, bool:
 		return appendJSON(make([]byte, 0, 128), v, 0)
-	default:
-		return json.Marshal(v)
 	}
+	if text, known, err := writeTyped(v); known {
+		return text, err
+	}
+	return json.Marshal(v)
 }
 
 func appendJSON(text []byte, v any, depth int) ([]byte, error) {

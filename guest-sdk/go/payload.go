@@ -114,7 +114,7 @@ func (p Payload) read(v any) error {
 	}
 	switch p.Kind {
 	case JSONText:
-		if readGeneric(p.Data, v) {
+		if readGeneric(p.Data, v) || readTyped(p.Data, v) {
 			return nil
 		}
 		return json.Unmarshal(p.Data, v)
