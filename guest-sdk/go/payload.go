@@ -81,25 +81,11 @@ func NewPayload(v any) (Payload, error) {
 		return Payload{JSONText, v}, nil
 	case []byte:
 		return Payload{RawBytes, v}, nil
-	case string:
-		if plain(v) {
-			return Payload{JSONText, append(append(append(make([]byte, 0, len(v)+2), '"'), v...), '"')}, nil
-		}
 	case nil:
 		return Payload{JSONText, []byte("null")}, nil
 	}
-	text, err := json.Marshal(v)
+	text, err := writeJSON(v)
 	return Payload{JSONText, text}, err
-}
-
-// plain says whether a text is its own JSON form between quotes.
-func plain(text string) bool {
-	for i := range len(text) {
-		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
 }
 
 // read reads the value; p.Data may belong to the boundary, so that whoever keeps it makes a copy.
@@ -128,6 +114,9 @@ func (p Payload) read(v any) error {
 	}
 	switch p.Kind {
 	case JSONText:
+		if readGeneric(p.Data, v) || readTyped(p.Data, v) {
+			return nil
+		}
 		return json.Unmarshal(p.Data, v)
 	case RawBytes:
 		if anything, ok := v.(*any); ok {

@@ -3,6 +3,8 @@
 //! One method per function of the WIT, in Rust's types. The two implementations are `component` and
 //! [`crate::testing`]; nothing above this trait knows which one it talks to.
 
+use std::pin::Pin;
+
 use crate::logger::Level;
 use crate::{Error, Payload, Result};
 
@@ -111,11 +113,23 @@ pub(crate) enum Beside<'a> {
     Time(u32),
 }
 
+/// What the host has promised; awaited, it holds up nobody else.
+pub(crate) type Promise<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
+
 /// A stream that is read.
 pub(crate) trait Source {
     fn object_mode(&self) -> bool;
     /// The next chunk, after waiting for it.
     fn read(&self) -> Result<Option<Payload>>;
+    /// Begins to read the next chunk; `None` where the host can only wait.
+    fn start_read(&self) -> Option<Promise<Option<Payload>>> {
+        None
+    }
+    /// Waits for a chunk that [`Source::start_read`] has begun to read.
+    fn finish_read(&self, reading: &mut Promise<Option<Payload>>) -> Result<Option<Payload>> {
+        let _ = reading;
+        self.read()
+    }
 }
 
 /// A stream that is written. Dropped without an end, it fails.
@@ -123,6 +137,10 @@ pub(crate) trait Sink {
     fn object_mode(&self) -> bool;
     /// Adds a chunk, after waiting for room.
     fn write(&self, chunk: Payload) -> Result<()>;
+    /// Begins to add a chunk; gives it back where the host can only wait.
+    fn start_write(&self, chunk: Payload) -> Result<Promise<()>, Payload> {
+        Err(chunk)
+    }
     fn end(&self) -> Result<()>;
     fn fail(&self, error: Error);
 }
@@ -185,6 +203,21 @@ impl Pending {
             #[cfg(target_family = "wasm")]
             Self::Task(pending) => pending.poll(task),
             _ => self.take(),
+        }
+    }
+
+    /// Waits until the call is done; only a task of the host does so beside others.
+    pub(crate) async fn done(&self, host: &dyn Host) {
+        match self {
+            #[cfg(target_family = "wasm")]
+            Self::Task(task) => {
+                let is_done = |wake: &mut std::task::Context<'_>| match task.is_done(wake) {
+                    true => std::task::Poll::Ready(()),
+                    false => std::task::Poll::Pending,
+                };
+                std::future::poll_fn(is_done).await;
+            }
+            _ => drop(host.wait_any(&[self])),
         }
     }
 

@@ -4,24 +4,43 @@
 //! A stream is made of bytes or, in object mode, of JSON values. Reading and writing wait in the host while
 //! the other side is behind; the node does other work meanwhile.
 
-use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::task::{Context as Task, Poll, Waker};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::executor::Message;
-use crate::host::{Pending, Sink, Source};
+use crate::host::{Pending, Promise, Sink, Source};
 use crate::request::{CallFuture, Request, read_result};
 use crate::{Context, Error, Payload, Result};
 
+/// How a step waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// In the host; such a step is done when it has been polled once.
+    Blocking,
+    /// Beside other calls of the instance, where it has any.
+    Beside,
+}
+
+/// A step that has been begun.
+type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
+
 /// One step of a stream that may have to wait: done by `.await` or, in a handler that is no `async fn`, by
 /// `.wait()`.
+///
+/// Awaited in a service of the mode `shared`, it does not hold up the other calls of the instance. A step that
+/// is dropped before it is done may or may not have written; nothing is lost of what is read.
 #[must_use = "nothing is read or written before `.await` or `.wait()`"]
-pub struct Step<'a, T>(Box<dyn FnOnce() -> Result<T> + 'a>);
+pub struct Step<'a, T>(Box<dyn FnOnce(Way) -> Running<'a, T> + 'a>);
 
 impl<'a, T> Step<'a, T> {
-    fn new(work: impl FnOnce() -> Result<T> + 'a) -> Self {
-        Self(Box::new(work))
+    fn new<Work>(work: impl FnOnce(Way) -> Work + 'a) -> Self
+    where
+        Work: Future<Output = Result<T>> + 'a,
+    {
+        Self(Box::new(|way| Box::pin(work(way))))
     }
 
     /// Does it and waits for it.
@@ -29,16 +48,20 @@ impl<'a, T> Step<'a, T> {
     /// # Errors
     /// As the method says that made it.
     pub fn wait(self) -> Result<T> {
-        (self.0)()
+        let mut running = (self.0)(Way::Blocking);
+        match running.as_mut().poll(&mut Task::from_waker(Waker::noop())) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(Error::new(500, "STREAM_WAITS", "The stream did not wait.")),
+        }
     }
 }
 
-impl<T> IntoFuture for Step<'_, T> {
+impl<'a, T> IntoFuture for Step<'a, T> {
     type Output = Result<T>;
-    type IntoFuture = Ready<Result<T>>;
+    type IntoFuture = Running<'a, T>;
 
     fn into_future(self) -> Self::IntoFuture {
-        ready(self.wait())
+        (self.0)(Way::Beside)
     }
 }
 
@@ -56,17 +79,55 @@ impl<T> IntoFuture for Step<'_, T> {
 ///     Ok(n_bytes)
 /// }
 /// ```
-pub struct Reader(Box<dyn Source>);
+pub struct Reader {
+    /// A chunk that was waited for when its step was dropped: it belongs to the next one.
+    reading: Option<Promise<Option<Payload>>>,
+    source: Box<dyn Source>,
+}
 
 impl Reader {
     pub(crate) fn new(source: Box<dyn Source>) -> Self {
-        Self(source)
+        Self { reading: None, source }
+    }
+
+    async fn chunk(&mut self, way: Way) -> Result<Option<Payload>> {
+        if self.reading.is_none() && way == Way::Beside {
+            self.reading = self.source.start_read();
+        }
+        let chunk = match (&mut self.reading, way) {
+            (None, _) => return self.source.read(),
+            (Some(reading), Way::Beside) => reading.await,
+            (Some(reading), Way::Blocking) => self.source.finish_read(reading),
+        };
+        self.reading = None;
+        chunk
+    }
+
+    async fn bytes(&mut self, way: Way) -> Result<Option<Vec<u8>>> {
+        match self.chunk(way).await? {
+            None => Ok(None),
+            Some(Payload::Bytes(bytes)) => Ok(Some(bytes)),
+            Some(_) => Err(Error::validation("the stream is not one of bytes")),
+        }
+    }
+
+    async fn rest(&mut self, len_max: usize, way: Way) -> Result<Vec<u8>> {
+        let mut all = Vec::new();
+        while let Some(bytes) = self.bytes(way).await? {
+            if all.len() + bytes.len() > len_max {
+                let message = format!("The stream has more than {len_max} bytes.");
+                let error = Error::client(413, "PAYLOAD_TOO_LARGE", message);
+                return Err(error.named("PayloadTooLargeError"));
+            }
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all)
     }
 
     /// True when each chunk is one JSON value, false when each is some bytes.
     #[must_use]
     pub fn object_mode(&self) -> bool {
-        self.0.object_mode()
+        self.source.object_mode()
     }
 
     /// The next chunk as it is; `None` at the end.
@@ -79,7 +140,7 @@ impl Reader {
         reason = "it waits, so it is no iterator; streams of all libraries call it so"
     )]
     pub fn next(&mut self) -> Step<'_, Option<Payload>> {
-        Step::new(|| self.0.read())
+        Step::new(|way| self.chunk(way))
     }
 
     /// The next bytes, in pieces of any size; `None` at the end.
@@ -87,19 +148,15 @@ impl Reader {
     /// # Errors
     /// As [`Reader::next`]; a `ValidationError` when the stream is in object mode.
     pub fn next_bytes(&mut self) -> Step<'_, Option<Vec<u8>>> {
-        Step::new(|| match self.0.read()? {
-            None => Ok(None),
-            Some(Payload::Bytes(bytes)) => Ok(Some(bytes)),
-            Some(_) => Err(Error::validation("the stream is not one of bytes")),
-        })
+        Step::new(|way| self.bytes(way))
     }
 
     /// The next value of a stream in object mode; `None` at the end.
     ///
     /// # Errors
     /// As [`Reader::next`]; type `UNEXPECTED_FORM` when the value is no `T`.
-    pub fn next_as<T: DeserializeOwned>(&mut self) -> Step<'_, Option<T>> {
-        Step::new(|| match self.0.read()? {
+    pub fn next_as<'a, T: DeserializeOwned + 'a>(&'a mut self) -> Step<'a, Option<T>> {
+        Step::new(async move |way| match self.chunk(way).await? {
             None => Ok(None),
             Some(chunk) => read_result("stream", chunk).map(Some),
         })
@@ -110,18 +167,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::next_bytes`]; type `PAYLOAD_TOO_LARGE` (413) when there are more.
     pub fn read_to_end(&mut self, len_max: usize) -> Step<'_, Vec<u8>> {
-        Step::new(move || {
-            let mut all = Vec::new();
-            while let Some(bytes) = self.next_bytes().wait()? {
-                if all.len() + bytes.len() > len_max {
-                    let message = format!("The stream has more than {len_max} bytes.");
-                    let error = Error::client(413, "PAYLOAD_TOO_LARGE", message);
-                    return Err(error.named("PayloadTooLargeError"));
-                }
-                all.extend_from_slice(&bytes);
-            }
-            Ok(all)
-        })
+        Step::new(move |way| self.rest(len_max, way))
     }
 }
 
@@ -133,6 +179,16 @@ pub struct Writer(Box<dyn Sink>);
 impl Writer {
     pub(crate) fn new(sink: Box<dyn Sink>) -> Self {
         Self(sink)
+    }
+
+    async fn put(&mut self, chunk: Payload, way: Way) -> Result<()> {
+        match way {
+            Way::Blocking => self.0.write(chunk),
+            Way::Beside => match self.0.start_write(chunk) {
+                Ok(written) => written.await,
+                Err(chunk) => self.0.write(chunk),
+            },
+        }
     }
 
     /// True when each chunk has to be one JSON value, false when each has to be bytes.
@@ -148,7 +204,7 @@ impl Writer {
     /// `INVALID_PAYLOAD` when the stream is in object mode.
     pub fn write(&mut self, bytes: impl Into<Vec<u8>>) -> Step<'_, ()> {
         let chunk = Payload::Bytes(bytes.into());
-        Step::new(move || self.0.write(chunk))
+        Step::new(move |way| self.put(chunk, way))
     }
 
     /// Adds a value to a stream in object mode; waits while the reader is behind. `null` cannot be sent,
@@ -158,7 +214,7 @@ impl Writer {
     /// As [`Writer::write`]; also when the value has no JSON form.
     pub fn write_object(&mut self, value: impl Serialize) -> Step<'_, ()> {
         let chunk = serde_json::to_string(&value);
-        Step::new(move || self.0.write(Payload::Json(chunk?)))
+        Step::new(async move |way| self.put(Payload::Json(chunk?), way).await)
     }
 
     /// All is written.
@@ -250,10 +306,10 @@ impl<'a, T: DeserializeOwned> Request<'a, T> {
     /// Those of the call; type `UNEXPECTED_FORM` when the answer is no stream.
     pub fn into_stream(self) -> Step<'a, Reader> {
         let (ctx, message) = self.into_message();
-        Step::new(move || {
+        Step::new(async move |way| {
             let Message { action, params, options } = message?;
             let pending = ctx.host().start_call(&action, params, options.as_deref());
-            answer_stream(ctx, &action, &pending)
+            answer_stream(ctx, &action, &pending, way).await
         })
     }
 
@@ -292,8 +348,8 @@ impl<'a, T: DeserializeOwned> StreamCall<'a, T> {
     pub fn into_stream(self) -> Step<'a, Reader> {
         let Self { ctx, action, call } = self;
         let pending = call.into_pending();
-        Step::new(move || match pending {
-            Some(pending) => answer_stream(ctx, &action, &pending),
+        Step::new(async move |way| match pending {
+            Some(pending) => answer_stream(ctx, &action, &pending, way).await,
             None => Err(no_stream(&action)),
         })
     }
@@ -309,8 +365,11 @@ impl<'a, T: DeserializeOwned> IntoFuture for StreamCall<'a, T> {
 }
 
 /// Waits for the answer of a call, which is to be a stream.
-fn answer_stream(ctx: &Context, action: &str, pending: &Pending) -> Result<Reader> {
-    ctx.host().wait_any(&[pending]);
+async fn answer_stream(ctx: &Context, action: &str, pending: &Pending, way: Way) -> Result<Reader> {
+    match way {
+        Way::Blocking => drop(ctx.host().wait_any(&[pending])),
+        Way::Beside => pending.done(ctx.host()).await,
+    }
     if let Some(source) = pending.take_stream()? {
         return Ok(Reader::new(source));
     }

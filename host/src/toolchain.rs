@@ -13,12 +13,14 @@ mod c;
 pub mod componentize;
 mod go;
 mod javascript;
+mod projects;
 mod python;
 mod rust;
 pub mod sdk;
 pub mod template;
 mod workbench;
 
+pub use projects::{Projects, projects};
 pub use workbench::{Tool, Workbench};
 
 /// The languages that services are written in.
@@ -210,6 +212,15 @@ pub trait Toolchain: Send + Sync {
     /// [`Error::NoProject`] when it is one, but cannot be built as it is.
     fn detect(&self, place: &Path) -> Result<Option<Project>, Error>;
 
+    /// The projects that lie side by side in a file or folder (absolute): one, where the language does not know
+    /// better.
+    ///
+    /// # Errors
+    /// As [`Toolchain::detect`].
+    fn detect_several(&self, place: &Path) -> Result<Vec<Project>, Error> {
+        Ok(self.detect(place)?.into_iter().collect())
+    }
+
     /// What has to be installed.
     fn tools(&self) -> &'static [Tool];
 
@@ -247,6 +258,11 @@ pub fn detect(place: &Path) -> Result<Project, Error> {
             return Ok(project);
         }
     }
+    Err(nothing_in(place, &absolute))
+}
+
+/// The error for a place in which no language has a project.
+fn nothing_in(place: &Path, absolute: &Path) -> Error {
     let reason = match absolute.is_dir() {
         true => {
             "no service here: there is no Cargo.toml, go.mod, package.json, *.service.js or .ts, \
@@ -257,7 +273,14 @@ pub fn detect(place: &Path) -> Result<Project, Error> {
             "no service can be built of this file; name a .js, .ts, .py, .c or .cpp file, or a folder"
         }
     };
-    Err(Error::no_project(place, reason))
+    Error::no_project(place, reason)
+}
+
+/// Whether a folder of this name is one in which tools write, or hidden: nobody keeps sources there.
+#[must_use]
+pub fn is_of_tools(name: &str) -> bool {
+    const FOLDERS: [&str; 6] = ["target", "node_modules", "build", "dist", "__pycache__", "venv"];
+    name.starts_with('.') || FOLDERS.contains(&name)
 }
 
 /// The last part of a path as text: how a project is called whose files do not name it.

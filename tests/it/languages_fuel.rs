@@ -105,7 +105,10 @@ async fn a_call_takes_no_more_fuel_than_the_document_says() {
         let documented = known(&document, language.name);
         let measured = match wanted(language.name).then(|| language.component()) {
             None => None,
-            Some(Ok(file)) => Some(seen(&file).await),
+            Some(Ok(file)) => {
+                recipe::compile(&file);
+                Some(seen(&file).await)
+            }
             Some(Err(missing)) => {
                 recipe::skip(&format!("{} for {}", missing.tool, missing.language));
                 None

@@ -126,6 +126,7 @@ async fn wrong_uses_say_what_to_do() {
     check(&run(&["build", "nowhere"]).await, 2, &["nowhere"]);
     check(&run(&["build", "posts", "-o", "posts.txt"]).await, 2, &["ends with .wasm"]);
     check(&run(&["build", "posts/src/lib.rs"]).await, 2, &["name the folder"]);
+    check(&run(&["dev", "posts", "other"]).await, 2, &["two projects would make posts.wasm"]);
 
     let mut without_tools = node::command(at);
     without_tools.env("PATH", at).args(["build", "posts"]);
@@ -176,6 +177,37 @@ async fn dev_attaches_to_the_node_on_this_machine() {
     dev.signal(Signal::TERM);
     assert_eq!(dev.exit().await.code(), Some(0));
     node.stop().await;
+}
+
+#[tokio::test]
+async fn dev_serves_the_projects_of_a_folder_and_builds_only_what_has_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["posts", "users"] {
+        workshop::new_rust(folder.path(), name).await;
+    }
+    std::fs::create_dir(folder.path().join("docs")).unwrap();
+    // The second one begins with a mistake, which keeps nobody from using the first.
+    let users = folder.path().join("users/src/lib.rs");
+    edit(&users, "params.name))", "params.name)");
+    let mut command = workshop::command(folder.path());
+    let mut dev = Process::spawn("isomer dev", command.arg("dev"));
+    dev.line_within(workshop::PATIENCE, "> 1 of 2 have errors: users").await;
+    dev.line_within(workshop::PATIENCE, "try          ").await;
+    let call = async |action: &str| {
+        let called = node::run(folder.path(), &["call", action, r#"{"name":"Ada"}"#]).await;
+        texts(&called).0.trim().to_owned()
+    };
+    assert_eq!(call("posts.hello").await, "\"Hello, Ada!\"");
+
+    edit(&users, "params.name)", "params.name))");
+    dev.line_within(workshop::PATIENCE, "users is built").await;
+    let served = async { while call("users.hello").await != "\"Hello, Ada!\"" {} };
+    wait::within(workshop::PATIENCE, "the mended service", served).await;
+    let built = dev.output().text().matches("posts is built").count();
+    assert_eq!(built, 1, "{}", dev.output().text());
+
+    dev.signal(Signal::INT);
+    assert_eq!(dev.exit().await.code(), Some(0), "{}", dev.output().text());
 }
 
 /// Plays a file against a component.

@@ -109,9 +109,7 @@ impl Recipe {
     #[must_use]
     pub fn compiled(&self) -> Option<PathBuf> {
         let file = self.component().map_err(skip).ok()?;
-        let mut compile = command_of("isomer");
-        compile.arg("compile").arg(&file).arg("--cache-dir").arg(tree::target().join("test-cache"));
-        check(&format!("{} is compiled", self.name), &mut compile);
+        compile(&file);
         Some(file)
     }
 
@@ -150,6 +148,16 @@ pub fn command_of(program: &str) -> Command {
     command.env("XDG_CACHE_HOME", cache);
     command.current_dir(tree::top());
     command
+}
+
+/// Compiles a component into the cache of tests, which may take longer than a test waits for a node.
+///
+/// # Panics
+/// When it cannot be compiled: with why.
+pub fn compile(file: &Path) {
+    let mut compile = command_of("isomer");
+    compile.arg("compile").arg(file).arg("--cache-dir").arg(tree::target().join("test-cache"));
+    check(&format!("{} is compiled", file.display()), &mut compile);
 }
 
 /// Says that a test does nothing because a tool is missing.

@@ -5,13 +5,20 @@ The rest of the package takes the types of the WIT from here and knows no other 
 in their place.
 """
 
+from isomer._light import Json, RawBytes, light_finalizers
+
 try:
     from componentize_py_types import Err
+    from wit_world.imports import types as _types
+
+    # Before the tool looks for them, which it does when the service has been loaded.
+    _types.Payload_Json, _types.Payload_Bytes = Json, RawBytes
     from wit_world.imports import broker, cacher, config, logger
     from wit_world.imports.broker import EventType, wait_any
     from wit_world.imports.logger import Level
-    from wit_world.imports.types import Failure, Payload_Absent, Payload_Bytes, Payload_Json
+    from wit_world.imports.types import Failure, Payload_Absent
 
+    light_finalizers(broker.Context)
     IN_COMPONENT = True
 except ImportError:
     from isomer._stand_in import (
@@ -20,8 +27,6 @@ except ImportError:
         Failure,
         Level,
         Payload_Absent,
-        Payload_Bytes,
-        Payload_Json,
         cacher,
         config,
         logger,
@@ -29,6 +34,8 @@ except ImportError:
     )
 
     IN_COMPONENT = False
+
+Payload_Json, Payload_Bytes = Json, RawBytes
 
 EVENT_TYPES = {
     EventType.EMIT: "emit",

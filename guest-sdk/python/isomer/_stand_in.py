@@ -16,16 +16,6 @@ class Payload_Absent:
 
 
 @dataclass
-class Payload_Json:
-    value: str
-
-
-@dataclass
-class Payload_Bytes:
-    value: bytes
-
-
-@dataclass
 class Failure:
     name: str
     message: str

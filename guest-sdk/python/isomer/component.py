@@ -2,10 +2,12 @@
 `bind` while the snapshot of the interpreter is taken.
 """
 
+import gc
 import random
 
 from componentize_py_types import Err
 
+from isomer._light import restore_finalizers
 from isomer.errors import to_failure
 from isomer.service import DEFINITIONS, DeclarationError
 
@@ -24,6 +26,10 @@ def bind():
             f"a component has exactly one class with @service(…); found: {names}"
         )
     _definition = DEFINITIONS[0]
+    # What is there now lives as long as the instance. Without this, the collector goes through all of it again
+    # and again, and writes to memory that instances share until they do.
+    gc.collect()
+    gc.freeze()
     return Handler
 
 
@@ -50,6 +56,7 @@ def _instance():
     """The service of this instance, made by the first call."""
     global _service
     if _service is None:
+        restore_finalizers()
         # The state of the generator is part of the snapshot, and so the same in all instances.
         random.seed()
         try:

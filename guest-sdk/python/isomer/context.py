@@ -248,10 +248,6 @@ class Context:
             "service": {"fullName": self.service},
         }
 
-    def _end(self):
-        """Called when the handler has returned: the node knows this context no more."""
-        self._raw = OVER
-
 
 class _Over:
     """In the place of a context whose handler has returned."""

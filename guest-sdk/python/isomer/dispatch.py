@@ -9,7 +9,7 @@ import json
 import re
 
 from isomer._host import Err
-from isomer.context import Context
+from isomer.context import OVER, Context
 from isomer.errors import ClientError, ValidationError, to_failure
 from isomer.loop import LOOP
 from isomer.payload import ABSENT, from_payload, to_payload
@@ -144,7 +144,7 @@ class Definition:
         except BaseException as error:
             raise Err(to_failure(error)) from None
         finally:
-            self._leave(ctx)
+            _leave(ctx)
 
     def _run_fallback(self, service, ctx, key, payload):
         name, mark, kind = key.rpartition("|")
@@ -181,7 +181,7 @@ class Definition:
         except BaseException as error:
             raise Err(to_failure(error)) from None
         finally:
-            self._leave(ctx)
+            _leave(ctx)
 
     def run_lifecycle(self, service, raw, moment):
         """Runs `started` or `stopped`."""
@@ -193,13 +193,14 @@ class Definition:
         except BaseException as error:
             raise Err(to_failure(error)) from None
         finally:
-            self._leave(ctx)
+            _leave(ctx)
 
-    @staticmethod
-    def _leave(ctx):
-        if not LOOP.is_idle():
-            LOOP.finish()
-        ctx._end()
+
+def _leave(ctx):
+    """Called when a handler has returned: the node knows its context no more."""
+    if LOOP._ready or LOOP._timers or LOOP._pending:
+        LOOP.finish()
+    ctx._raw = OVER
 
 
 def _result(signature, value):

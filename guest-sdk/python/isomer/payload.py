@@ -14,7 +14,8 @@ from enum import Enum
 from json import encoder as json_encoder
 from uuid import UUID
 
-from isomer._host import Payload_Absent, Payload_Bytes, Payload_Json
+from isomer._host import Payload_Absent
+from isomer._light import Json, RawBytes
 
 
 class _Absent:
@@ -33,16 +34,6 @@ ABSENT = _Absent()
 """No value at all: JavaScript's `undefined`. As params of a call it arrives as `{}`."""
 
 
-class Json(str):
-    """JSON text that is neither read nor written, only passed on.
-
-    As the type of a handler's parameter it asks for the text of the params; as a value it stands for what
-    its text says. The node refuses text that is no JSON.
-    """
-
-    __slots__ = ()
-
-
 class Payload:
     """As the type of a handler's parameter: the whole params or data as they are, `ABSENT` included."""
 
@@ -51,22 +42,20 @@ def to_payload(value):
     """The payload of a value. Raises `TypeError` or `ValueError` when it has no JSON form."""
     kind = type(value)
     if kind is Json:
-        return Payload_Json(str(value))
-    if kind is bytes:
-        return Payload_Bytes(value)
+        return value
+    if kind is bytes or kind is bytearray or kind is memoryview:
+        return RawBytes(value)
     if value is ABSENT:
         return Payload_Absent()
-    if kind is bytearray or kind is memoryview:
-        return Payload_Bytes(bytes(value))
-    return Payload_Json(dumps(value))
+    return Json(dumps(value))
 
 
 def from_payload(payload, absent=None):
     """The value of a payload; `absent` stands for no value."""
-    if type(payload) is Payload_Json:
-        return loads(payload.value)
-    if type(payload) is Payload_Bytes:
-        return payload.value
+    if type(payload) is Json:
+        return loads(payload)
+    if type(payload) is RawBytes:
+        return bytes(payload)
     return absent
 
 

@@ -80,7 +80,7 @@ class Signature:
             return self.function(service, ctx) if self.wants_context else self.function(service)
         if self.kind is WHOLE:
             if self.raw:
-                return self._whole(service, ctx, Json(getattr(payload, "value", "null")))
+                return self._whole(service, ctx, payload if type(payload) is Json else Json("null"))
             return self.call_value(service, ctx, from_payload(payload, self.absent))
         return self.call_value(service, ctx, from_payload(payload))
 

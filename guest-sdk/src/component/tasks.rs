@@ -1,13 +1,12 @@
 //! A service of the mode `shared` as a component of the world `service-async`: its handlers are tasks of the host
 //! and run beside each other in one instance.
 //!
-//! What waits does so without holding up the others: calls, events, waiting for services and sleeping, awaited.
-//! Everything that the SDK offers as a blocking step (`.wait()`, streams, the cacher) blocks the instance.
+//! What waits does so without holding up the others: calls, streams, events, waiting for services and sleeping,
+//! awaited. Everything that the SDK offers as a blocking step (`.wait()`, the cacher) blocks the instance.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as Wakeup, Poll};
 use std::thread::LocalKey;
@@ -19,7 +18,7 @@ use wit_bindgen::block_on;
 use super::bindings::isomer::service::types;
 use crate::component::borrowed::{at_once, borrowed_context};
 use crate::component::{from_failure, into_failure, log_panics, value_of};
-use crate::host::{Beside, Errand, EventType, Host, Pending, Recording, Sink, Source};
+use crate::host::{Beside, Errand, EventType, Host, Pending, Promise, Recording, Sink, Source};
 use crate::logger::Level;
 use crate::service::SharedService;
 use crate::{Context, Error, Payload, Result};
@@ -106,13 +105,10 @@ impl<S: SharedPlace> Guest for SharedComponent<S> {
     }
 }
 
-/// What the host has promised.
-type Promise = Pin<Box<dyn Future<Output = Result<Payload>>>>;
-
 /// Work of the host that goes on beside the handler; dropping it abandons a call.
 struct Task {
     /// `None` when it is done.
-    future: RefCell<Option<Promise>>,
+    future: RefCell<Option<Promise<Payload>>>,
     /// The call, when it is one, for the stream that it may be answered with.
     call: Option<broker_async::PendingCall>,
     done: Cell<Option<Result<Payload>>>,
@@ -123,7 +119,7 @@ impl Task {
         call: Option<broker_async::PendingCall>,
         future: impl Future<Output = Result<Payload>> + 'static,
     ) -> Self {
-        let future = RefCell::new(Some(Box::pin(future) as Promise));
+        let future = RefCell::new(Some(Box::pin(future) as Promise<Payload>));
         Self { future, call, done: Cell::new(None) }
     }
 }
@@ -162,6 +158,17 @@ impl Source for streams_async::Reader {
         let chunk = Self::read(self);
         block_on(chunk.into_future()).map(|chunk| chunk.map(Into::into)).map_err(from_failure)
     }
+
+    fn start_read(&self) -> Option<Promise<Option<Payload>>> {
+        let chunk = Self::read(self);
+        Some(Box::pin(async {
+            chunk.await.map(|chunk| chunk.map(Into::into)).map_err(from_failure)
+        }))
+    }
+
+    fn finish_read(&self, reading: &mut Promise<Option<Payload>>) -> Result<Option<Payload>> {
+        block_on(reading)
+    }
 }
 
 impl Sink for streams_async::Writer {
@@ -172,6 +179,11 @@ impl Sink for streams_async::Writer {
     fn write(&self, chunk: Payload) -> Result<()> {
         let written = Self::write(self, &chunk.into());
         block_on(written.into_future()).map_err(from_failure)
+    }
+
+    fn start_write(&self, chunk: Payload) -> Result<Promise<()>, Payload> {
+        let written = Self::write(self, &chunk.into());
+        Ok(Box::pin(async { written.await.map_err(from_failure) }))
     }
 
     fn end(&self) -> Result<()> {

@@ -1,10 +1,9 @@
-//! `isomer dev`: builds a service whenever its sources change, and swaps it in a running node.
+//! `isomer dev`: builds services whenever their sources change, and swaps them in a running node.
 //!
-//! The node is one of its own, in this process, or with `--attach` the one that runs on this machine. Sources
-//! that do not compile change nothing: the version before stays in service. A change while a build runs
-//! begins the build anew.
+//! The node is one of its own, in this process, or with `--attach` the one that runs on this machine. What is
+//! built when is in [`workshop`], what a source is in [`sources`].
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,22 +17,27 @@ use crate::admin::place;
 use crate::cli::start::{self, NodeArgs, Signals, StartArgs};
 use crate::cli::{Done, Failure, build, component, target};
 use crate::config::options::NodeOptions;
-use crate::reload::watch::{Change, Watcher};
-use crate::toolchain::{Project, Workbench};
+use crate::toolchain::{self, Project, Projects};
+use workshop::{Piece, Workshop};
+
+mod sources;
+mod workshop;
 
 /// Flags of `dev`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   isomer dev                                          the service in this folder, in a node of its own
   isomer dev posts --transporter nats://localhost     … which is a member of a mesh
+  isomer dev posts users mail.service.js              several services in one node
+  isomer dev services                                 all services in the folders of a folder
   isomer dev posts --attach                           in the node that runs on this machine
 
-Ctrl-C ends it. With --attach the component stays in the folder of the node.")]
+Ctrl-C ends it. With --attach the components stay in the folder of the node.")]
 pub struct DevArgs {
-    /// Folder or file of a service [default: the working directory]
+    /// Folders or files of services, or a folder of such folders [default: the working directory]
     #[arg(value_name = "DIR|FILE")]
-    pub place: Option<PathBuf>,
-    /// Put the component into the node that runs on this machine instead of starting one
+    pub places: Vec<PathBuf>,
+    /// Put the components into the node that runs on this machine instead of starting one
     #[arg(long)]
     pub attach: bool,
     /// Build as for deployment
@@ -44,47 +48,76 @@ pub struct DevArgs {
     pub node: NodeArgs,
 }
 
-/// Folders below a project that are watched; one with more keeps something there that is no source.
-const FOLDERS_MAX: usize = 2_000;
-/// Folders in which tools write.
-const NO_SOURCES: [&str; 6] =
-    ["target", "node_modules", build::OUTPUT_FOLDER, "dist", "__pycache__", "venv"];
-/// Files that tools write beside sources.
-const NO_SOURCE_FILES: [&str; 3] = ["Cargo.lock", "package-lock.json", "go.sum"];
-
-/// Serves a service while it is written.
+/// Serves services while they are written.
 ///
 /// # Errors
 /// [`Failure`].
 pub async fn run(args: DevArgs) -> Done {
     let options = args.node.options()?;
-    let project = build::find(args.place.as_deref())?;
+    let projects = find(&args.places)?;
     let bench = build::bench(&options)?;
-    bench.check_tools(project.language).map_err(build::failure)?;
-    let folder = match args.attach {
-        true => folder_of_node(&args.node, &options).await?,
-        false => own_folder(&project, &options)?,
+    for project in &projects {
+        bench.check_tools(project.language).map_err(build::failure)?;
+    }
+    let foreign = match args.attach {
+        true => Some(folder_of_node(&args.node, &options).await?),
+        false => None,
     };
-    let watcher = Watcher::of_folders(sources(&project.root))
-        .map_err(|error| Failure::Failed(component::explained(&error)))?;
-    let output = folder.join(&project.name).with_extension("wasm");
-    let (release, foreign) = (args.release, args.attach);
-    let mut workshop = Workshop { project, bench, options, output, release, foreign, watcher };
+    let mut pieces = Vec::new();
+    for project in projects {
+        let folder = match &foreign {
+            Some(folder) => folder.clone(),
+            None => own_folder(&project, &options)?,
+        };
+        pieces.push(Piece::new(project, &folder));
+    }
+    let folders = pieces.iter().map(|piece| piece.folder().to_owned()).collect();
+    let mut workshop = Workshop::new(pieces, bench, options, args.release, args.attach)?;
     workshop.rebuild().await;
     if args.attach {
         let mut signals = Signals::new()?;
-        say(&format!("{} is watched; Ctrl-C ends", workshop.project.root.display()));
+        for root in workshop.roots() {
+            say(&format!("{} is watched; Ctrl-C ends", root.display()));
+        }
         tokio::select! {
             () = workshop.work() => {}
             () = signals.next() => {}
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let start = StartArgs { paths: vec![folder], no_hot: false, node: args.node };
+    let start = StartArgs { paths: folders, no_hot: false, node: args.node };
     tokio::select! {
         done = Box::pin(start::run(start)) => done,
         () = workshop.work() => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// The projects of all places, each once.
+fn find(places: &[PathBuf]) -> Result<Vec<Project>, Failure> {
+    let here = [PathBuf::from(".")];
+    let mut found: Vec<Project> = Vec::new();
+    for place in if places.is_empty() { &here } else { places } {
+        let Projects { found: some, left_out } =
+            toolchain::projects(place).map_err(build::failure)?;
+        for reason in left_out {
+            say(&format!("left out: {reason}"));
+        }
+        found.extend(
+            some.into_iter().filter(|project| !found.contains(project)).collect::<Vec<_>>(),
+        );
+    }
+    let mut by_name = BTreeMap::new();
+    for project in &found {
+        if let Some(other) = by_name.insert(&project.name, project) {
+            return Err(Failure::Use(format!(
+                "two projects would make {}.wasm: {} and {}; give one of them another name, or leave it out",
+                project.name,
+                other.source().display(),
+                project.source().display()
+            )));
+        }
+    }
+    Ok(found)
 }
 
 /// A folder for this project alone: neither `build/` with what is to be deployed, nor one that Git sees.
@@ -120,110 +153,6 @@ async fn folder_of_node(args: &NodeArgs, options: &NodeOptions) -> Result<PathBu
     })
 }
 
-/// What is built, and where it goes.
-struct Workshop {
-    project: Project,
-    bench: Workbench,
-    options: NodeOptions,
-    output: PathBuf,
-    release: bool,
-    /// Whether the folder of the output belongs to somebody else.
-    foreign: bool,
-    watcher: Watcher,
-}
-
-impl Workshop {
-    /// Builds with every change, as long as there is something to watch.
-    async fn work(&mut self) {
-        while changed(&mut self.watcher, &self.project.root).await.is_some() {
-            self.rebuild().await;
-        }
-    }
-
-    /// Builds until a build has ended without a change meanwhile.
-    async fn rebuild(&mut self) {
-        loop {
-            let Self { project, bench, options, output, release, foreign, watcher } = self;
-            // Folders that have come meanwhile are watched from now on.
-            if let Err(error) = watcher.watch_too(sources(&project.root)) {
-                say(&component::explained(&error));
-            }
-            let built = async {
-                let folder = output.parent().unwrap_or_else(|| Path::new("."));
-                match foreign {
-                    true => build::offer_settings(project, folder)?,
-                    false => build::put_settings(project, folder)?,
-                }
-                build::build(project, output, *release, bench, options).await
-            };
-            tokio::select! {
-                built = built => {
-                    match built {
-                        Ok(built) => say(&format!("{} is built: {}", project.name, built.summary())),
-                        Err(failure) => say(&format!(
-                            "Error: {}\n> not built; waiting for the next change{}",
-                            failure.text(),
-                            if output.is_file() { ", the version before stays in service" } else { "" },
-                        )),
-                    }
-                    return;
-                }
-                changed = changed(watcher, &project.root) => match changed {
-                    Some(()) => say("changed again; building anew"),
-                    None => return,
-                },
-            }
-        }
-    }
-}
-
-/// Waits for a change of sources. `None` when nothing is watched any more. Dropping the future loses none.
-async fn changed(watcher: &mut Watcher, root: &Path) -> Option<()> {
-    loop {
-        match watcher.next().await? {
-            Change::Anything => return Some(()),
-            Change::Files(files) => {
-                if let Some(file) = files.iter().find(|file| is_source(file, root)) {
-                    let shown = file.strip_prefix(root).unwrap_or(file);
-                    say(&format!("changed: {}", shown.display()));
-                    return Some(());
-                }
-            }
-        }
-    }
-}
-
-fn is_source(file: &Path, root: &Path) -> bool {
-    let Ok(below) = file.strip_prefix(root) else { return false };
-    let inside = below.components().all(|part| !is_left_out(&part.as_os_str().to_string_lossy()));
-    let name = below.file_name().unwrap_or_default().to_string_lossy();
-    inside && !NO_SOURCE_FILES.contains(&&*name) && !name.ends_with('~') && !name.ends_with(".wasm")
-}
-
-/// Folders of tools, and what is hidden: `.git`, swap files of editors.
-fn is_left_out(name: &str) -> bool {
-    name.starts_with('.') || NO_SOURCES.contains(&name)
-}
-
-/// The folders of a project in which sources may be.
-fn sources(root: &Path) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::from([root.to_owned()]);
-    let mut open = vec![root.to_owned()];
-    while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if is_dir
-                && !is_left_out(&entry.file_name().to_string_lossy())
-                && found.len() < FOLDERS_MAX
-            {
-                found.insert(entry.path());
-                open.push(entry.path());
-            }
-        }
-    }
-    found
-}
-
 fn say(line: &str) {
     // Nobody is left to be told that standard error is closed.
     let _ = writeln!(std::io::stderr(), "> {line}");
@@ -233,35 +162,28 @@ fn say(line: &str) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_tools_and_editors_write_is_no_source() {
-        let check = |path: &str| is_source(Path::new(path), Path::new("/p"));
-        for path in ["/p/src/lib.rs", "/p/posts.toml", "/p/lib", "/p/posts.service.js"] {
-            assert!(check(path), "{path}");
-        }
-        for path in [
-            "/p/target/debug/x.d",
-            "/p/node_modules/a/b.js",
-            "/p/build/posts.wasm",
-            "/p/posts.wasm",
-            "/p/.git/index",
-            "/p/src/.lib.rs.swp",
-            "/p/src/lib.rs~",
-            "/p/Cargo.lock",
-            "/elsewhere/a.rs",
-        ] {
-            assert!(!check(path), "{path}");
-        }
+    fn go_module(top: &Path, folder: &str) -> PathBuf {
+        let folder = top.join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("go.mod"), "").unwrap();
+        folder
     }
 
     #[test]
-    fn folders_of_sources_are_watched_and_those_of_tools_are_not() {
+    fn each_project_is_found_once() {
         let dir = tempfile::tempdir().unwrap();
-        for folder in ["src/inner", "target/debug", ".git/refs", "node_modules/a"] {
-            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
-        }
-        let expected = ["", "src", "src/inner"].map(|folder| dir.path().join(folder));
-        let found: Vec<_> = sources(dir.path()).into_iter().collect();
-        assert_eq!(found, [dir.path().to_owned(), expected[1].clone(), expected[2].clone()]);
+        let a = go_module(dir.path(), "a");
+        go_module(dir.path(), "b");
+        let found = find(&[a, dir.path().to_owned()]).unwrap();
+        let names: Vec<_> = found.iter().map(|project| project.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+
+    #[test]
+    fn projects_of_one_name_are_refused_with_their_places() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = [go_module(dir.path(), "old/posts"), go_module(dir.path(), "new/posts")];
+        let Err(Failure::Use(text)) = find(&places) else { panic!("both were taken") };
+        assert!(text.contains("posts.wasm: ") && text.contains("old/posts and "), "{text}");
     }
 }

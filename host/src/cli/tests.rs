@@ -40,6 +40,8 @@ fn every_verb_takes_its_flags() {
         "isomer new posts -l python",
         "isomer build",
         "isomer build d -o x.wasm --release --json -c x.toml --set a=1",
+        "isomer dev",
+        "isomer dev a b/c.service.js d",
         "isomer dev d --attach --release --transporter nats://h --socket /s --log-level debug",
         "isomer test d --filter a --no-unit --release --json --log-level debug --set a=1",
         "isomer inspect a.wasm --json",

@@ -41,16 +41,11 @@ impl Toolchain for JavaScript {
             return Ok(project(place.to_owned(), package_of(place)));
         }
         let manifest = place.join("package.json");
-        let services: Vec<PathBuf> = ["", "src", "services"]
-            .iter()
-            .flat_map(|folder| files_ending(&place.join(folder), &SERVICE_FILES))
-            .collect();
+        let services = service_files(place);
         if !manifest.is_file() && services.is_empty() {
             return Ok(None);
         }
-        let main = read_manifest(&manifest)?.get("main").and_then(Value::as_str).map(str::to_owned);
-        let main = main.map(|main| place.join(main)).filter(|main| main.is_file());
-        let entry = match (main, services.as_slice()) {
+        let entry = match (main_of(place, &manifest)?, services.as_slice()) {
             (Some(main), _) => main,
             (None, [one]) => one.clone(),
             (None, []) => {
@@ -66,6 +61,19 @@ impl Toolchain for JavaScript {
             }
         };
         Ok(project(entry, place.to_owned()))
+    }
+
+    fn detect_several(&self, place: &Path) -> Result<Vec<Project>, Error> {
+        let services = service_files(place);
+        if services.len() < 2 || main_of(place, &place.join("package.json"))?.is_some() {
+            return Ok(self.detect(place)?.into_iter().collect());
+        }
+        // Each is built as if it had been named.
+        let each = services.into_iter().filter_map(|file| {
+            let root = package_of(&file);
+            project(file, root)
+        });
+        Ok(each.collect())
     }
 
     fn tools(&self) -> &'static [Tool] {
@@ -107,6 +115,18 @@ impl Toolchain for JavaScript {
             Ok(Tested::Passed)
         })
     }
+}
+
+/// The service files of a folder, where Moleculer projects keep them.
+fn service_files(place: &Path) -> Vec<PathBuf> {
+    let folders = ["", "src", "services"].iter();
+    folders.flat_map(|folder| files_ending(&place.join(folder), &SERVICE_FILES)).collect()
+}
+
+/// The file that the manifest of a folder names, when it is there.
+fn main_of(place: &Path, manifest: &Path) -> Result<Option<PathBuf>, Error> {
+    let main = read_manifest(manifest)?.get("main").and_then(Value::as_str).map(str::to_owned);
+    Ok(main.map(|main| place.join(main)).filter(|main| main.is_file()))
 }
 
 /// The project of a service file.

@@ -63,10 +63,7 @@ pub const LANGUAGES: &[Language] = &[
         world: "service-async",
         tool: "cargo",
         how: How::Cargo("conformance_shared"),
-        lacks: &[(
-            "a stream from the service to itself",
-            "In the SDK for Rust, streams block a shared instance, which cannot write while it reads.",
-        )],
+        lacks: &[],
     },
     Language {
         name: "C",
