@@ -32,9 +32,11 @@ pub mod schema;
 pub mod serializer;
 pub mod sidecar;
 pub mod strategy;
+mod surroundings;
 pub mod tracing;
 pub mod transmit;
 pub mod transporter;
+pub mod url;
 pub mod validator;
 pub mod value;
 
@@ -50,6 +52,7 @@ pub use serializer::Serializer;
 pub use strategy::{BalanceOptions, Strategy, StrategyOptions};
 pub use transmit::Transmit;
 pub use transporter::tcp::Tcp;
+pub use url::HttpUrl;
 pub use validator::Validator;
 
 /// Options of a broker (moleculer: src/service-broker.js defaultOptions).

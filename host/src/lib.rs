@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod packet;
 pub mod task;
 
+pub(crate) mod http;
 pub mod tracer;
 
 pub mod context;

@@ -26,6 +26,7 @@ pub mod compression;
 pub mod context_tracker;
 pub mod debounce;
 pub mod debugging;
+mod delivery;
 pub mod encryption;
 pub mod fallback;
 pub mod hook;

@@ -7,6 +7,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
@@ -28,8 +30,10 @@ pub trait Exporter: Send + Sync {
     fn span_started(&self, span: &Span);
     /// A span has ended.
     fn span_finished(&self, span: &Span);
-    /// Hands over what is still held.
-    fn stop(&self) {}
+    /// Hands over what is still held, within a limit of time.
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
 }
 
 /// Makes spans. Cheap to clone.
@@ -114,8 +118,8 @@ impl Tracer {
     }
 
     /// Lets all exporters hand over what they hold.
-    pub fn stop(&self) {
-        self.exporters().for_each(|exporter| exporter.stop());
+    pub async fn stop(&self) {
+        join_all(self.exporters().map(|exporter| exporter.stop())).await;
     }
 
     fn ticks(&self, at: Instant) -> f64 {

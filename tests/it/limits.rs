@@ -85,7 +85,17 @@ const BESIDE: &[(&str, &[&str], &str)] = &[
         &["SIGN_MAX", "SIGNS_MAX", "SIGNS_BYTES_MAX", "ANSWER_BYTES_MAX"],
         "answers of the operator's own store: the look has failed",
     ),
-    ("discoverer/store/http.rs", &["HEADERS_MAX", "CHUNK_LINE_MAX"], "parts of `HEAD_MAX`"),
+    ("http.rs", &["HEADERS_MAX"], "parts of `HEAD_MAX`"),
+    (
+        "middleware/delivery.rs",
+        &["ANSWER_MAX", "REASON_MAX"],
+        "what is read and shown of an answer that nobody needs",
+    ),
+    (
+        "middleware/spans",
+        &["DEPTH_MAX", "DATAGRAM_MAX"],
+        "what is sent of a span; those that do not fit are counted",
+    ),
     ("registry.rs", &["PONG_MS_MAX"], "a value that is not believed"),
     ("registry/gossip/contact.rs", &["ADDRESSES_MAX"], "beyond it, not tried"),
     ("reload/scan.rs", &["DEPTH_MAX"], "the operator's own folders"),

@@ -23,6 +23,7 @@ mod discoverers;
 mod embedding;
 mod errors;
 mod event_match;
+mod exporters;
 mod faults;
 mod features;
 mod gateway;

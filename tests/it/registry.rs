@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isomer_host::broker::ServiceBroker;
+use isomer_host::config::tracing::{Receiver, TraceExporter, Upload};
 use isomer_host::config::{BrokerOptions, Strategy, StrategyOptions};
 use isomer_host::context::{CallOptions, Outcome};
 use isomer_host::error::MoleculerError;
@@ -88,12 +89,18 @@ async fn secrets_are_masked_in_the_options_that_everybody_can_ask_for() {
     let broker = alone(|options| {
         let metadata = json!({"region": "eu", "apiKey": "k-1", "db": {"url": "pg://u:p@h/x", "password": "x"}});
         options.metadata = metadata.as_object().cloned().unwrap();
+        let base_url = "https://h".parse().unwrap();
+        let to =
+            Receiver::NewRelic { base_url, insert_key: "k-2".into(), debug: false, shared: false };
+        options.tracing.exporters = vec![TraceExporter::Upload(Upload::new(to))];
     });
     broker.start().await.unwrap();
     let shown = ask(&broker, "$node.options", json!({})).await.unwrap();
     let expected =
         json!({"region": "eu", "apiKey": "***", "db": {"url": "pg://***@h/x", "password": "***"}});
     assert_eq!(shown["metadata"], expected);
+    assert_eq!(shown["tracing"]["exporter"], json!(["NewRelic"]));
+    assert!(!shown.to_string().contains("k-2"));
     assert_eq!(shown["registry"]["strategy"], "RoundRobin");
     assert_eq!((&shown["nodeID"], &shown["requestTimeout"]), (&json!("me"), &json!(0)));
 }
@@ -151,7 +158,20 @@ async fn metrics_and_statistics_are_told_when_they_are_kept() {
     );
     let process = json!({"includes": "process.**"});
     let process = ask(&on, "$node.metrics", process).await.unwrap();
-    assert_eq!(names(&process), ["process.pid", "process.uptime", "process.memory.rss"]);
+    let expected = ["process.pid", "process.ppid", "process.uptime", "process.memory.rss"];
+    assert_eq!(names(&process), expected);
+    let endpoints = json!({"includes": "moleculer.registry.*.endpoints.total"});
+    let endpoints = ask(&on, "$node.metrics", endpoints).await.unwrap();
+    for (row, (label, name)) in endpoints.as_array().unwrap().iter().zip([
+        ("service", "$node"),
+        ("action", "$node.metrics"),
+        ("event", ""),
+    ]) {
+        assert_eq!(row["labelNames"], json!([label]));
+        let values = row["values"].as_array().unwrap();
+        let value = values.iter().find(|value| value["labels"][label] == name);
+        assert_eq!(value.map(|value| &value["value"]), (label != "event").then_some(&json!(1)));
+    }
     let params = json!({"types": "counter", "includes": ["moleculer.request.**"], "excludes": "**.fallback.**"});
     let metrics = ask(&on, "$node.metrics", params).await.unwrap();
     assert!(names(&metrics).contains(&"moleculer.request.timeout.total"), "{metrics}");

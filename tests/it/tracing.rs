@@ -248,3 +248,45 @@ async fn metrics_are_reported_as_events() {
     let report = received.recv().await.unwrap();
     assert!(report.iter().any(|row| row["name"] == "moleculer.request.total"), "{report:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn metrics_of_events_have_moleculers_names_and_labels() {
+    let mut cluster = Cluster::start(&[], |_| {}).await;
+    let a = cluster.add("a", |options| options.metrics.enabled = true).await;
+    let schema = json!({"name": "heard", "events": {"done": {"group": "g"}}});
+    let handler: EventHandler = Arc::new(|ctx: Context| {
+        let failed = ctx.params.parse::<Value>().unwrap().is_string();
+        let fault = || MoleculerError::client(409, "CONFLICT", "no");
+        Box::pin(std::future::ready(if failed { Err(fault()) } else { Ok(()) }))
+    });
+    let service = LocalService::native(&schema, vec![], vec![("done", handler)]).unwrap();
+    a.add_service(service).await.unwrap();
+    let options = || EmitOptions { throw_error: true, ..EmitOptions::default() };
+    let data = |value: Value| Payload::from_value(&value).unwrap();
+    a.emit("done", data(json!(1)), options()).await.unwrap();
+    a.broadcast("done", data(json!(1)), options()).await.unwrap();
+    a.broadcast_local("done", data(json!("fail")), options()).await.unwrap_err();
+    let wanted = json!({"includes": "moleculer.event.**"});
+    let rows = call(&a, "$node.metrics", &wanted, CallOptions::default()).await.unwrap();
+    let of = |name: &str| {
+        let name = format!("moleculer.event.{name}");
+        let row = rows.as_array().unwrap().iter().find(|row| row["name"] == name.as_str());
+        let values = row.unwrap_or_else(|| panic!("no {name}: {rows:#}"))["values"].clone();
+        let is_ours = |value: &&Value| value["labels"]["event"] == "done";
+        values.as_array().unwrap().iter().find(is_ours).unwrap().clone()
+    };
+    for name in ["emit.total", "broadcast.total", "broadcast-local.total"] {
+        assert_eq!(of(name)["value"], 1, "{name}");
+    }
+    let labels = json!({"service": "heard", "group": "g", "event": "done", "caller": null});
+    assert_eq!(
+        (&of("received.total")["value"], &of("received.total")["labels"]),
+        (&json!(3), &labels)
+    );
+    assert_eq!(
+        (&of("received.active")["value"], &of("received.time")["count"]),
+        (&json!(0), &json!(3))
+    );
+    let errors = of("received.error.total");
+    assert_eq!((&errors["value"], &errors["labels"]["errorType"]), (&json!(1), &json!("CONFLICT")));
+}

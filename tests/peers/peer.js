@@ -8,9 +8,12 @@
 const readline = require("node:readline");
 
 const version = process.argv[2];
-const { ServiceBroker, Errors, Middlewares } = require(`moleculer-${version}`);
+const { ServiceBroker, Errors, Middlewares, TracerExporters } = require(`moleculer-${version}`);
 const schemas = require("./services");
 const streams = require("./streams");
+
+// Moleculer documents this exporter and has it, but does not know it by its name.
+TracerExporters.register("DatadogSimple", require(`moleculer-${version}/src/tracing/exporters/datadog-simple`));
 
 let broker = null;
 const received = []; // every event that a listener got, in order

@@ -22,6 +22,7 @@ pub mod amqp_server;
 pub mod bench;
 pub mod broker;
 pub mod cluster;
+pub mod collector;
 pub mod conformance;
 pub mod corpus;
 pub mod crafted;

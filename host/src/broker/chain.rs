@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
 
+use crate::broker::hostname;
 use crate::cacher;
 use crate::config::tracing::TraceExporter;
 use crate::config::{self, BrokerOptions, Transmit};
@@ -163,6 +164,20 @@ pub(super) fn exporters(parts: &Parts<'_>) -> Vec<Arc<dyn Exporter>> {
                 parts.cancel.clone(),
                 parts.metrics,
             )),
+            TraceExporter::Upload(options) => {
+                let origin = spans::Origin {
+                    namespace: parts.options.namespace.clone(),
+                    node_id: parts.node_id.to_string(),
+                    host: hostname(),
+                };
+                Arc::new(spans::Upload::new(
+                    options.clone(),
+                    &origin,
+                    parts.work,
+                    parts.cancel,
+                    parts.metrics,
+                ))
+            }
         }
     };
     exporters.map(exporter).collect()

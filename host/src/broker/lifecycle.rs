@@ -8,6 +8,7 @@ use futures_util::future::{join_all, try_join_all};
 use serde_json::json;
 
 use super::{ServiceBroker, Shared};
+use crate::broker::hostname;
 use crate::clock;
 use crate::context::{Caller, EmitOptions};
 use crate::error::MoleculerError;
@@ -119,7 +120,7 @@ impl ServiceBroker {
             .await;
         let pools = shared.components.iter().filter_map(ComponentMiddleware::unload);
         join_all(pools.map(|pool| async move { pool.drain(Duration::ZERO).await })).await;
-        shared.tracer.stop();
+        shared.tracer.stop().await;
         shared.disconnect().await;
         shared.chain.steps_back("stopped", |m| m.stopped()).await;
         let stopped = shared.own.stopped.lock().take();
@@ -155,7 +156,15 @@ impl Shared {
                 ("nodeID".to_owned(), self.node_id.to_string()),
             ];
             let cancel = self.cancel.clone();
-            metrics::report(reporter.clone(), list, labels, caller, &self.work, cancel);
+            metrics::report(
+                reporter.clone(),
+                list,
+                labels,
+                &hostname(),
+                caller,
+                &self.work,
+                cancel,
+            );
         }
     }
 

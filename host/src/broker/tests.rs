@@ -224,6 +224,12 @@ async fn a_retryable_error_is_retried_and_a_fallback_used_at_the_end() {
         json!("plan b")
     );
     assert!(call(&broker, "x.y", json!({}), fallback).await.is_err());
+    // Any value counts, also those that JavaScript takes for none.
+    for value in [json!(0), json!(false), json!(null), json!("")] {
+        let fallback_response = Some(json(&value));
+        let options = CallOptions { fallback_response, ..CallOptions::default() };
+        assert_eq!(call(&broker, "t.fail", json!({}), options).await.unwrap(), value);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use crate::config::options::{self, NodeOptions};
 use crate::config::problem::{Place, Problem, Problems};
 use crate::config::schema::{self, Entry};
 use crate::config::value::{Located, Value};
-use crate::config::{env, file, names, older};
+use crate::config::{env, file, names, older, surroundings};
 
 /// Files that are looked for in the working directory, in this order.
 pub const DEFAULT_FILES: [&str; 3] = ["isomer.toml", "isomer.json", "moleculer.config.json"];
@@ -91,10 +91,12 @@ fn assemble(
 ) -> Result<Configuration, Problems> {
     let entries = options::entries();
     let mut tree = Located::table(Place::Flag("--config"));
+    let variables = sources.variables.clone();
     for source in trees(file, sources, &entries, &mut problems) {
         tree.merge(source);
     }
     complete(&mut tree);
+    surroundings::fill(&mut tree, &variables);
     let mut options = NodeOptions::default();
     schema::read(&entries, &names::ANSWERED, &tree, &mut options, &mut problems);
     options::finish(&mut options);

@@ -9,20 +9,22 @@ use serde_json::Value as Json;
 pub const MASK: &str = "***";
 
 /// Parts of names that mean a secret, in lower case and without `_` and `-`.
-const SECRET_PARTS: [&str; 10] = [
+const SECRET_PARTS: [&str; 11] = [
     "password",
     "passwd",
     "passphrase",
     "secret",
     "token",
     "apikey",
+    "insertkey",
     "accesskey",
     "privatekey",
     "credential",
     "seed",
 ];
 /// Whole names that do, but are harmless within others: `pass` in `bypass`.
-const SECRET_NAMES: [&str; 5] = ["pass", "pwd", "auth", "authorization", "nkey"];
+/// Nobody can tell which headers of requests are secrets.
+const SECRET_NAMES: [&str; 6] = ["pass", "pwd", "auth", "authorization", "headers", "nkey"];
 
 /// Whether the value of a key of this name is a secret. A dotted name counts by its last key.
 #[must_use]

@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::HttpUrl;
+
 /// Options of the metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metrics {
@@ -92,6 +94,17 @@ pub enum ReporterKind {
         /// Bytes of a datagram. 1300
         payload_max: usize,
     },
+    /// Datadog's API for series.
+    Datadog {
+        /// With version and path, without a key. `https://api.datadoghq.com/api/v1/series`
+        url: HttpUrl,
+        /// The API key.
+        api_key: String,
+        /// Whose figures they are; `None` for the name of this host.
+        host: Option<String>,
+        /// Stand at every value; `None` for namespace and node ID.
+        default_labels: Option<Vec<(String, String)>>,
+    },
     /// Files with a row for each change.
     Csv {
         /// `./reports/metrics`
@@ -105,4 +118,19 @@ pub enum ReporterKind {
         /// Only metrics of these types. All
         types: Option<Vec<String>>,
     },
+}
+
+impl ReporterKind {
+    /// Its name in the options.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Console => "Console",
+            Self::Event { .. } => "Event",
+            Self::Prometheus { .. } => "Prometheus",
+            Self::StatsD { .. } => "StatsD",
+            Self::Datadog { .. } => "Datadog",
+            Self::Csv { .. } => "CSV",
+        }
+    }
 }

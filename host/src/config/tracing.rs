@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::config::HttpUrl;
+
 /// Options of the tracer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tracing {
@@ -146,6 +148,27 @@ pub enum TraceExporter {
     },
     /// An event with a list of spans.
     Event(EventExporter),
+    /// A server that keeps and shows spans.
+    Upload(Upload),
+}
+
+impl TraceExporter {
+    /// Its name in the options.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Console { .. } => "Console",
+            Self::Event(_) => "Event",
+            Self::Upload(upload) => match &upload.to {
+                Receiver::Zipkin { .. } => "Zipkin",
+                Receiver::NewRelic { .. } => "NewRelic",
+                Receiver::Jaeger(_) => "Jaeger",
+                Receiver::Otlp { .. } => "OTLP",
+                Receiver::Datadog { simple: true, .. } => "DatadogSimple",
+                Receiver::Datadog { .. } => "Datadog",
+            },
+        }
+    }
 }
 
 /// Options of the exporter `Event`.
@@ -177,6 +200,103 @@ impl Default for EventExporter {
             groups: Vec::new(),
             interval: Duration::from_secs(5),
             default_tags: Map::new(),
+        }
+    }
+}
+
+/// Options of an exporter that sends spans to a server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upload {
+    /// Which server, and in which form.
+    pub to: Receiver,
+    /// Between two requests; zero sends each span at once. 5 s
+    pub interval: Duration,
+    /// Tags of all spans of this exporter. `{}`
+    pub default_tags: Map<String, Value>,
+}
+
+impl Upload {
+    /// Sends every five seconds, without tags of its own.
+    #[must_use]
+    pub fn new(to: Receiver) -> Self {
+        Self { to, interval: Duration::from_secs(5), default_tags: Map::new() }
+    }
+}
+
+/// A server that takes spans.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Receiver {
+    /// JSON of Zipkin's API 2 (moleculer: src/tracing/exporters/zipkin.js).
+    Zipkin {
+        /// Without `/api/v2/spans`. `http://localhost:9411`
+        base_url: HttpUrl,
+        /// Field `debug` of each span. false
+        debug: bool,
+        /// Field `shared` of each span. false
+        shared: bool,
+        /// Of each request, names and values. None
+        headers: Vec<(String, String)>,
+    },
+    /// New Relic's trace API, in Zipkin's form (moleculer: src/tracing/exporters/newrelic.js).
+    NewRelic {
+        /// Without `/trace/v1`. `https://trace-api.newrelic.com`
+        base_url: HttpUrl,
+        /// The key that may insert.
+        insert_key: String,
+        /// Field `debug` of each span. false
+        debug: bool,
+        /// Field `shared` of each span. false
+        shared: bool,
+    },
+    /// Jaeger's own Thrift form (moleculer: src/tracing/exporters/jaeger.js).
+    Jaeger(Jaeger),
+    /// The OpenTelemetry protocol, as JSON over HTTP.
+    Otlp {
+        /// With `/v1/traces`. `http://localhost:4318/v1/traces`
+        url: HttpUrl,
+        /// Of each request, names and values. None
+        headers: Vec<(String, String)>,
+    },
+    /// A Datadog agent (moleculer: src/tracing/exporters/datadog.js and datadog-simple.js).
+    Datadog {
+        /// With `/v0.4/traces`. `http://localhost:8126/v0.4/traces`
+        url: HttpUrl,
+        /// IDs of 32 bits and nothing but what Moleculer's `DatadogSimple` sends, or IDs of 64 bits with priority
+        /// and environment.
+        simple: bool,
+        /// Tag `env`. None
+        env: Option<String>,
+        /// `USER_REJECT` -1, `AUTO_REJECT` 0, `AUTO_KEEP` 1, `USER_KEEP` 2. 1
+        sampling_priority: i8,
+    },
+}
+
+/// Options of the exporter `Jaeger`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Jaeger {
+    /// A collector, such as `http://localhost:14268/api/traces`; without one an agent gets datagrams. None
+    pub endpoint: Option<HttpUrl>,
+    /// Host of the agent. 127.0.0.1
+    pub host: String,
+    /// Its port for Thrift's binary form. 6832
+    pub port: u16,
+    /// The part of the traces that are sent, from 0 to 1, chosen by the trace ID. 1
+    pub rate: f64,
+    /// Trace IDs of 64 bits instead of 128. true
+    pub legacy_mode: bool,
+    /// Tags of the process. `{}`
+    pub process_tags: Map<String, Value>,
+}
+
+impl Default for Jaeger {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            host: "127.0.0.1".into(),
+            port: 6832,
+            rate: 1.0,
+            legacy_mode: true,
+            process_tags: Map::new(),
         }
     }
 }

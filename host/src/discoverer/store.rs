@@ -32,7 +32,6 @@ use crate::uid;
 mod etcd;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod http;
 mod redis;
 
 use etcd::Etcd;

@@ -4,6 +4,10 @@ use crate::limits::Scope::{Instance, Node, Peer, Service};
 use crate::limits::{Limit, constant, option};
 
 const REFUSED: &str = "isomer.component.refused.total";
+const UPLOAD: &str =
+    "host middleware::spans::upload::tests::as_many_spans_wait_as_the_limits_say_and_no_more";
+const TAGS: &str =
+    "host middleware::spans::tags::tests::tags_are_flattened_as_in_moleculer_and_bounded";
 
 pub(super) const LIMITS: &[Limit] = &[
     option("compile.fileSize", Service)
@@ -127,12 +131,26 @@ pub(super) const LIMITS: &[Limit] = &[
     constant("scenario/file.rs", "LEN_MAX", Node, "bytes of a file of scenarios")
         .beyond("the test fails with the reason")
         .shown("host scenario::file::tests::a_file_may_be_as_large_as_the_limit"),
+    constant("middleware/spans/upload.rs", "SPANS_MAX", Node, "spans that wait for one server")
+        .beyond("the span is dropped")
+        .counted("isomer.tracing.spans.dropped.total")
+        .shown(UPLOAD),
+    constant("middleware/spans/upload.rs", "BYTES_MAX", Node, "bytes of them")
+        .beyond("the span is dropped")
+        .counted("isomer.tracing.spans.dropped.total")
+        .shown(UPLOAD),
+    constant("middleware/spans/tags.rs", "TAGS_MAX", Node, "tags of a span that are sent")
+        .beyond("the rest is left out")
+        .shown(TAGS),
+    constant("middleware/spans/tags.rs", "TEXT_MAX", Node, "bytes of the text of one of them")
+        .beyond("it is cut")
+        .shown(TAGS),
     constant(
-        "discoverer/store/http.rs",
+        "http.rs",
         "HEAD_MAX",
         Node,
-        "bytes of the head of an answer of etcd",
+        "bytes of the head of an answer of etcd or of a server that spans or metrics go to",
     )
     .beyond("the question has failed")
-    .shown("host discoverer::store::http::tests::what_is_no_http_or_too_large_is_refused"),
+    .shown("host http::tests::what_is_no_http_or_too_large_is_refused"),
 ];

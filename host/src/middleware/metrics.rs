@@ -19,6 +19,7 @@ use crate::registry::Endpoint;
 use crate::schema::{ActionSchema, EventSchema};
 
 mod csv;
+mod datadog;
 mod prometheus;
 mod reporter;
 mod statsd;

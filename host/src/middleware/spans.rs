@@ -18,9 +18,16 @@ use crate::payload::{Object, Payload};
 use crate::schema::{ActionSchema, EventSchema, ServiceSchema};
 use crate::tracer::{Service, Span, SpanOptions, Tracer};
 
+mod datadog;
 mod event;
+mod jaeger;
+mod otlp;
+mod tags;
+mod upload;
+mod zipkin;
 
 pub use event::Event;
+pub use upload::{Origin, Upload};
 
 /// The middleware. Cheap to clone.
 #[derive(Clone)]
@@ -119,9 +126,13 @@ impl Shared {
 
     fn action_tags(&self, ctx: &Context, action: &Value, rules: &TagRules) -> Map<String, Value> {
         let mut tags = self.common_tags(ctx);
-        let timeout = ctx.options.timeout.map(|timeout| timeout.as_secs_f64() * 1e3);
         tags.insert("action".into(), action.clone());
-        tags.insert("options".into(), json!({"timeout": timeout, "retries": ctx.options.retries}));
+        // What was not said is not there, as JSON has it of JavaScript's undefined.
+        let mut options = Map::new();
+        let timeout = ctx.options.timeout.map(|timeout| timeout.as_secs_f64() * 1e3);
+        options.extend(timeout.map(|timeout| ("timeout".to_owned(), timeout.into())));
+        options.extend(ctx.options.retries.map(|n| ("retries".to_owned(), n.into())));
+        tags.insert("options".into(), options.into());
         add_picked(&mut tags, ctx, rules);
         tags
     }

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::tracer::{Exporter, Span};
@@ -139,8 +141,9 @@ impl Exporter for Console {
         }
     }
 
-    fn stop(&self) {
+    fn stop(&self) -> BoxFuture<'_, ()> {
         self.spans.lock().clear();
+        std::future::ready(()).boxed()
     }
 }
 

@@ -213,6 +213,13 @@ impl Span {
         self.0.state.lock().tags.get(tag).cloned()
     }
 
+    /// What its tags and logs weigh, roughly as their text.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let state = self.0.state.lock();
+        weight(&state.tags) + state.logs.iter().map(size).sum::<usize>()
+    }
+
     /// Adds tags; those of the same name are replaced.
     ///
     /// # Errors

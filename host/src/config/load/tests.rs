@@ -10,9 +10,11 @@ use crate::config::discoverer::Finder;
 use crate::config::faults::ErrorCheck;
 use crate::config::limits::Limits;
 use crate::config::log::{Format, Level};
+use crate::config::metrics::ReporterKind;
 use crate::config::names::Answer;
 use crate::config::older::Older;
 use crate::config::options::ControlSocket;
+use crate::config::tracing::{Receiver, TraceExporter};
 use crate::config::{
     Bulkhead, Cacher, CircuitBreaker, RetryPolicy, Serializer, ServiceOptions, Strategy,
     Transporter, Validator, sidecar,
@@ -418,6 +420,85 @@ fn every_form_of_the_discoverer_is_read() {
          isomer.json:1: registry.discoverer.type is \"etcd3://***@h\" (an address is a host with its port); allowed: \
          \"Local\", \"Redis\", \"redis://host:6379\", \"Etcd3\" or \"etcd3://host:2379\"",
     );
+}
+
+#[test]
+fn exporters_of_spans_are_read_with_variables_below_their_options() {
+    let exporters = |json: &str, variables: &[(&str, &str)]| {
+        let json = format!("{{\"tracing\": {{\"exporter\": {json}}}}}");
+        load_file("isomer.json", &json, variables).map(|node| node.broker.tracing.exporters)
+    };
+    let address = |json: &str, variables: &[(&str, &str)]| {
+        let exporters = exporters(json, variables).unwrap();
+        let [TraceExporter::Upload(upload)] = &exporters[..] else { panic!("{exporters:?}") };
+        match &upload.to {
+            Receiver::Zipkin { base_url: url, .. }
+            | Receiver::NewRelic { base_url: url, .. }
+            | Receiver::Otlp { url, .. }
+            | Receiver::Datadog { url, .. } => url.to_string(),
+            Receiver::Jaeger(jaeger) => format!("{}:{}", jaeger.host, jaeger.port),
+        }
+    };
+    assert_eq!(address("\"zipkin\"", &[]), "http://localhost:9411");
+    let zipkin = [("ZIPKIN_URL", "http://z:1"), ("DD_AGENT_URL", "")];
+    assert_eq!(address("\"Zipkin\"", &zipkin), "http://z:1");
+    assert_eq!(
+        address("{\"type\": \"Zipkin\", \"options\": {\"interval\": 1}}", &zipkin),
+        "http://z:1"
+    );
+    let written = "{\"type\": \"Zipkin\", \"options\": {\"baseURL\": \"http://w\"}}";
+    assert_eq!(address(written, &zipkin), "http://w:80");
+    assert_eq!(address("[\"Jaeger\"]", &zipkin), "127.0.0.1:6832");
+    assert_eq!(address("\"DatadogSimple\"", &zipkin), "http://localhost:8126/v0.4/traces");
+    let otel = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://o:1"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://o:2/t"),
+    ];
+    assert_eq!(address("\"OTLP\"", &otel[..1]), "http://o:1/v1/traces");
+    assert_eq!(address("\"OpenTelemetry\"", &otel), "http://o:2/t");
+    let written = "{\"type\": \"OTLP\", \"options\": {\"endpoint\": \"http://w:1\"}}";
+    assert_eq!(address(written, &otel), "http://w:1/v1/traces");
+
+    let both = exporters("[\"Console\", {\"type\": \"Zipkin\"}]", &zipkin).unwrap();
+    assert_eq!(both.len(), 2);
+    let refused = |json: &str, cause: &str| {
+        let error = exporters(json, &[]).unwrap_err();
+        assert!(error.contains(cause), "{error}");
+    };
+    refused("\"Zipkn\"", "did you mean 'Zipkin'?");
+    refused("\"EventLegacy\"", "\"Event\" sends the same spans");
+    refused("\"NewRelic\"", "no 'insertKey'");
+}
+
+#[test]
+fn the_datadog_reporter_needs_a_key_which_nobody_is_shown() {
+    let json = "{\"metrics\": {\"reporter\": [\"Console\", \"datadog\"]}}";
+    let error = load_file("isomer.json", json, &[]).unwrap_err();
+    assert!(error.contains("environment variable DATADOG_API_KEY"), "{error}");
+    let found = configuration("isomer.json", json, &[("DATADOG_API_KEY", "secret")]).unwrap();
+    let reporter = &found.options.broker.metrics.reporters[1];
+    assert_eq!(reporter.interval.as_secs(), 10);
+    let ReporterKind::Datadog { url, api_key, host: None, .. } = &reporter.kind else {
+        panic!("{reporter:?}");
+    };
+    assert_eq!(url.to_string(), "https://api.datadoghq.com:443/api/v1/series");
+    assert_eq!(api_key, "secret");
+    let json = "{\"tracing\": {\"exporter\": [{\"type\": \"NewRelic\", \"options\": {\"insertKey\": \"secret\"}}, \
+        {\"type\": \"Zipkin\", \"options\": {\"headers\": {\"X-Team\": \"secret\"}}}]}}";
+    for shown in [&found, &configuration("isomer.json", json, &[]).unwrap()].map(changed) {
+        let text = shown.join("\n");
+        assert!(text.contains("***") && !text.contains("secret"), "{text}");
+    }
+    let refused = |options: &str, cause: &str| {
+        let json = format!(
+            "{{\"metrics\": {{\"reporter\": {{\"type\": \"Datadog\", \"options\": {options}}}}}}}"
+        );
+        let error = load_file("isomer.json", &json, &[]).unwrap_err();
+        assert!(error.contains(cause) && !error.contains("secret"), "{error}");
+    };
+    refused("{\"apiKey\": \"secret\", \"apiVersion\": \"v2\"}", "'apiVersion' is not \"v1\"");
+    refused("{\"apiKey\": \"secret\", \"baseUrl\": \"ftp://h/\"}", "'baseUrl' is not an address");
+    refused("{\"apiKey\": \"secret\", \"hosts\": \"h\"}", "did you mean 'host'?");
 }
 
 #[test]

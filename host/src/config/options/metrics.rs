@@ -9,17 +9,14 @@ use crate::config::schema::{Entry, Kind, Unit};
 use crate::config::value::{Located, Value};
 
 /// What may stand as a reporter.
-const REPORTERS: &str = "\"Console\", \"Event\", \"Prometheus\", \"StatsD\", \"CSV\", {\"type\", \"options\"} of one of them, or a list of these";
+const REPORTERS: &str = "\"Console\", \"Event\", \"Prometheus\", \"StatsD\", \"Datadog\", \"CSV\", {\"type\", \"options\"} of one of them, or a list of these";
 /// Rising numbers.
 const BUCKETS: &str = "a list of rising numbers";
 /// Rising parts.
 const QUANTILES: &str = "a list of rising numbers from 0 to 1";
 
 /// The reporters.
-const OFFERED: [&str; 5] = ["Console", "Event", "Prometheus", "StatsD", "CSV"];
-
-/// Moleculer's reporter that is not here.
-const NOT_OFFERED: &str = "Datadog";
+const OFFERED: [&str; 6] = ["Console", "Event", "Prometheus", "StatsD", "Datadog", "CSV"];
 
 /// The options.
 pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
@@ -37,7 +34,8 @@ pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
             }),
             default: "",
             doc: "Who is told: `Console` writes into the log, `Event` sends lists as `$metrics.snapshot`, \
-                  `Prometheus` answers on port 3030, `StatsD` sends to port 8125, `CSV` writes files.",
+                  `Prometheus` answers on port 3030, `StatsD` sends to port 8125, `Datadog` sends to its API, \
+                  `CSV` writes files.",
         },
         Entry {
             name: "metrics.collectProcessMetrics",
@@ -136,14 +134,38 @@ fn reporter(name: &str, options: Option<&Located>) -> Result<MetricReporter, Str
             types: None,
         };
         read(kind, false, options)
-    } else if is(NOT_OFFERED) {
-        Err(format!(
-            "this version does not offer reporter {name}; \"Event\" gives the figures to a service, which can \
-             send them there"
-        ))
+    } else if is("Datadog") {
+        datadog(options)
     } else {
         Err(format!("'{name}' is no reporter{}", names::did_you_mean(name, OFFERED)))
     }
+}
+
+/// Its address is put together of three options, and it needs a key (moleculer:
+/// src/metrics/reporters/datadog.js).
+fn datadog(options: Option<&Located>) -> Result<MetricReporter, String> {
+    let option = |name: &str| options.and_then(|options| options.find(name));
+    let of = |name: &str, standard: &str| match option(name) {
+        Some(value) => reporting::text(name, value),
+        None => Ok(standard.to_owned()),
+    };
+    let base = of("baseUrl", "https://api.datadoghq.com/api/")?;
+    let version = of("apiVersion", "v1")?;
+    if version != "v1" {
+        return Err("'apiVersion' is not \"v1\", the only one whose form is known".into());
+    }
+    let url = format!("{base}{version}{}", of("path", "/series")?).parse();
+    let url = url.map_err(|error| format!("'baseUrl' is not an address: {error}"))?;
+    let api_key = option("apiKey").map(|value| reporting::text("apiKey", value));
+    let api_key = api_key.ok_or(
+        "it has no 'apiKey'; give it in the options or in the environment variable DATADOG_API_KEY",
+    )??;
+    let kind = ReporterKind::Datadog { url, api_key, host: None, default_labels: None };
+    let mut reporter = read(kind, false, options)?;
+    if option("interval").is_none() {
+        reporter.interval = Duration::from_secs(10);
+    }
+    Ok(reporter)
 }
 
 fn read(
@@ -162,6 +184,11 @@ fn read(
         }
         ReporterKind::StatsD { .. } => {
             names.into_iter().chain(["interval", "host", "port", "maxPayloadSize"]).collect()
+        }
+        ReporterKind::Datadog { .. } => {
+            let own =
+                ["interval", "host", "defaultLabels", "baseUrl", "apiVersion", "path", "apiKey"];
+            names.into_iter().chain(own).collect()
         }
         ReporterKind::Csv { .. } => {
             let own = ["interval", "folder", "delimiter", "rowDelimiter", "mode", "types"];
@@ -195,8 +222,8 @@ fn read(
             "colors" => {
                 reporting::switch(key, value)?;
             }
-            "metricNamePrefix" => reporter.name_prefix = text(key, value)?,
-            "metricNameSuffix" => reporter.name_suffix = text(key, value)?,
+            "metricNamePrefix" => reporter.name_prefix = reporting::text(key, value)?,
+            "metricNameSuffix" => reporter.name_suffix = reporting::text(key, value)?,
             _ => read_own(&mut reporter.kind, key, value)?,
         }
     }
@@ -220,27 +247,29 @@ fn read_event(kind: &mut ReporterKind, key: &str, value: &Located) -> Result<(),
 fn read_own(kind: &mut ReporterKind, key: &str, value: &Located) -> Result<(), String> {
     match (kind, key) {
         (ReporterKind::Prometheus { host, .. } | ReporterKind::StatsD { host, .. }, "host") => {
-            *host = text(key, value)?;
+            *host = reporting::text(key, value)?;
         }
-        (ReporterKind::Prometheus { port, .. }, "port") => *port = number(key, value, 0)?,
-        (ReporterKind::StatsD { port, .. }, "port") => *port = number(key, value, 1)?,
+        (ReporterKind::Prometheus { port, .. }, "port") => {
+            *port = reporting::number(key, value, 0)?
+        }
+        (ReporterKind::StatsD { port, .. }, "port") => *port = reporting::number(key, value, 1)?,
         (ReporterKind::Prometheus { path, .. }, "path") => {
-            *path = text(key, value)?;
+            *path = reporting::text(key, value)?;
             if !path.starts_with('/') {
                 return Err("'path' does not begin with '/'".into());
             }
         }
-        (ReporterKind::Prometheus { default_labels, .. }, _) => {
-            let Value::Table(entries) = &value.value else {
-                return Err("'defaultLabels' is not a table of text".into());
-            };
-            let label = |(key, value): &(String, Located)| Ok((key.clone(), text(key, value)?));
-            *default_labels = Some(entries.iter().map(label).collect::<Result<_, String>>()?);
+        (ReporterKind::Prometheus { default_labels, .. }, _)
+        | (ReporterKind::Datadog { default_labels, .. }, "defaultLabels") => {
+            *default_labels = Some(reporting::labels(key, value)?);
         }
+        (ReporterKind::Datadog { host, .. }, "host") => *host = Some(reporting::text(key, value)?),
         (ReporterKind::StatsD { payload_max, .. }, _) => {
-            *payload_max = number::<u16>(key, value, 100)?.into();
+            *payload_max = reporting::number::<u16>(key, value, 100)?.into();
         }
         (kind @ ReporterKind::Csv { .. }, _) => read_csv(kind, key, value)?,
+        // Read with its address.
+        (ReporterKind::Datadog { .. }, _) => {}
         (kind, _) => read_event(kind, key, value)?,
     }
     Ok(())
@@ -251,9 +280,9 @@ fn read_csv(kind: &mut ReporterKind, key: &str, value: &Located) -> Result<(), S
         return Ok(());
     };
     match key {
-        "folder" => *folder = text(key, value)?.into(),
-        "delimiter" => *delimiter = text(key, value)?,
-        "rowDelimiter" => *row_delimiter = text(key, value)?,
+        "folder" => *folder = reporting::text(key, value)?.into(),
+        "delimiter" => *delimiter = reporting::text(key, value)?,
+        "rowDelimiter" => *row_delimiter = reporting::text(key, value)?,
         "types" => *types = Some(reporting::names(key, value)?),
         _ => {
             *by_label = match value.as_text() {
@@ -264,15 +293,4 @@ fn read_csv(kind: &mut ReporterKind, key: &str, value: &Located) -> Result<(), S
         }
     }
     Ok(())
-}
-
-fn text(key: &str, value: &Located) -> Result<String, String> {
-    let text = value.as_text().filter(|text| !text.is_empty());
-    text.map(str::to_owned).ok_or_else(|| format!("'{key}' is not text"))
-}
-
-fn number<N: TryFrom<u64>>(key: &str, value: &Located, least: u64) -> Result<N, String> {
-    let number = value.as_count().filter(|number| *number >= least);
-    let number = number.and_then(|number| N::try_from(number).ok());
-    number.ok_or_else(|| format!("'{key}' is not a number from {least} to 65535"))
 }

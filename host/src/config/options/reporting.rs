@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use hyper::header::{HeaderName, HeaderValue};
+use serde_json::{Map, Value as Json};
+
+use crate::config::HttpUrl;
 use crate::config::names;
 use crate::config::quantity;
 use crate::config::value::{Located, Value};
@@ -68,6 +72,83 @@ pub(super) fn names(key: &str, value: &Located) -> Result<Vec<String>, String> {
     let list = value.as_list().unwrap_or_else(|| vec![value.clone()]);
     let names: Option<Vec<_>> = list.iter().map(|item| item.as_text().map(str::to_owned)).collect();
     names.ok_or_else(|| format!("'{key}' is not a list of names"))
+}
+
+/// Text that is not empty.
+///
+/// # Errors
+/// It is none.
+pub(super) fn text(key: &str, value: &Located) -> Result<String, String> {
+    let text = value.as_text().filter(|text| !text.is_empty());
+    text.map(str::to_owned).ok_or_else(|| format!("'{key}' is not text"))
+}
+
+/// A number of a port or the like.
+///
+/// # Errors
+/// It is none, or out of range.
+pub(super) fn number<N: TryFrom<u64>>(key: &str, value: &Located, least: u64) -> Result<N, String> {
+    let number = value.as_count().filter(|number| *number >= least);
+    let number = number.and_then(|number| N::try_from(number).ok());
+    number.ok_or_else(|| format!("'{key}' is not a number from {least} to 65535"))
+}
+
+/// The address of an HTTP server.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn url(key: &str, value: &Located) -> Result<HttpUrl, String> {
+    text(key, value)?.parse().map_err(|error| {
+        format!("'{key}' is not an address such as \"http://localhost:4318\": {error}")
+    })
+}
+
+/// A table with keys of the user's own.
+///
+/// # Errors
+/// It is none.
+pub(super) fn table(key: &str, value: &Located) -> Result<Map<String, Json>, String> {
+    match value.to_json() {
+        Json::Object(table) => Ok(table),
+        _ => Err(format!("'{key}' is not a table")),
+    }
+}
+
+/// Names and values that are text, numbers or true and false.
+///
+/// # Errors
+/// It is no table of these.
+pub(super) fn labels(key: &str, value: &Located) -> Result<Vec<(String, String)>, String> {
+    let Value::Table(entries) = &value.value else {
+        return Err(format!("'{key}' is not a table of text"));
+    };
+    let label = |(name, value): &(String, Located)| Ok((name.clone(), text(key, value)?));
+    entries.iter().map(label).collect()
+}
+
+/// Headers of requests: a table, or text such as `name=value,name=value`.
+///
+/// # Errors
+/// What is wrong; values are not shown, for most of them are secrets.
+pub(super) fn headers(key: &str, value: &Located) -> Result<Vec<(String, String)>, String> {
+    let pairs = match value.as_text() {
+        Some(text) => text
+            .split(',')
+            .map(|pair| pair.split_once('=').map(|(name, value)| (name.trim(), value.trim())))
+            .map(|pair| pair.map(|(name, value)| (name.to_owned(), value.to_owned())))
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| format!("'{key}' is neither a table nor text such as \"name=value\""))?,
+        None => labels(key, value)?,
+    };
+    for (name, value) in &pairs {
+        let fits = HeaderName::try_from(name).is_ok() && HeaderValue::try_from(value).is_ok();
+        if !fits {
+            return Err(format!(
+                "'{key}' has '{name}', which is no header, or whose value is none"
+            ));
+        }
+    }
+    Ok(pairs)
 }
 
 /// The time between two reports.

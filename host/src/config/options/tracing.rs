@@ -8,15 +8,20 @@ use crate::config::schema::{Entry, Kind};
 use crate::config::tracing::{EventExporter, TagRules, TraceExporter};
 use crate::config::value::Located;
 
+mod upload;
+
 /// What may stand as an exporter.
-const EXPORTERS: &str =
-    "\"Console\", \"Event\", {\"type\", \"options\"} of one of them, or a list of these";
+const EXPORTERS: &str = "\"Console\", \"Event\", \"Zipkin\", \"Jaeger\", \"OTLP\", \"Datadog\", \
+     \"DatadogSimple\", \"NewRelic\", {\"type\", \"options\"} of one of them, or a list of these";
 /// What may stand as tags.
 const TAGS: &str = "a table with params, meta, response, each true, false or a list of keys";
 
-/// Moleculer's exporters that are not here.
-const NOT_OFFERED: [&str; 7] =
-    ["Datadog", "DatadogSimple", "EventLegacy", "Jaeger", "NewRelic", "Zipkin", "OpenTelemetry"];
+/// The exporters.
+const OFFERED: [&str; 8] =
+    ["Console", "Event", "Zipkin", "Jaeger", "OTLP", "Datadog", "DatadogSimple", "NewRelic"];
+
+/// An exporter of Moleculer 0.14 that 0.15 does not have.
+const LEGACY: &str = "EventLegacy";
 
 /// The options.
 pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
@@ -34,7 +39,7 @@ pub(super) fn entries() -> Vec<Entry<NodeOptions>> {
             }),
             default: "",
             doc: "Where spans go: `Console` draws each chain into the log, `Event` sends lists of spans as \
-                  `$tracing.spans`.",
+                  `$tracing.spans`, the others send to servers; see [tracing.md](tracing.md).",
         },
         Entry {
             name: "tracing.actions",
@@ -139,13 +144,15 @@ fn named(name: &str, options: Option<&Located>) -> Result<TraceExporter, String>
         console(options)
     } else if is("Event") {
         event(options).map(TraceExporter::Event)
-    } else if NOT_OFFERED.into_iter().any(is) {
+    } else if is(LEGACY) {
         Err(format!(
-            "this version does not offer exporter {name}; \"Event\" gives spans to a service, which \
-                     can send them there"
+            "{name} is gone since Moleculer 0.15; \"Event\" sends the same spans, as they are today"
         ))
     } else {
-        Err(format!("'{name}' is no exporter{}", names::did_you_mean(name, ["Console", "Event"])))
+        match upload::read(name, options)? {
+            Some(upload) => Ok(TraceExporter::Upload(upload)),
+            None => Err(format!("'{name}' is no exporter{}", names::did_you_mean(name, OFFERED))),
+        }
     }
 }
 
@@ -191,10 +198,7 @@ fn event(options: Option<&Located>) -> Result<EventExporter, String> {
             "broadcast" => exporter.broadcast = reporting::switch(key, value)?,
             "groups" => exporter.groups = reporting::names(key, value)?,
             "interval" => exporter.interval = reporting::seconds(value)?,
-            _ => match value.to_json() {
-                Json::Object(tags) => exporter.default_tags = tags,
-                _ => return Err("'defaultTags' is not a table".into()),
-            },
+            _ => exporter.default_tags = reporting::table(key, value)?,
         }
     }
     Ok(exporter)

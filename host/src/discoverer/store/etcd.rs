@@ -13,14 +13,16 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use hyper::StatusCode;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::backoff;
-use crate::discoverer::store::http::{Answer, Connection, Host};
+use crate::config::HttpUrl;
 use crate::discoverer::store::{Change, Error, Found, Kept, Owner, SIGNS_MAX, Store, Values};
+use crate::http::{self, Answer, Connection, Post};
 use crate::packet::check_node_id;
 use crate::registry::Sign;
 
@@ -56,7 +58,7 @@ pub(super) struct Settings {
 /// The keys of a mesh in etcd.
 pub(super) struct Etcd {
     owner: Owner,
-    hosts: Vec<Host>,
+    hosts: Vec<HttpUrl>,
     login: Option<(String, String)>,
     heartbeat_interval: Duration,
     /// `moleculer[-<namespace>]/discovery`
@@ -145,7 +147,7 @@ impl Etcd {
     /// # Errors
     /// [`Error::Address`].
     pub(super) fn new(settings: Settings, owner: Owner) -> Result<Self, Error> {
-        let hosts = settings.hosts.iter().map(|host| Host::parse(host, DEFAULT_PORT));
+        let hosts = settings.hosts.iter().map(|host| server(host));
         let hosts = hosts.collect::<Result<Vec<_>, _>>().map_err(Error::Address)?;
         if hosts.is_empty() {
             return Err(Error::Address("it is empty".into()));
@@ -200,7 +202,7 @@ impl Etcd {
         let token = self.state.lock().token.clone();
         if let Some(token) = token {
             let answer = self.post(path, Some(&token), &text, most).await?;
-            if answer.status != 401 {
+            if answer.status != StatusCode::UNAUTHORIZED {
                 return Ok(answer);
             }
         }
@@ -233,7 +235,7 @@ impl Etcd {
                     return Ok(answer);
                 }
             }
-            let connecting = tokio::time::timeout(ANSWER_TIMEOUT, host.connect()).await;
+            let connecting = tokio::time::timeout(ANSWER_TIMEOUT, Connection::open(host)).await;
             let connection = connecting.unwrap_or_else(|_| Err(silent()));
             let reason = match connection {
                 Err(reason) => reason,
@@ -242,7 +244,7 @@ impl Etcd {
                     Err(reason) => reason,
                 },
             };
-            reasons.push(format!("{host}: {reason}"));
+            reasons.push(format!("{}: {reason}", host.authority()));
             let mut state = self.state.lock();
             if state.host % self.hosts.len() == index {
                 state.host = index + 1;
@@ -265,7 +267,14 @@ impl Etcd {
         text: &str,
         most: usize,
     ) -> Result<Answer, String> {
-        let post = connection.post(path, token, text, most);
+        let headers = http::authorization(token);
+        let post = connection.post(Post {
+            path,
+            headers: &headers,
+            content_type: "application/json",
+            body: Bytes::copy_from_slice(text.as_bytes()),
+            answer_max: most,
+        });
         let (answer, again) =
             tokio::time::timeout(ANSWER_TIMEOUT, post).await.unwrap_or_else(|_| Err(silent()))?;
         let mut state = self.state.lock();
@@ -460,15 +469,24 @@ impl Store for Etcd {
     }
 }
 
+/// The address of a server, which is no more than host and port.
+pub(super) fn server(text: &str) -> Result<HttpUrl, String> {
+    let url = HttpUrl::parse(text, DEFAULT_PORT)?;
+    if url.has_path() {
+        return Err("what is no host and port does not belong there".into());
+    }
+    Ok(url)
+}
+
 fn silent() -> String {
     format!("no answer within {ANSWER_TIMEOUT:?}")
 }
 
 /// The answer, when it is none of refusal.
 fn read<T: for<'de> Deserialize<'de>>(answer: &Answer) -> Result<T, Failure> {
-    let status = answer.status;
+    let status = answer.status.as_u16();
     let refused = |message: String| Failure::Refused { status, message };
-    if status != 200 {
+    if answer.status != StatusCode::OK {
         let fields: BTreeMap<String, Value> =
             serde_json::from_slice(&answer.body).unwrap_or_default();
         let message = fields.get("error").or_else(|| fields.get("message"));
@@ -504,16 +522,23 @@ mod tests {
     #[test]
     fn a_refusal_says_why() {
         let check = |status, body: &str, expected: &str| {
-            let answer = Answer { status, body: body.into() };
+            let answer = Answer { status, body: body.to_owned().into() };
             let Err(Failure::Refused { message, .. }) = read::<Lease>(&answer) else {
                 panic!("{body} was taken");
             };
             assert!(message.contains(expected), "{message}");
         };
-        check(404, "{\"error\":\"etcdserver: requested lease not found\",\"code\":5}", "lease not");
-        check(503, "<html>", "no reason");
-        check(200, "[]x", "trailing");
-        let answer = Answer { status: 200, body: b"{\"ID\":\"7\",\"TTL\":\"30\"}".to_vec() };
+        check(
+            StatusCode::NOT_FOUND,
+            "{\"error\":\"etcdserver: requested lease not found\",\"code\":5}",
+            "lease not",
+        );
+        check(StatusCode::SERVICE_UNAVAILABLE, "<html>", "no reason");
+        check(StatusCode::OK, "[]x", "trailing");
+        let answer = Answer {
+            status: StatusCode::OK,
+            body: Bytes::from_static(b"{\"ID\":\"7\",\"TTL\":\"30\"}"),
+        };
         assert!(read::<Lease>(&answer).is_ok_and(|lease| lease.id == "7"));
     }
 }

@@ -1,4 +1,4 @@
-//! Tells others of the metrics: the log, the mesh, files and StatsD again and again, Prometheus when it asks
+//! Tells others of the metrics: the log, the mesh, files, StatsD and Datadog again and again, Prometheus when it asks
 //! (moleculer: src/metrics/reporters).
 
 use std::collections::HashMap;
@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use crate::config::metrics::{MetricReporter, ReporterKind};
 use crate::context::{Caller, EmitOptions, EventType};
 use crate::middleware::metrics::csv::Files;
+use crate::middleware::metrics::datadog::Account;
 use crate::middleware::metrics::prometheus::{self, Place};
 use crate::middleware::metrics::statsd::Server;
 use crate::payload::Payload;
@@ -23,7 +24,7 @@ pub type List = Arc<dyn Fn() -> Vec<Value> + Send + Sync>;
 /// Gives those that a reporter wants.
 pub(super) type Rows = List;
 
-/// Who reports: stands at every value that Prometheus gets.
+/// Who reports: stands at every value that Prometheus or Datadog get.
 pub type Labels = Vec<(String, String)>;
 
 /// Reports on a runtime until it is cancelled or the broker is gone.
@@ -31,6 +32,7 @@ pub fn report(
     reporter: MetricReporter,
     list: List,
     labels: Labels,
+    host: &str,
     caller: Weak<dyn Caller>,
     work: &Handle,
     cancel: CancellationToken,
@@ -56,6 +58,7 @@ pub fn report(
         _ => None,
     };
     let mut files = files(&reporter.kind);
+    let mut account = account(&reporter.kind, labels, host);
     let reports = async move {
         let mut ticks = tokio::time::interval(reporter.interval);
         ticks.tick().await;
@@ -68,6 +71,8 @@ pub fn report(
                 server.tell(&rows).await;
             } else if let Some(files) = &mut files {
                 files.tell(&rows).await;
+            } else if let Some(account) = &mut account {
+                account.tell(&rows).await;
             } else if !rows.is_empty() {
                 tell(&reporter.kind, rows, &*caller).await;
             }
@@ -76,6 +81,13 @@ pub fn report(
     task::spawn_on(work, "metrics reporter", async move {
         cancel.run_until_cancelled(reports).await;
     });
+}
+
+/// The account of a reporter that has one.
+fn account(kind: &ReporterKind, labels: Labels, here: &str) -> Option<Account> {
+    let ReporterKind::Datadog { url, api_key, host, default_labels } = kind else { return None };
+    let host = host.clone().unwrap_or_else(|| here.to_owned());
+    Some(Account::new(url.clone(), api_key, host, default_labels.clone().unwrap_or(labels)))
 }
 
 /// The files of a reporter that writes some.
@@ -148,6 +160,7 @@ async fn tell(kind: &ReporterKind, rows: Vec<Value>, caller: &dyn Caller) {
         // They have their own ways.
         ReporterKind::Prometheus { .. }
         | ReporterKind::StatsD { .. }
+        | ReporterKind::Datadog { .. }
         | ReporterKind::Csv { .. } => {}
         ReporterKind::Console => rows.iter().for_each(print),
         ReporterKind::Event { event_name, broadcast, groups } => {

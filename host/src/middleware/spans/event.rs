@@ -3,6 +3,8 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -116,7 +118,8 @@ impl Exporter for Event {
         }
     }
 
-    fn stop(&self) {
+    fn stop(&self) -> BoxFuture<'_, ()> {
         self.0.flush();
+        std::future::ready(()).boxed()
     }
 }

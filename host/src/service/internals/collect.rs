@@ -1,22 +1,26 @@
 //! All metrics of a node in one list: what is counted, and what is read when somebody asks: how much the
 //! registry holds, and how process and machine are (moleculer: src/metrics/commons.js).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::clock;
 use crate::metrics::{self, MetricRegistry};
-use crate::packet::Info;
+use crate::packet::{Info, PROTOCOL_VERSION};
 use crate::registry::Registry;
 use crate::service::internals::health;
 
 /// Figures of process and machine: name, whether it is an info, and where it stands in `$node.health`.
-const PROCESS: [(&str, &str, &str); 19] = [
+const PROCESS: [(&str, &str, &str); 21] = [
     ("process.pid", "info", "/process/pid"),
+    ("process.ppid", "info", "/process/ppid"),
     ("process.uptime", "gauge", "/process/uptime"),
     ("process.memory.rss", "gauge", "/process/memory/rss"),
     ("os.memory.free", "gauge", "/mem/free"),
+    ("os.memory.used", "gauge", "/mem/used"),
     ("os.memory.total", "gauge", "/mem/total"),
     ("os.uptime", "gauge", "/os/uptime"),
     ("os.type", "info", "/os/type"),
@@ -57,8 +61,21 @@ impl Collector {
         rows.push(metrics::row("info", "moleculer.node.type", "isomer".into()));
         let version = env!("CARGO_PKG_VERSION");
         rows.push(metrics::row("info", "moleculer.node.versions.moleculer", version.into()));
+        rows.push(metrics::row(
+            "info",
+            "moleculer.node.versions.protocol",
+            PROTOCOL_VERSION.into(),
+        ));
+        // Nobody asks before the start or after the stop.
+        rows.push(metrics::row("gauge", "moleculer.broker.started", 1.into()));
         if self.process {
-            let health = health::health(&Info::default());
+            let mut health = health::health(&Info::default());
+            let memory = |key: &str| health["mem"][key].as_u64();
+            let used =
+                memory("total").zip(memory("free")).map(|(all, free)| all.saturating_sub(free));
+            health["mem"]["used"] = used.into();
+            let parent = rustix::process::Pid::as_raw(rustix::process::getppid());
+            health["process"]["ppid"] = parent.into();
             for (name, kind, place) in PROCESS {
                 let value = health.pointer(place).cloned().unwrap_or_default();
                 rows.push(metrics::row(kind, name, value));
@@ -81,6 +98,75 @@ impl Collector {
             ("moleculer.registry.actions.total", registry.actions.iter().count()),
             ("moleculer.registry.events.total", registry.events.lists().len()),
         ];
-        rows.into_iter().map(|(name, n)| metrics::row("gauge", name, count(n))).collect()
+        let totals = rows.into_iter().map(|(name, n)| metrics::row("gauge", name, count(n)));
+        let mut services: BTreeMap<&str, usize> = BTreeMap::new();
+        for (name, _) in registry.services.iter() {
+            *services.entry(name).or_default() += 1;
+        }
+        let actions = registry.actions.iter().map(|(name, list)| (&**name, list.endpoints().len()));
+        let mut events: BTreeMap<&str, usize> = BTreeMap::new();
+        for event in registry.events.lists() {
+            *events.entry(&event.name).or_default() += event.list.endpoints().len();
+        }
+        let endpoints = [
+            endpoints("service", services.into_iter()),
+            endpoints("action", actions),
+            endpoints("event", events.into_iter()),
+        ];
+        totals.chain(endpoints).collect()
+    }
+}
+
+/// How many nodes offer each of these (moleculer: src/registry/registry.js updateMetrics).
+fn endpoints<'a>(label: &str, counts: impl Iterator<Item = (&'a str, usize)>) -> Value {
+    let now = clock::unix_ms();
+    let value = |(name, count): (&str, usize)| json!({"key": name, "value": count, "labels": {label: name}, "timestamp": now});
+    let name = format!("moleculer.registry.{label}.endpoints.total");
+    let mut row = metrics::row("gauge", &name, Value::Null);
+    row["labelNames"] = json!([label]);
+    row["values"] = counts.map(value).collect();
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_moleculers_names() {
+        let collector = Collector {
+            metrics: MetricRegistry::default(),
+            registry: Arc::new(RwLock::new(Registry::new(
+                "n-1".into(),
+                Info::default(),
+                &crate::config::BrokerOptions::default().registry,
+                clock::now(),
+            ))),
+            process: true,
+            namespace: "space".into(),
+        };
+        let rows = collector.list();
+        let value = |name: &str| {
+            let row = rows.iter().find(|row| row["name"] == name);
+            row.unwrap_or_else(|| panic!("no {name}"))["values"][0]["value"].clone()
+        };
+        assert_eq!(value("moleculer.broker.namespace"), "space");
+        assert_eq!(value("moleculer.node.versions.protocol"), PROTOCOL_VERSION);
+        assert_eq!(
+            (value("moleculer.broker.started"), value("moleculer.node.type")),
+            (1.into(), "isomer".into())
+        );
+        for total in ["nodes", "nodes.online", "services", "actions", "events"] {
+            assert!(value(&format!("moleculer.registry.{total}.total")).is_u64(), "{total}");
+        }
+        assert!(value("moleculer.broker.local.services.total").is_u64());
+        assert!(value("os.memory.used").as_u64() < value("os.memory.total").as_u64());
+        for name in ["os.uptime", "os.cpu.load.1", "os.cpu.utilization", "process.memory.rss"] {
+            assert!(value(name).is_number(), "{name}");
+        }
+        for name in ["os.type", "os.release", "os.hostname", "os.arch", "os.platform"] {
+            assert!(value(name).is_string(), "{name}");
+        }
+        assert!(value("os.user.uid").is_u64() && value("process.ppid").is_i64());
     }
 }

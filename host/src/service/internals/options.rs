@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::config::cacher::{CacheStore, Cacher};
 use crate::config::discoverer::Finder;
+use crate::config::tracing::TraceExporter;
 use crate::config::{BrokerOptions, Registry, Transit, Transporter, Validator, mask};
 
 /// The answer.
@@ -46,7 +47,21 @@ pub(super) fn options(options: &BrokerOptions) -> Value {
         "transit": transit(&options.transit),
         "cacher": options.cacher.as_ref().map(cacher),
         "validator": !matches!(options.validator, Validator::Off),
-        "metrics": {"enabled": options.metrics.enabled},
+        "metrics": {
+            "enabled": options.metrics.enabled,
+            "reporter": options.metrics.reporters.iter().map(|one| one.kind.name()).collect::<Vec<_>>(),
+        },
+        "tracing": {
+            "enabled": options.tracing.enabled,
+            "exporter": options.tracing.exporters.iter().map(TraceExporter::name).collect::<Vec<_>>(),
+            "actions": options.tracing.actions,
+            "events": options.tracing.events,
+            "sampling": {
+                "rate": options.tracing.sampling.rate,
+                "tracesPerSecond": options.tracing.sampling.traces_per_second,
+                "minPriority": options.tracing.sampling.min_priority,
+            },
+        },
         "statistics": options.statistics,
         "internalServices": options.internal_services,
         "dependencyTimeout": options.dependency_timeout.as_millis(),
