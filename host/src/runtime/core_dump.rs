@@ -119,7 +119,7 @@ fn file_name(service: &str, version: &str, unix_ms: u64) -> String {
 
 /// Writes a file, whole or not at all, when the oldest have made room for it.
 fn put(path: &Path, bytes: &[u8], n_files: usize) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
     make_room(dir, n_files)?;
     let part = path.with_extension("part");
     let written = OpenOptions::new()
