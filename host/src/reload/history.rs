@@ -125,7 +125,7 @@ impl History {
     }
 
     /// What is to be written, when it differs from what was.
-    pub(super) fn to_write(&mut self, file: String) -> Option<Record> {
+    pub(super) fn unwritten(&mut self, file: String) -> Option<Record> {
         let (now, unix_ms) = (clock::now(), clock::unix_ms());
         let written = self.written.as_ref();
         let sentence = |(digest, held): (&String, &Quarantine)| {
@@ -330,19 +330,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_what_has_changed_is_written() {
         let mut history = History::recalled(record(40_000, 60_000));
-        assert_eq!(history.to_write("/a.wasm".into()), None);
+        assert_eq!(history.unwritten("/a.wasm".into()), None);
         assert!(history.is_written("one") && !history.is_written("three"));
         history.left = Some("two".into());
-        let written = history.to_write("/a.wasm".into()).unwrap();
+        let written = history.unwritten("/a.wasm".into()).unwrap();
         assert_eq!(written.left.as_deref(), Some("two"));
-        assert_eq!(history.to_write("/a.wasm".into()), None);
+        assert_eq!(history.unwritten("/a.wasm".into()), None);
         history.was_written(vec!["one".into()]);
         assert!(!history.is_written("one"), "its code could not be kept");
         // What could not be written is written with the next change, or when it is tried again.
         history.not_written();
-        assert!(history.to_write("/a.wasm".into()).is_some());
+        assert!(history.unwritten("/a.wasm".into()).is_some());
         history.drop_version("one");
-        assert_eq!(history.to_write("/a.wasm".into()).unwrap().versions.len(), 1);
+        assert_eq!(history.unwritten("/a.wasm".into()).unwrap().versions.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

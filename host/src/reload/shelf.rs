@@ -385,7 +385,7 @@ fn read_bounded(path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
 pub(crate) fn fuzz_record(text: &str) {
     let Ok(record) = serde_json::from_str::<Record>(text) else { return };
     let file = record.file.clone();
-    let again = super::history::History::recalled(record.clone()).to_write(file);
+    let again = super::history::History::recalled(record.clone()).unwritten(file);
     if let Some(again) = again {
         assert_eq!(again.versions, record.versions);
     }

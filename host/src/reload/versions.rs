@@ -137,7 +137,8 @@ impl Shared {
             return;
         }
         let name = path.to_string_lossy().into_owned();
-        let record = self.histories.lock().get_mut(path).and_then(|history| history.to_write(name));
+        let record =
+            self.histories.lock().get_mut(path).and_then(|history| history.unwritten(name));
         let Some(record) = record else { return };
         let file = path.to_owned();
         let not_kept = self.on_shelf(path, move |shelf| shelf.write(&file, record)).await;
