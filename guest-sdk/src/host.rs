@@ -126,8 +126,7 @@ pub(crate) trait Source {
         None
     }
     /// Waits for a chunk that [`Source::start_read`] has begun to read.
-    fn finish_read(&self, reading: &mut Promise<Option<Payload>>) -> Result<Option<Payload>> {
-        let _ = reading;
+    fn finish_read(&self, _reading: &mut Promise<Option<Payload>>) -> Result<Option<Payload>> {
         self.read()
     }
 }

@@ -69,8 +69,11 @@ fn folders(place: &Path) -> Vec<std::path::PathBuf> {
 mod tests {
     use super::*;
 
-    /// Names and languages of what is found in a folder with these files, and what is left out.
-    fn seen(files: &[&str]) -> Result<(Vec<(String, &'static str)>, Vec<String>), String> {
+    /// Names and languages of what is found, and what is left out.
+    type Seen = (Vec<(String, &'static str)>, Vec<String>);
+
+    /// What is seen in a folder with these files.
+    fn seen(files: &[&str]) -> Result<Seen, String> {
         let dir = tempfile::tempdir().unwrap();
         for file in files {
             let (path, text) = file.split_once('=').unwrap_or((file, ""));
