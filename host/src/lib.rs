@@ -14,7 +14,6 @@ pub mod metrics;
 pub mod packet;
 pub mod task;
 
-pub(crate) mod http;
 pub mod tracer;
 
 pub mod context;
@@ -23,6 +22,7 @@ pub mod schema;
 pub mod serializer;
 
 pub mod handler;
+pub(crate) mod http;
 pub mod memory;
 pub(crate) mod private_dir;
 pub mod redis;

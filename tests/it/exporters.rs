@@ -269,7 +269,7 @@ async fn server_jaegers_collector_gets_what_moleculer_sends() {
         let mut shapes = BTreeMap::new();
         while shapes.len() < 4 {
             let request = collector.next().await;
-            assert_eq!(request.line, "POST /api/traces?format=jaeger.thrift HTTP/1.1");
+            assert_eq!(request.line, "POST /api/traces HTTP/1.1");
             assert_eq!(request.headers["content-type"], "application/x-thrift");
             for (name, mut shown) in jaeger_shapes(&thrift(&request.body)) {
                 // The upper half of the trace ID.

@@ -13,7 +13,7 @@ const schemas = require("./services");
 const streams = require("./streams");
 
 // Moleculer documents this exporter and has it, but does not know it by its name.
-TracerExporters.register("DatadogSimple", require(`moleculer-${version}/src/tracing/exporters/datadog-simple`));
+TracerExporters.register("DatadogSimple", require(`./node_modules/moleculer-${version}/src/tracing/exporters/datadog-simple`));
 
 let broker = null;
 const received = []; // every event that a listener got, in order

@@ -129,7 +129,8 @@ impl Shared {
         tags.insert("action".into(), action.clone());
         // What was not said is not there, as JSON has it of JavaScript's undefined.
         let mut options = Map::new();
-        let timeout = ctx.options.timeout.map(|timeout| timeout.as_secs_f64() * 1e3);
+        let timeout = ctx.options.timeout.filter(|timeout| !timeout.is_zero());
+        let timeout = timeout.map(|timeout| timeout.as_secs_f64() * 1e3);
         options.extend(timeout.map(|timeout| ("timeout".to_owned(), timeout.into())));
         options.extend(ctx.options.retries.map(|n| ("retries".to_owned(), n.into())));
         tags.insert("options".into(), options.into());

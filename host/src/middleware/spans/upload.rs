@@ -326,7 +326,7 @@ fn sender(options: config::Upload, origin: &Origin) -> Sender {
             let form = jaeger::Form { legacy: jaeger.legacy_mode, process, default_tags: flat };
             let most = jaeger.endpoint.is_none().then_some(jaeger::DATAGRAM_MAX);
             let way = match jaeger.endpoint {
-                Some(url) => http("Jaeger", thrift(&url), &[], "application/x-thrift"),
+                Some(url) => http("Jaeger", url, &[], "application/x-thrift"),
                 None => Way::Datagrams(jaeger.host, jaeger.port, false),
             };
             let bodies = move |spans: &[Value]| {
@@ -337,11 +337,6 @@ fn sender(options: config::Upload, origin: &Origin) -> Sender {
         }
     };
     Sender { form, way, pending: VecDeque::new() }
-}
-
-/// Moleculer's library asks for the form by name.
-fn thrift(url: &crate::config::HttpUrl) -> crate::config::HttpUrl {
-    if url.path().contains('?') { url.clone() } else { url.join("?format=jaeger.thrift") }
 }
 
 fn list(payloads: impl Iterator<Item = Value>) -> Vec<Body> {
