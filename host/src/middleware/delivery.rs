@@ -64,7 +64,7 @@ impl Delivery {
 
     /// Sends one request.
     pub(super) async fn send(&mut self, body: Bytes) -> Outcome {
-        let answer = clock::within(clock::now() + TIMEOUT, self.post(body)).await;
+        let answer = clock::within(clock::now() + TIMEOUT, Box::pin(self.post(body))).await;
         match answer.unwrap_or_else(|| Err(format!("no answer within {TIMEOUT:?}"))) {
             Err(reason) => {
                 self.complain(&reason, "what does not fit until it is back is dropped");

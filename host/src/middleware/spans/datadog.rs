@@ -41,8 +41,11 @@ impl Form {
             "error": i32::from(tags::error(span).is_some()),
             "meta": self.meta(span),
         });
-        if !self.simple {
-            payload["metrics"] = json!({"_sampling_priority_v1": self.sampling_priority});
+        if let Value::Object(fields) = &mut payload
+            && !self.simple
+        {
+            let metrics = json!({"_sampling_priority_v1": self.sampling_priority});
+            fields.insert("metrics".into(), metrics);
         }
         payload
     }

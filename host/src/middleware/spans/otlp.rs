@@ -83,8 +83,10 @@ impl Form {
                 json!({"code": ERROR, "message": tags::field(error, "message")})
             }),
         });
-        if let Some(parent) = tags::field(span, "parentID") {
-            payload["parentSpanId"] = tags::hex(parent, 16).into();
+        if let Value::Object(fields) = &mut payload
+            && let Some(parent) = tags::field(span, "parentID")
+        {
+            fields.insert("parentSpanId".into(), tags::hex(parent, 16).into());
         }
         payload
     }

@@ -70,12 +70,17 @@ impl Collector {
         rows.push(metrics::row("gauge", "moleculer.broker.started", 1.into()));
         if self.process {
             let mut health = health::health(&Info::default());
-            let memory = |key: &str| health["mem"][key].as_u64();
-            let used =
-                memory("total").zip(memory("free")).map(|(all, free)| all.saturating_sub(free));
-            health["mem"]["used"] = used.into();
+            let memory = |place: &str| health.pointer(place).and_then(Value::as_u64);
+            let used = memory("/mem/total").zip(memory("/mem/free"));
+            let used = used.map(|(all, free)| all.saturating_sub(free));
             let parent = rustix::process::Pid::as_raw(rustix::process::getppid());
-            health["process"]["ppid"] = parent.into();
+            for (section, key, value) in
+                [("/mem", "used", used.into()), ("/process", "ppid", parent.into())]
+            {
+                if let Some(Value::Object(fields)) = health.pointer_mut(section) {
+                    fields.insert(key.to_owned(), value);
+                }
+            }
             for (name, kind, place) in PROCESS {
                 let value = health.pointer(place).cloned().unwrap_or_default();
                 rows.push(metrics::row(kind, name, value));
@@ -123,8 +128,10 @@ fn endpoints<'a>(label: &str, counts: impl Iterator<Item = (&'a str, usize)>) ->
     let value = |(name, count): (&str, usize)| json!({"key": name, "value": count, "labels": {label: name}, "timestamp": now});
     let name = format!("moleculer.registry.{label}.endpoints.total");
     let mut row = metrics::row("gauge", &name, Value::Null);
-    row["labelNames"] = json!([label]);
-    row["values"] = counts.map(value).collect();
+    if let Value::Object(fields) = &mut row {
+        fields.insert("labelNames".into(), json!([label]));
+        fields.insert("values".into(), counts.map(value).collect());
+    }
     row
 }
 
