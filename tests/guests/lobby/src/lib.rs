@@ -93,7 +93,7 @@ impl Lobby {
     #[action]
     async fn look_outside(&self, ctx: &Context, page: Page) -> Result<u16> {
         let asked =
-            begin(&page).map_err(|error| Error::new(500, "NOT_SENT", &format!("{error:?}")))?;
+            begin(&page).map_err(|error| Error::new(500, "NOT_SENT", format!("{error:?}")))?;
         let ready = asked.subscribe();
         while !ready.ready() {
             ctx.sleep(Duration::from_millis(2)).await?;
@@ -101,7 +101,7 @@ impl Lobby {
         drop(ready);
         match asked.get() {
             Some(Ok(Ok(answer))) => Ok(answer.status()),
-            Some(Ok(Err(error))) => Err(Error::new(502, "NO_ANSWER", &format!("{error:?}"))),
+            Some(Ok(Err(error))) => Err(Error::new(502, "NO_ANSWER", format!("{error:?}"))),
             _ => Err(Error::new(500, "NO_ANSWER", "nothing came")),
         }
     }
