@@ -135,6 +135,8 @@ pub struct BrokerOptions {
     pub compile: limits::CompileLimits,
     /// What is kept of guests that have trapped.
     pub core_dumps: limits::CoreDumps,
+    /// What the node may use.
+    pub memory: limits::NodeMemory,
 }
 
 /// Section `tracking`.
@@ -295,6 +297,7 @@ impl Default for BrokerOptions {
             state_dir: None,
             compile: limits::CompileLimits::default(),
             core_dumps: limits::CoreDumps::default(),
+            memory: limits::NodeMemory::default(),
         }
     }
 }

@@ -425,6 +425,18 @@ impl MoleculerError {
             .with_data(&json!({"service": service, "limit": limit, "asked": asked}))
     }
 
+    /// The node has no memory left for guests (bytes). Another node may have: trying again makes sense when nothing
+    /// was begun.
+    #[must_use]
+    pub fn node_memory(service: &str, node_id: &str, limit: u64, used: u64, again: bool) -> Self {
+        let message = format!(
+            "Node '{node_id}' has no memory left for service '{service}': it uses {used} bytes of {limit}."
+        );
+        Self::new("NodeMemoryError", 503, "NODE_MEMORY", message, again).with_data(
+            &json!({"service": service, "nodeID": node_id, "limit": limit, "used": used}),
+        )
+    }
+
     /// A payload, meta or header is larger than allowed. `what` names it.
     #[must_use]
     pub fn payload_too_large(what: &str, limit: usize, size: usize) -> Self {

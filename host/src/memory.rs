@@ -1,7 +1,10 @@
-//! Memory that the allocator keeps although nobody uses it.
+//! Memory of the node: what the allocator keeps although nobody uses it is given back here, and [`room`] says whether
+//! there is some for guests.
 //!
 //! Work that is done at the same time leaves a heap as large as all of it needed, with what lives longer in
 //! between, so that the allocator has nothing at its end to give back by itself.
+
+pub mod room;
 
 /// Gives pages that nobody uses back to the system. Takes some milliseconds for a large heap, in which other
 /// threads may have to wait for memory: for the time after a burst, not for a call.

@@ -21,6 +21,7 @@ use crate::broker::ServiceBroker;
 use crate::clock::{self, Instant};
 use crate::context::Outcome as CallOutcome;
 use crate::error::MoleculerError;
+use crate::memory;
 use crate::metrics::Metric;
 use crate::payload::Payload;
 use crate::runtime::Runtime;
@@ -467,6 +468,8 @@ impl Shared {
         let kind = if service.is_some() { "failedServiceRestart" } else { "failedServiceLoad" };
         let error = MoleculerError::server("SERVICE_LOAD_ERROR", reason);
         self.broker.report_error(kind, &error);
+        // A file may be refused because of its size; nobody needs to wait for what it took to be given back.
+        drop(tokio::task::spawn_blocking(memory::give_back));
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
 use crate::config::limits::{self, CompileLimits};
+use crate::memory::room::Room;
 use crate::metrics::{Metric, MetricRegistry};
 
 mod accounts;
@@ -217,6 +218,8 @@ pub struct RuntimeOptions {
     pub compile: CompileLimits,
     /// What is kept of guests that have trapped.
     pub core_dumps: limits::CoreDumps,
+    /// What the node may use.
+    pub memory: limits::NodeMemory,
     /// Where the runtime counts.
     pub metrics: MetricRegistry,
     /// Folders and files of the node that no guest may see, whatever is granted; the cache is among them anyway.
@@ -235,6 +238,7 @@ impl RuntimeOptions {
             stack: crate::config::Limits::default().stack,
             compile: CompileLimits::default(),
             core_dumps: limits::CoreDumps::default(),
+            memory: limits::NodeMemory::default(),
             metrics: MetricRegistry::default(),
             private: Vec::new(),
         }
@@ -252,6 +256,7 @@ struct Inner {
     asynchronous: Mutex<Option<Arc<Lane>>>,
     cache: Arc<Cache>,
     core_dumps: Option<Arc<CoreDumps>>,
+    room: Arc<Room>,
     compilations: Semaphore,
     compiled: Metric,
     cache_hits: Metric,
@@ -275,6 +280,7 @@ impl Runtime {
         let plain = Lane::new(Flavour::Plain, options.stack, core_dumps.is_some());
         let plain = plain.map_err(Error::Engine)?;
         let cache = Arc::new(Cache::open(&options.cache_dir)?);
+        let room = Arc::new(Room::new(options.memory.max));
         Ok(Self(Arc::new(Inner {
             compiled: options.metrics.metric("isomer.component.compiled.total"),
             cache_hits: options.metrics.metric("isomer.component.cacheHits.total"),
@@ -284,6 +290,7 @@ impl Runtime {
             asynchronous: Mutex::default(),
             cache,
             core_dumps,
+            room,
         })))
     }
 
@@ -453,6 +460,10 @@ impl Runtime {
 
     pub(in crate::runtime) fn core_dumps(&self) -> Option<Arc<CoreDumps>> {
         self.0.core_dumps.clone()
+    }
+
+    pub(in crate::runtime) fn room(&self) -> Arc<Room> {
+        Arc::clone(&self.0.room)
     }
 
     pub(in crate::runtime) fn options(&self) -> &RuntimeOptions {

@@ -204,6 +204,26 @@ async fn a_node_without_memory_refuses_what_is_new_and_recovers() {
     assert!(process.exit().await.success());
 }
 
+/// As in a container that has less memory than its guests may take together.
+#[tokio::test]
+async fn a_guest_that_takes_all_memory_of_the_node_is_stopped_and_the_node_recovers() {
+    let components = [("greeter", "greeter.wasm"), ("crunch", "crunch.wasm")];
+    let place = Place::with_cache_of_all(&components);
+    let settings = ["--set", "memory.max=256MiB", "--set", "limits.memory=1GiB"];
+    let mut process = place.ready(&settings).await;
+    let take = async |mb: u32| {
+        let params = json!({"mb": mb}).to_string();
+        place.ask(&["call", "crunch.memory", &params]).await
+    };
+    assert_eq!(take(20).await.unwrap(), 20);
+    let refused = take(400).await.unwrap_err();
+    assert!(refused.contains("503 NODE_MEMORY"), "{refused}");
+    assert_eq!(place.call("greeter.hello").await.unwrap(), "Hello Ada!");
+    assert_eq!(take(20).await.unwrap(), 20);
+    process.signal(Signal::TERM);
+    assert!(process.exit().await.success());
+}
+
 #[tokio::test]
 async fn the_service_manager_hears_that_a_node_is_ready_lives_and_stops() {
     let place = Place::new(&[("greeter", "greeter.wasm")]);

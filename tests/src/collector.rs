@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use isomer_host::task;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -126,14 +128,40 @@ async fn talk(
             let Some((name, value)) = header.trim_end().split_once(": ") else { break };
             headers.insert(name.to_ascii_lowercase(), value.to_owned());
         }
-        let size = headers.get("content-length").map_or(0, |size| size.parse().unwrap());
-        let mut body = vec![0; size];
-        socket.read_exact(&mut body).await?;
+        let body = match headers.get("content-length") {
+            Some(size) => read_exact(&mut socket, size.parse().unwrap()).await?,
+            None if headers.contains_key("transfer-encoding") => read_chunks(&mut socket).await?,
+            None => Vec::new(),
+        };
         let status = status.load(Ordering::Relaxed);
         let received = Received { line: line.trim_end().to_owned(), headers, body };
         requests.send(received).await.unwrap();
         let answer = format!("HTTP/1.1 {status} Said\r\nContent-Length: 0\r\n\r\n");
         socket.write_all(answer.as_bytes()).await?;
+    }
+}
+
+async fn read_exact(
+    socket: &mut (impl AsyncRead + Unpin),
+    size: usize,
+) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; size];
+    socket.read_exact(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// A body whose size is told piece by piece.
+async fn read_chunks(socket: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut size = String::new();
+        socket.read_line(&mut size).await?;
+        let size = usize::from_str_radix(size.trim_end(), 16).unwrap();
+        body.extend(read_exact(socket, size).await?);
+        socket.read_line(&mut String::new()).await?;
+        if size == 0 {
+            return Ok(body);
+        }
     }
 }
 

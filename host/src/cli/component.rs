@@ -113,6 +113,7 @@ pub fn runtime(
         stack: options.broker.limits.stack,
         compile: options.broker.compile,
         core_dumps: options.broker.core_dumps.clone(),
+        memory: options.broker.memory,
         metrics,
         private,
         ..RuntimeOptions::new(cache_dir(options)?, node_id)

@@ -149,6 +149,14 @@ impl Default for CompileLimits {
     }
 }
 
+/// What a node may use: section `memory`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeMemory {
+    /// Bytes in use beyond which guests get no more. `None`: nine tenths of what the control group of the process may
+    /// use, or of what the machine has
+    pub max: Option<u64>,
+}
+
 /// What is kept of guests that have trapped: section `coreDumps`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoreDumps {

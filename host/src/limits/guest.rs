@@ -1,6 +1,6 @@
 //! Limits of what a guest does, or makes the host do. Not here: files and caches (`node`).
 
-use crate::limits::Scope::{Action, Handler, Instance, Service};
+use crate::limits::Scope::{Action, Handler, Instance, Node, Service};
 use crate::limits::{Limit, constant, option};
 
 const FUEL: &str = "isomer.guest.fuelExhausted.total";
@@ -35,6 +35,13 @@ pub(super) const LIMITS: &[Limit] = &[
         "host runtime::limiter::tests::memories_are_summed_up_to_the_limit",
         "runtime_limits::memory",
     ),
+    option("memory.max", Node)
+        .beyond("`NODE_MEMORY`")
+        .counted("isomer.guest.nodeMemory.total")
+        .shown_apart(
+            "host memory::room::tests::growth_goes_to_the_limit_and_no_further",
+            "crash::a_guest_that_takes_all_memory_of_the_node_is_stopped_and_the_node_recovers",
+        ),
     option("limits.payload", Action)
         .beyond("`PAYLOAD_TOO_LARGE`")
         .counted(PAYLOAD)

@@ -55,8 +55,9 @@ pub fn child_main(input: &Path, output: &Path, memory: u64) -> Result<(), Error>
     rustix::process::setrlimit(Resource::As, limit).map_err(failed)?;
     // A node that is killed cannot end its children itself.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed)?;
-    // Not being nice is no reason to stop.
+    // Not being nice is no reason to stop. Where memory ends, the system ends this process and not the node.
     let _ = rustix::process::nice(NICENESS);
+    let _ = fs::write("/proc/self/oom_score_adj", "1000");
     let bytes = fs::read(input).map_err(|source| Error::Read { path: input.to_owned(), source })?;
     let flavour = Flavour::of(component::check_world(&Inspection::read(&bytes)?)?);
     // The stack of the engine has no influence on the code that it makes.

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::config::limits::ActionLimits;
 use crate::config::{Grants, Limits};
 use crate::error::MoleculerError;
+use crate::memory::room::Room;
 use crate::metrics::MetricRegistry;
 use crate::payload::Object;
 use crate::runtime::Error;
@@ -102,6 +103,7 @@ impl Component {
             private: &[],
             metrics: &MetricRegistry::default(),
             core_dumps: None,
+            room: Arc::new(Room::endless()),
         }));
         let limits = CallLimits::new(&environment.limits, &ActionLimits::default());
         let deadline = Deadline::new(None, clock::now(), limits.timeout);

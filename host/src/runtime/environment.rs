@@ -10,6 +10,7 @@ use crate::config::Grants;
 use crate::config::limits::{ActionLimits, Limits};
 use crate::context::Caller;
 use crate::error::MoleculerError;
+use crate::memory::room::Room;
 use crate::metrics::{Metric, MetricRegistry};
 use crate::payload::Object;
 use crate::runtime::cache_grant::CacheGrant;
@@ -34,6 +35,8 @@ pub(super) struct Environment {
     pub counters: Counters,
     /// Where its core dumps go, if anywhere.
     pub core_dumps: Option<Arc<CoreDumps>>,
+    /// What all guests of the node share.
+    pub room: Arc<Room>,
     /// Traps of this version.
     pub traps: Arc<Traps>,
     /// Where values are kept; `None` when the node has no cacher.
@@ -62,6 +65,7 @@ pub(super) struct Parts<'a> {
     pub private: &'a [PathBuf],
     pub metrics: &'a MetricRegistry,
     pub core_dumps: Option<Arc<CoreDumps>>,
+    pub room: Arc<Room>,
 }
 
 /// A broker that may be gone.
@@ -80,6 +84,7 @@ pub(super) struct Counters {
     pub fuel_exhausted: Metric,
     pub timed_out: Metric,
     pub memory_limit: Metric,
+    pub node_memory: Metric,
     pub payload_too_large: Metric,
     pub queue_full: Metric,
     pub permission_denied: Metric,
@@ -98,6 +103,7 @@ impl Counters {
             fuel_exhausted: metrics.metric("isomer.guest.fuelExhausted.total"),
             timed_out: metrics.metric("isomer.guest.timedOut.total"),
             memory_limit: metrics.metric("isomer.guest.memoryLimit.total"),
+            node_memory: metrics.metric("isomer.guest.nodeMemory.total"),
             payload_too_large: metrics.metric("isomer.guest.payloadTooLarge.total"),
             queue_full: metrics.metric("isomer.guest.queueFull.total"),
             permission_denied: metrics.metric("isomer.guest.permissionDenied.total"),
@@ -145,6 +151,7 @@ impl Environment {
             service: parts.service,
             version: parts.version,
             core_dumps: parts.core_dumps,
+            room: parts.room,
             node_id: parts.node_id,
             namespace: parts.namespace,
             limits: parts.limits,

@@ -65,7 +65,7 @@ impl Instance {
             Ok(Err(error)) => Cause::Ended(error),
             Err(stop) => Cause::Stopped(stop),
         };
-        Err(verdict::error(&mut store, limits, "instantiate", cause))
+        Err(verdict::error(&mut store, limits, verdict::INSTANTIATE, cause))
     }
 
     /// Whether it may be used again.

@@ -3,23 +3,31 @@
 //! wasmtime's own limits count each memory alone. A guest turns a refused growth into a plain
 //! `unreachable`, so growth is refused with a trap, and what was asked for is kept for the error.
 
+use std::sync::Arc;
+
 use wasmtime::ResourceLimiter;
 
 use crate::config::Limits;
+use crate::memory::room::{Full, Room};
 
 /// A growth that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Denied {
-    /// The most that is allowed: bytes of memory, or elements of tables.
-    pub limit: usize,
-    /// What the sum would have become.
-    pub asked: usize,
+pub(super) enum Denied {
+    /// The instance has as much as it may.
+    Instance {
+        /// The most that is allowed: bytes of memory, or elements of tables.
+        limit: usize,
+        /// What the sum would have become.
+        asked: usize,
+    },
+    /// The node has.
+    Node(Full),
 }
 
-/// Says no.
+/// Says no; why is kept as [`Denied`].
 #[derive(Debug, thiserror::Error)]
-#[error("growth to {} refused, the limit is {}", .0.asked, .0.limit)]
-struct Refusal(Denied);
+#[error("growth refused")]
+struct Refusal;
 
 /// The limiter of one store.
 #[derive(Debug)]
@@ -33,11 +41,13 @@ pub(super) struct Limiter {
     last_memory_growth: usize,
     last_table_growth: usize,
     denied: Option<Denied>,
+    room: Arc<Room>,
 }
 
 impl Limiter {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, room: &Arc<Room>) -> Self {
         Self {
+            room: Arc::clone(room),
             memory_limit: limits.memory,
             table_limit: limits.table_elements,
             objects: limits.objects,
@@ -64,10 +74,9 @@ impl Limiter {
         self.denied
     }
 
-    fn deny(&mut self, limit: usize, asked: usize) -> wasmtime::Error {
-        let denied = Denied { limit, asked };
-        self.denied = Some(denied);
-        Refusal(denied).into()
+    fn deny(&mut self, why: Denied) -> wasmtime::Error {
+        self.denied = Some(why);
+        Refusal.into()
     }
 }
 
@@ -81,7 +90,10 @@ impl ResourceLimiter for Limiter {
         let growth = desired.saturating_sub(current);
         let asked = self.memory.saturating_add(growth);
         if asked > self.memory_limit {
-            return Err(self.deny(self.memory_limit, asked));
+            return Err(self.deny(Denied::Instance { limit: self.memory_limit, asked }));
+        }
+        if let Err(full) = self.room.take(growth) {
+            return Err(self.deny(Denied::Node(full)));
         }
         self.memory = asked;
         self.last_memory_growth = growth;
@@ -103,7 +115,7 @@ impl ResourceLimiter for Limiter {
         let growth = desired.saturating_sub(current);
         let asked = self.table_elements.saturating_add(growth);
         if asked > self.table_limit {
-            return Err(self.deny(self.table_limit, asked));
+            return Err(self.deny(Denied::Instance { limit: self.table_limit, asked }));
         }
         self.table_elements = asked;
         self.last_table_growth = growth;
@@ -136,7 +148,8 @@ mod tests {
     const PAGE: usize = 64 << 10;
 
     fn limiter() -> Limiter {
-        Limiter::new(&Limits { memory: 4 * PAGE, table_elements: 10, ..Limits::default() })
+        let limits = Limits { memory: 4 * PAGE, table_elements: 10, ..Limits::default() };
+        Limiter::new(&limits, &Arc::new(Room::endless()))
     }
 
     #[test]
@@ -146,7 +159,7 @@ mod tests {
         assert!(limiter.memory_growing(0, 2 * PAGE, None).unwrap());
         assert_eq!(limiter.denied(), None);
         assert!(limiter.memory_growing(2 * PAGE, 3 * PAGE, None).is_err());
-        assert_eq!(limiter.denied(), Some(Denied { limit: 4 * PAGE, asked: 5 * PAGE }));
+        assert_eq!(limiter.denied(), Some(Denied::Instance { limit: 4 * PAGE, asked: 5 * PAGE }));
     }
 
     #[test]

@@ -253,6 +253,7 @@ impl Pool {
             private: &node.private,
             metrics: &node.metrics,
             core_dumps: runtime.core_dumps(),
+            room: runtime.room(),
             limits: options.limits,
         });
         Self(Arc::new(Shared {

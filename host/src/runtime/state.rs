@@ -59,7 +59,7 @@ impl State {
         table.set_max_capacity(limits.handles);
         Ok(Self {
             environment: Arc::clone(environment),
-            limiter: Limiter::new(limits),
+            limiter: Limiter::new(limits, &environment.room),
             table,
             output,
             handlers: Handlers::new(limits.calls_in_flight),

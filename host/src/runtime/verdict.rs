@@ -6,13 +6,17 @@ use serde_json::json;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use crate::error::MoleculerError;
+use crate::memory::room::Full;
 use crate::runtime::deadline::Stop;
 use crate::runtime::environment::{CallLimits, Environment};
+use crate::runtime::limiter::Denied;
 use crate::runtime::state::State;
 
 /// What `wasmtime` says when a guest hands over more than the hostcall fuel allows. It has no type of its
 /// own, so this text is the only sign; `tests/it/runtime_limits.rs` notices when it changes.
 const HOSTCALL_FUEL_TEXT: &str = "fuel allocated for hostcalls has been exhausted";
+/// What is run while an instance is made.
+pub(super) const INSTANTIATE: &str = "instantiate";
 /// Longest text of a cause, in bytes: the guest's last line may be part of it.
 const CAUSE_LEN_MAX: usize = 500;
 
@@ -37,7 +41,7 @@ pub(super) fn error(
         Cause::Stopped(stop) => stopped(&environment, what, stop),
         Cause::Ended(error) => {
             let used = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
-            let told = ended(store.data(), limits, used, &error);
+            let told = ended(store.data(), limits, used, what, &error);
             if let (Some(dumps), "SERVICE_TRAPPED") = (&environment.core_dumps, told.kind()) {
                 dumps.keep(store, &error);
             }
@@ -67,14 +71,24 @@ fn ended(
     state: &State,
     limits: &CallLimits,
     fuel_used: u64,
+    what: &str,
     error: &wasmtime::Error,
 ) -> MoleculerError {
     let environment = &*state.environment;
     let counters = &environment.counters;
     let service = &*environment.service;
-    if let Some(denied) = state.limiter.denied() {
-        counters.memory_limit.increment();
-        return MoleculerError::memory_limit(service, wide(denied.limit), wide(denied.asked));
+    match state.limiter.denied() {
+        Some(Denied::Instance { limit, asked }) => {
+            counters.memory_limit.increment();
+            return MoleculerError::memory_limit(service, wide(limit), wide(asked));
+        }
+        Some(Denied::Node(Full { limit, used })) => {
+            counters.node_memory.increment();
+            // Whoever had no instance yet has done nothing that must not be done twice.
+            let again = what == INSTANTIATE;
+            return MoleculerError::node_memory(service, &environment.node_id, limit, used, again);
+        }
+        None => {}
     }
     let trap = error.downcast_ref::<Trap>().copied();
     if trap == Some(Trap::OutOfFuel) {

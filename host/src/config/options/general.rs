@@ -185,6 +185,13 @@ fn surroundings() -> Vec<Entry<NodeOptions>> {
             doc: "Largest component; a larger file is not read.",
         },
         Entry {
+            name: "memory.max",
+            kind: Kind::Size(64 << 20, 1 << 44, |node, n| node.broker.memory.max = Some(n)),
+            default: "",
+            doc: "Memory in use by the node beyond which guests get no more. Without it: nine tenths of what its control \
+                  group may use, or of what the machine has.",
+        },
+        Entry {
             name: "coreDumps.dir",
             kind: Kind::Special("a path", |node, value| {
                 path(value).map(|path| node.broker.core_dumps.dir = Some(path))
