@@ -1,9 +1,10 @@
 //! Whether there is memory for guests to grow, before the system finds out that there is none.
 //!
 //! Linux promises more memory than there is, and ends the process that uses it: in a container the whole node. So
-//! growth is asked for here first. What counts is what the node has in use, not what was promised: an instance that
-//! is made anew has little of its memory in use. Growth that was granted since the last look counts as used. Not here:
-//! how much a single instance may take.
+//! growth is asked for here first. Two sums are held against the limit: what the node has in use, with what was granted
+//! since the last look; and what guests have grown by, used or not, with what the node had in use before there were any.
+//! The memory with which an instance begins counts when it is used, since most of it is shared with the others. Not
+//! here: how much a single instance may take.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,10 @@ struct State {
     at: Option<Instant>,
     /// What was granted since.
     granted: u64,
+    /// What was in use at the first look.
+    base: Option<u64>,
+    /// What guests that are there have grown by.
+    grown: u64,
 }
 
 /// There is none.
@@ -59,29 +64,60 @@ impl Room {
         Self { limit: None, state: Mutex::default(), look: in_use }
     }
 
-    /// Asks for this many bytes more.
+    /// Asks for the memory of a new instance: this many bytes.
     ///
     /// # Errors
     /// [`Full`]: they would be too many.
-    pub fn take(&self, growth: usize) -> Result<(), Full> {
+    pub fn begin(&self, size: usize) -> Result<(), Full> {
         let Some(limit) = self.limit else { return Ok(()) };
-        let growth = u64::try_from(growth).unwrap_or(u64::MAX);
-        let now = clock::now();
+        self.ask(&mut self.state.lock(), limit, wide(size))
+    }
+
+    /// Asks for this many bytes more for an instance that is there. They are given back with [`Room::give_back`].
+    ///
+    /// # Errors
+    /// [`Full`]: they would be too many.
+    pub fn grow(&self, growth: usize) -> Result<(), Full> {
+        let Some(limit) = self.limit else { return Ok(()) };
+        let growth = wide(growth);
         let mut state = self.state.lock();
+        let grown = state.grown.saturating_add(growth);
+        let with_base = grown.saturating_add(state.base.unwrap_or(0));
+        if with_base > limit {
+            return Err(Full { limit, used: with_base - growth });
+        }
+        self.ask(&mut state, limit, growth)?;
+        state.grown = grown;
+        Ok(())
+    }
+
+    /// An instance that has grown by this many bytes is gone.
+    pub fn give_back(&self, grown: usize) {
+        let mut state = self.state.lock();
+        state.grown = state.grown.saturating_sub(wide(grown));
+    }
+
+    fn ask(&self, state: &mut State, limit: u64, growth: u64) -> Result<(), Full> {
+        let now = clock::now();
         let fresh = state.at.is_some_and(|at| now.saturating_duration_since(at) < FRESH);
         let fits = |state: &State| {
             state.used.saturating_add(state.granted).saturating_add(growth) <= limit
         };
-        if !(fresh && fits(&state)) {
+        if !(fresh && fits(state)) {
             let Some(used) = (self.look)() else { return Ok(()) };
-            *state = State { used, at: Some(now), granted: 0 };
+            state.base.get_or_insert(used);
+            (state.used, state.at, state.granted) = (used, Some(now), 0);
         }
-        if !fits(&state) {
+        if !fits(state) {
             return Err(Full { limit, used: state.used });
         }
         state.granted = state.granted.saturating_add(growth);
         Ok(())
     }
+}
+
+fn wide(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
 }
 
 /// Bytes that this process has to itself in memory, which the system cannot take from it.
@@ -139,25 +175,35 @@ mod tests {
     #[test]
     fn growth_goes_to_the_limit_and_no_further() {
         let room = room(|| Some(600));
-        assert_eq!(room.take(400), Ok(()));
-        let room = self::room(|| Some(600));
-        assert_eq!(room.take(401), Err(Full { limit: 1_000, used: 600 }));
-        assert_eq!(room.take(400), Ok(()), "what was refused is not counted");
+        assert_eq!(room.begin(401), Err(Full { limit: 1_000, used: 600 }));
+        assert_eq!(room.grow(401), Err(Full { limit: 1_000, used: 600 }));
+        assert_eq!(room.grow(400), Ok(()), "what was refused is not counted");
     }
 
     #[test]
     fn what_was_granted_counts_until_the_next_look() {
         let room = room(|| Some(0));
-        assert_eq!(room.take(900), Ok(()));
+        assert_eq!(room.begin(900), Ok(()));
         // Too much by what was granted, so it looks again: nothing of that is in use.
-        assert_eq!(room.take(900), Ok(()));
+        assert_eq!(room.begin(900), Ok(()));
         assert_eq!(room.state.lock().granted, 900);
     }
 
     #[test]
+    fn what_guests_grow_by_counts_before_they_use_it_and_until_they_are_gone() {
+        let room = room(|| Some(100));
+        room.begin(10).unwrap();
+        assert_eq!(room.grow(500), Ok(()));
+        assert_eq!(room.grow(401), Err(Full { limit: 1_000, used: 600 }));
+        assert_eq!(room.grow(400), Ok(()));
+        room.give_back(500);
+        assert_eq!(room.grow(500), Ok(()));
+    }
+
+    #[test]
     fn nobody_is_stopped_where_nothing_is_known() {
-        assert_eq!(room(|| None).take(usize::MAX), Ok(()));
-        assert_eq!(Room::endless().take(usize::MAX), Ok(()));
+        assert_eq!(room(|| None).begin(usize::MAX), Ok(()));
+        assert_eq!(Room::endless().grow(usize::MAX), Ok(()));
     }
 
     #[test]

@@ -60,6 +60,7 @@ impl Instance {
         let cause = match made {
             Ok(Ok(guest)) => {
                 environment.counters.instances.increment();
+                store.data_mut().limiter.instantiated();
                 return Ok(Self { store, guest, healthy: true, n_calls: 0, fuel_used: 0 });
             }
             Ok(Err(error)) => Cause::Ended(error),

@@ -42,12 +42,15 @@ pub(super) struct Limiter {
     last_table_growth: usize,
     denied: Option<Denied>,
     room: Arc<Room>,
+    /// What the memories grew by since the instance was made; `None` while it is made.
+    grown: Option<usize>,
 }
 
 impl Limiter {
     pub(super) fn new(limits: &Limits, room: &Arc<Room>) -> Self {
         Self {
             room: Arc::clone(room),
+            grown: None,
             memory_limit: limits.memory,
             table_limit: limits.table_elements,
             objects: limits.objects,
@@ -62,6 +65,11 @@ impl Limiter {
     /// The limit of the call that runs now. What an instance has grown to before stays its own.
     pub(super) fn set_memory_limit(&mut self, limit: usize) {
         self.memory_limit = limit;
+    }
+
+    /// The instance is made: from now on it grows.
+    pub(super) fn instantiated(&mut self) {
+        self.grown = Some(0);
     }
 
     /// Bytes of all memories now.
@@ -80,6 +88,12 @@ impl Limiter {
     }
 }
 
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.room.give_back(self.grown.unwrap_or(0));
+    }
+}
+
 impl ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,
@@ -92,8 +106,15 @@ impl ResourceLimiter for Limiter {
         if asked > self.memory_limit {
             return Err(self.deny(Denied::Instance { limit: self.memory_limit, asked }));
         }
-        if let Err(full) = self.room.take(growth) {
+        let room = match self.grown {
+            None => self.room.begin(growth),
+            Some(_) => self.room.grow(growth),
+        };
+        if let Err(full) = room {
             return Err(self.deny(Denied::Node(full)));
+        }
+        if let Some(grown) = &mut self.grown {
+            *grown = grown.saturating_add(growth);
         }
         self.memory = asked;
         self.last_memory_growth = growth;
@@ -102,7 +123,12 @@ impl ResourceLimiter for Limiter {
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         // The guest gets its -1: this was the module's own maximum, or the system's.
-        self.memory = self.memory.saturating_sub(std::mem::take(&mut self.last_memory_growth));
+        let growth = std::mem::take(&mut self.last_memory_growth);
+        self.memory = self.memory.saturating_sub(growth);
+        if let Some(grown) = &mut self.grown {
+            *grown = grown.saturating_sub(growth);
+            self.room.give_back(growth);
+        }
         Ok(())
     }
 
