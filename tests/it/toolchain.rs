@@ -137,13 +137,13 @@ async fn wrong_uses_say_what_to_do() {
 #[tokio::test]
 async fn dev_swaps_what_builds_and_keeps_what_served() {
     let folder = tempfile::tempdir().unwrap();
-    workshop::new_rust(folder.path(), "posts").await;
-    let project = folder.path().join("posts");
+    workshop::new_rust(folder.path(), "letters").await;
+    let project = folder.path().join("letters");
     let mut command = workshop::command(&project);
     let mut dev = Process::spawn("isomer dev", command.arg("dev"));
     dev.line_within(workshop::PATIENCE, "try          ").await;
     let call = async || {
-        let called = node::run(&project, &["call", "posts.hello", r#"{"name":"Ada"}"#]).await;
+        let called = node::run(&project, &["call", "letters.hello", r#"{"name":"Ada"}"#]).await;
         texts(&called).0.trim().to_owned()
     };
     // The node's control socket is where the command looks for it.
@@ -169,11 +169,11 @@ async fn dev_swaps_what_builds_and_keeps_what_served() {
 async fn dev_attaches_to_the_node_on_this_machine() {
     let node = node::Node::start(&[], &[]).await;
     let folder = node.folder().to_owned();
-    workshop::new_rust(&folder, "posts").await;
+    workshop::new_rust(&folder, "parcels").await;
     let mut command = workshop::command(&folder);
-    let mut dev = Process::spawn("isomer dev", command.args(["dev", "posts", "--attach"]));
+    let mut dev = Process::spawn("isomer dev", command.args(["dev", "parcels", "--attach"]));
     dev.line_within(workshop::PATIENCE, "is watched; Ctrl-C ends").await;
-    assert!(node.services().join("posts.wasm").is_file(), "{}", dev.output().text());
+    assert!(node.services().join("parcels.wasm").is_file(), "{}", dev.output().text());
     dev.signal(Signal::TERM);
     assert_eq!(dev.exit().await.code(), Some(0));
     node.stop().await;
@@ -182,28 +182,28 @@ async fn dev_attaches_to_the_node_on_this_machine() {
 #[tokio::test]
 async fn dev_serves_the_projects_of_a_folder_and_builds_only_what_has_changed() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["posts", "users"] {
+    for name in ["stamps", "clerks"] {
         workshop::new_rust(folder.path(), name).await;
     }
     std::fs::create_dir(folder.path().join("docs")).unwrap();
     // The second one begins with a mistake, which keeps nobody from using the first.
-    let users = folder.path().join("users/src/lib.rs");
-    edit(&users, "params.name))", "params.name)");
+    let clerks = folder.path().join("clerks/src/lib.rs");
+    edit(&clerks, "params.name))", "params.name)");
     let mut command = workshop::command(folder.path());
     let mut dev = Process::spawn("isomer dev", command.arg("dev"));
-    dev.line_within(workshop::PATIENCE, "> 1 of 2 have errors: users").await;
+    dev.line_within(workshop::PATIENCE, "> 1 of 2 have errors: clerks").await;
     dev.line_within(workshop::PATIENCE, "try          ").await;
     let call = async |action: &str| {
         let called = node::run(folder.path(), &["call", action, r#"{"name":"Ada"}"#]).await;
         texts(&called).0.trim().to_owned()
     };
-    assert_eq!(call("posts.hello").await, "\"Hello, Ada!\"");
+    assert_eq!(call("stamps.hello").await, "\"Hello, Ada!\"");
 
-    edit(&users, "params.name)", "params.name))");
-    dev.line_within(workshop::PATIENCE, "users is built").await;
-    let served = async { while call("users.hello").await != "\"Hello, Ada!\"" {} };
+    edit(&clerks, "params.name)", "params.name))");
+    dev.line_within(workshop::PATIENCE, "clerks is built").await;
+    let served = async { while call("clerks.hello").await != "\"Hello, Ada!\"" {} };
     wait::within(workshop::PATIENCE, "the mended service", served).await;
-    let built = dev.output().text().matches("posts is built").count();
+    let built = dev.output().text().matches("stamps is built").count();
     assert_eq!(built, 1, "{}", dev.output().text());
 
     dev.signal(Signal::INT);

@@ -1,7 +1,8 @@
 //! A user's surroundings for `isomer new`, `build`, `dev` and `test`: the real tools, and folders of its own.
 //!
 //! Fresh projects get the repository's lock file, so that they need only crates that are there already and
-//! build without a network; they share one folder of build results, so that only the first waits for them.
+//! build without a network; they share one folder of build results, so that only the first waits for them. There a
+//! component lies under the name of its project alone, so each test has names of its own.
 
 use std::path::Path;
 use std::process::Output;
