@@ -42,15 +42,15 @@ pub(super) struct Limiter {
     last_table_growth: usize,
     denied: Option<Denied>,
     room: Arc<Room>,
-    /// What the memories grew by since the instance was made; `None` while it is made.
-    grown: Option<usize>,
+    /// Bytes of all memories when the instance was made; `None` while it is made.
+    began_with: Option<usize>,
 }
 
 impl Limiter {
     pub(super) fn new(limits: &Limits, room: &Arc<Room>) -> Self {
         Self {
             room: Arc::clone(room),
-            grown: None,
+            began_with: None,
             memory_limit: limits.memory,
             table_limit: limits.table_elements,
             objects: limits.objects,
@@ -69,7 +69,7 @@ impl Limiter {
 
     /// The instance is made: from now on it grows.
     pub(super) fn instantiated(&mut self) {
-        self.grown = Some(0);
+        self.began_with = Some(self.memory);
     }
 
     /// Bytes of all memories now.
@@ -90,7 +90,8 @@ impl Limiter {
 
 impl Drop for Limiter {
     fn drop(&mut self) {
-        self.room.give_back(self.grown.unwrap_or(0));
+        let began_with = self.began_with.unwrap_or(self.memory);
+        self.room.give_back(self.memory.saturating_sub(began_with));
     }
 }
 
@@ -106,15 +107,12 @@ impl ResourceLimiter for Limiter {
         if asked > self.memory_limit {
             return Err(self.deny(Denied::Instance { limit: self.memory_limit, asked }));
         }
-        let room = match self.grown {
+        let room = match self.began_with {
             None => self.room.begin(growth),
             Some(_) => self.room.grow(growth),
         };
         if let Err(full) = room {
             return Err(self.deny(Denied::Node(full)));
-        }
-        if let Some(grown) = &mut self.grown {
-            *grown = grown.saturating_add(growth);
         }
         self.memory = asked;
         self.last_memory_growth = growth;
@@ -125,8 +123,7 @@ impl ResourceLimiter for Limiter {
         // The guest gets its -1: this was the module's own maximum, or the system's.
         let growth = std::mem::take(&mut self.last_memory_growth);
         self.memory = self.memory.saturating_sub(growth);
-        if let Some(grown) = &mut self.grown {
-            *grown = grown.saturating_sub(growth);
+        if self.began_with.is_some() {
             self.room.give_back(growth);
         }
         Ok(())
