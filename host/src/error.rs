@@ -11,6 +11,19 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use serde_json::{Map, Value, json};
 
+/// Any error with all its causes, in one line.
+#[must_use]
+pub(crate) fn explained(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 /// A Moleculer error: what a failed call ends with, on the wire, in a guest and in the host's own API.
 ///
 /// It is a pointer in size, so that results stay small, and is cheap to clone only when nobody has to:

@@ -4,8 +4,6 @@
 //! whoever drops the answer ends all of it. Heads and bodies of answers are bounded. How long anything may
 //! take, whether it is tried again, and which connections are kept, is up to who asks.
 
-use std::error::Error as _;
-use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -22,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::config::HttpUrl;
+use crate::error::explained;
 use crate::tls;
 
 /// Largest head of an answer, in bytes, and most of its lines.
@@ -79,7 +78,7 @@ impl Connection {
         let mut http = http1::Builder::new();
         http.max_buf_size(HEAD_MAX).max_headers(HEADERS_MAX);
         let (sender, connection) =
-            http.handshake(Io(stream)).await.map_err(|error| told(&error))?;
+            http.handshake(Io(stream)).await.map_err(|error| explained(&error))?;
         // Why it ended is said to whoever waits for an answer.
         let driver = async move { drop(connection.await) };
         Ok(Self { sender, driver: Some(Box::pin(driver)), authority })
@@ -91,8 +90,8 @@ impl Connection {
         let request = self.request(post)?;
         let Self { sender, driver, .. } = &mut self;
         let work = async {
-            sender.ready().await.map_err(|error| told(&error))?;
-            let response = sender.send_request(request).await.map_err(|error| told(&error))?;
+            sender.ready().await.map_err(|error| explained(&error))?;
+            let response = sender.send_request(request).await.map_err(|error| explained(&error))?;
             let again = keeps(&response);
             Ok::<_, String>((read(response, answer_max).await?, again))
         };
@@ -188,22 +187,10 @@ async fn read(response: Response<Incoming>, most: usize) -> Result<Answer, Strin
     }
     let body = Limited::new(body, most).collect().await;
     let body = body.map_err(|error| match error.downcast::<hyper::Error>() {
-        Ok(error) => told(&error),
+        Ok(error) => explained(&error),
         Err(_) => too_large(),
     })?;
     Ok(Answer { status, body: body.to_bytes() })
-}
-
-/// What happened, with its cause.
-fn told(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a String cannot fail.
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

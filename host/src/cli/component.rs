@@ -14,6 +14,7 @@ use crate::cli::{self, ConfigArgs, Done, Failure};
 use crate::clock;
 use crate::config::options::NodeOptions;
 use crate::config::{Limits, Mode, ServiceOptions, quantity, sidecar};
+use crate::error::explained;
 use crate::runtime::{
     CompileMode, Error, Inspection, OUT_OF_MEMORY, Runtime, RuntimeOptions, SURROUNDINGS, World,
 };
@@ -119,18 +120,6 @@ pub fn runtime(
         ..RuntimeOptions::new(cache_dir(options)?, node_id)
     });
     runtime.map_err(|error| Failure::Failed(explained(&error)))
-}
-
-/// An error with all its causes.
-#[must_use]
-pub fn explained(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }
 
 /// `isomer inspect`.

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 
 use super::{say, sources};
-use crate::cli::{Failure, build, component};
+use crate::cli::{Failure, build};
 use crate::config::options::NodeOptions;
+use crate::error::explained;
 use crate::reload::watch::{Change, Watcher};
 use crate::toolchain::{Project, Workbench};
 
@@ -98,8 +99,8 @@ impl Workshop {
         foreign: bool,
     ) -> Result<Self, Failure> {
         let folders = pieces.iter().flat_map(|piece| sources::folders(&piece.project.root));
-        let watcher = Watcher::of_folders(folders)
-            .map_err(|error| Failure::Failed(component::explained(&error)))?;
+        let watcher =
+            Watcher::of_folders(folders).map_err(|error| Failure::Failed(explained(&error)))?;
         let owned = pieces.iter().flat_map(Piece::own_files).collect();
         Ok(Self { pieces, owned, bench, options, release, foreign, watcher })
     }
@@ -145,7 +146,7 @@ impl Workshop {
         }
         // Folders that have come meanwhile are watched from now on.
         if let Err(error) = watcher.watch_too(sources::folders(&project.root)) {
-            say(&component::explained(&error));
+            say(&explained(&error));
         }
         let mut build = pin!(Piece::build(&project, &output, *release, *foreign, bench, options));
         loop {
